@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * THE contract between the BPF programs and user space: map keys and values, identifiers, and the
+ * tag that travels in a source MAC address. Nothing here is defined a second time anywhere.
+ *
+ * Included by: everything in bpf/, and lib/ through lib/abi_user.h.
+ * Byte order:  __be16/__be32 fields are in wire order; everything else is in host order.
+ * Versioning:  IPSECBPF_ABI_VERSION is compiled into both sides and pinned in the map `control`;
+ *              a mismatch is refused (lib/loader.c). Enumerators are never renumbered.
+ */
+#ifndef IPSECBPF_ABI_H
+#define IPSECBPF_ABI_H
+
+#include <linux/types.h>
+
+#define IPSECBPF_ABI_VERSION 1
+
+/* ---- limits ------------------------------------------------------------------------------- */
+
+#define SPD_MAX_ENTRIES		1024	/* compiled entries per direction and family */
+#define PROTECT_MAX		4096	/* live (peer, protection) pairs of one attachment */
+#define SA_SLOTS_DEFAULT	1024	/* SAs of one attachment unless asked otherwise */
+#define SA_SLOTS_MAX		131072
+#define REPLAY_WINDOW_MAX	4096	/* packets (RFC 6479 bitmap, one spare word) */
+#define REPLAY_WORDS		(REPLAY_WINDOW_MAX / 64 + 1)
+#define NAME_LEN		64	/* peer, protection and rule names, with the final NUL */
+#define POLICY_TEXT_CHUNK	4096	/* bytes of canonical JSON per element of a policy text map */
+#define QUEUES_MAX		64	/* NIC queues served by wire ports */
+
+/* ---- words (RFC 4301) ---------------------------------------------------------------------- */
+
+/* X(enumerator, JSON word) */
+#define SPD_ACTIONS(X)		\
+	X(BYPASS, "bypass")	\
+	X(DISCARD, "discard")	\
+	X(PROTECT, "protect")
+
+enum spd_action {
+#define X(id, word) SPD_##id,
+	SPD_ACTIONS(X)
+#undef X
+	SPD_ACTION_COUNT
+};
+
+enum spd_direction { SPD_IN, SPD_OUT, SPD_DIRECTION_COUNT };
+enum ip_family { FAMILY_V4, FAMILY_V6, FAMILY_COUNT };
+
+/* Traffic that a policy may name as essential: passes whatever the rules say. X(id, word, what) */
+#define ESSENTIAL_TRAFFIC(X)								\
+	X(ARP, "arp", "ARP (ethertype 0x0806)")						\
+	X(ND, "nd", "IPv6 neighbour and router discovery (ICMPv6 133-137, hop limit 255)")	\
+	X(DHCP, "dhcp", "DHCPv4 (UDP 67-68) and DHCPv6 (UDP 546-547)")			\
+	X(IKE, "ike", "IKE (UDP 500, and UDP 4500 with the non-ESP marker)")
+
+enum essential_bit {
+#define X(id, word, what) ESSENTIAL_BIT_##id,
+	ESSENTIAL_TRAFFIC(X)
+#undef X
+	ESSENTIAL_BIT_COUNT
+};
+#define ESSENTIAL(id) (1u << ESSENTIAL_BIT_##id)
+#define ESSENTIAL_ALL ((1u << ESSENTIAL_BIT_COUNT) - 1)
+
+/*
+ * Why a packet was dropped. X(enumerator, JSON/CLI word, where it is decided, one documented line).
+ * Numbers are stable: append only. The same list counts drops in BPF (map `drops`) and in the
+ * worker (struct worker_stats.drops).
+ */
+#define DROP_REASONS(X)									\
+	X(NONE, "none", "-", "not dropped")						\
+	X(MALFORMED, "malformed", "bpf+worker", "a header is cut short or its lengths lie")	\
+	X(NO_POLICY, "no_policy", "bpf", "no policy is loaded yet, and the packet is not essential")	\
+	X(GUARD, "guard", "bpf", "detached with the blocking guard left in place, and policy says protect")	\
+	X(POLICY_DISCARD, "policy_discard", "bpf", "an SPD rule or default says discard")	\
+	X(NON_IP, "non_ip", "bpf", "not IP, and the policy's default for other ethertypes is discard")	\
+	X(CLEAR_TEXT, "clear_text", "bpf", "arrived in the clear, but policy demands protection")	\
+	X(NO_SA_OUT, "no_sa_out", "bpf", "policy says protect, and no outbound SA exists for the peer")	\
+	X(NO_SA_IN, "no_sa_in", "bpf", "ESP whose (destination, SPI) is not in the SAD")	\
+	X(SA_SOURCE, "sa_source", "bpf+worker", "right SPI from the wrong source address")	\
+	X(REPLAY_OLD, "replay_old", "bpf+worker", "sequence number left of the replay window")	\
+	X(REPLAY_DUP, "replay_dup", "worker", "sequence number already received")	\
+	X(ICV, "icv", "worker", "integrity check failed")				\
+	X(ESP_FRAGMENT, "esp_fragment", "bpf", "a fragment of an ESP packet")		\
+	X(FRAGMENT_TRANSPORT, "fragment_transport", "worker", "an IP fragment cannot be protected in transport mode")	\
+	X(WIRE_PORT, "wire_port", "bpf", "no worker is listening on this queue")	\
+	X(HOST_TAG, "host_tag", "bpf+worker", "a frame on the host port without a valid SA tag")	\
+	X(STALE_SA, "stale_sa", "bpf+worker", "the SA in the tag has been removed or replaced")	\
+	X(SEQ_EXHAUSTED, "seq_exhausted", "worker", "the SA has used up its sequence numbers")	\
+	X(SEQ_UNRESERVED, "seq_unreserved", "worker", "no sequence numbers reserved on disk yet")	\
+	X(SA_SELECTOR, "sa_selector", "worker", "inner addresses or protocol are not what the SA carries")	\
+	X(INNER_POLICY, "inner_policy", "bpf", "decrypted packet that the inbound SPD does not expect from this SA")	\
+	X(PADDING, "padding", "worker", "ESP padding is wrong in value or length")	\
+	X(TOO_BIG, "too_big", "worker", "does not fit the MTU after protection")	\
+	X(NO_BUFFER, "no_buffer", "worker", "no free frame or a full ring")		\
+	X(UNSUPPORTED, "unsupported", "worker", "a header arrangement this version cannot protect")	\
+	X(HOST_PORT, "host_port", "worker", "the host port did not take the packet")	\
+	X(DUMMY_NEXT_HEADER, "dummy", "worker", "traffic-flow-confidentiality dummy (RFC 4303 2.6), dropped by design")	\
+	X(INTERNAL, "internal", "bpf+worker", "a helper failed; fail closed")
+
+enum drop_reason {
+#define X(id, word, where, text) DROP_##id,
+	DROP_REASONS(X)
+#undef X
+	DROP_REASON_COUNT
+};
+#define DROP_SLOTS 64	/* array sizes: room to append */
+
+/* Packets that were not dropped, counted by the BPF programs. X(id, word, text) */
+#define PASS_COUNTERS(X)								\
+	X(IN_BYPASS, "in_bypass", "inbound, passed in the clear by policy")		\
+	X(OUT_BYPASS, "out_bypass", "outbound, sent in the clear by policy")		\
+	X(IN_ESSENTIAL, "in_essential", "inbound, essential traffic")			\
+	X(OUT_ESSENTIAL, "out_essential", "outbound, essential traffic")		\
+	X(IN_ESP, "in_esp", "inbound ESP handed to the worker")				\
+	X(OUT_PROTECT, "out_protect", "outbound handed to the worker (super-packets count once)")	\
+	X(IN_VERIFIED, "in_verified", "verified packets re-entered as received on the NIC (super-packets count once)")
+
+enum pass_counter {
+#define X(id, word, text) PASS_##id,
+	PASS_COUNTERS(X)
+#undef X
+	PASS_COUNTER_COUNT
+};
+#define PASS_SLOTS 16
+
+/* ---- addresses ----------------------------------------------------------------------------- */
+
+/* Numeric value in host order, so that ranges compare; an IPv4 address is the low 32 bits of lo. */
+struct addr128 {
+	__u64 hi;
+	__u64 lo;
+};
+
+/* Bytes as on the wire; an IPv4 address is in bytes 0-3, the rest are zero. */
+union wire_addr {
+	__u8 b[16];
+	__be32 w[4];
+};
+
+/* ---- SPD ----------------------------------------------------------------------------------- */
+
+#define SPD_F_PROTO		(1u << 0)	/* proto is compared */
+#define SPD_F_PORTS		(1u << 1)	/* port ranges are compared; needs SPD_F_PROTO */
+#define SPD_F_ICMP		(1u << 2)	/* ICMP type and code ranges are compared; needs SPD_F_PROTO */
+#define SPD_F_ORIGIN_LOCAL	(1u << 3)	/* outbound only: sent by this host */
+#define SPD_F_ORIGIN_FORWARDED	(1u << 4)	/* outbound only: received on another interface */
+
+/*
+ * One compiled entry: what a packet must match. A rule with several prefixes, protocols or port
+ * ranges becomes several entries. Entries of one (generation, direction, family) are sorted by
+ * `rule`: the first match decides. All ranges include both ends. `local` is this host's side in
+ * both directions: the destination of an inbound packet, the source of an outbound one.
+ */
+struct spd_entry {
+	struct addr128 local_lo, local_hi;
+	struct addr128 remote_lo, remote_hi;
+	__u16 local_port_lo, local_port_hi;
+	__u16 remote_port_lo, remote_port_hi;
+	__u8 icmp_type_lo, icmp_type_hi;
+	__u8 icmp_code_lo, icmp_code_hi;
+	__u8 proto;
+	__u8 action;		/* enum spd_action */
+	__u16 flags;		/* SPD_F_* */
+	__u32 rule;		/* index of the rule in the policy file, from 0 */
+	__u32 protect_id;	/* index into out_sa; 0 unless action is SPD_PROTECT (ids start at 1) */
+};
+_Static_assert(sizeof(struct spd_entry) == 88, "spd_entry is ABI");
+
+#define SPD_RULE_DEFAULT 0xffffffffu	/* the verdict came from the defaults, not from a rule */
+
+/* What holds for a whole generation besides its entries. Map `generations`, two elements. */
+struct spd_generation {
+	__u32 serial;					/* counts applied policies, from 1 */
+	__u32 essential;				/* bits ESSENTIAL(...) */
+	__u8 default_action[SPD_DIRECTION_COUNT];	/* SPD_BYPASS or SPD_DISCARD */
+	__u8 non_ip_action;				/* the same, for other ethertypes */
+	__u8 pad;
+	__u32 entries[SPD_DIRECTION_COUNT][FAMILY_COUNT];	/* how many are filled in */
+	__u32 text_len;					/* bytes of canonical JSON in policy_text */
+};
+_Static_assert(sizeof(struct spd_generation) == 32, "spd_generation is ABI");
+
+/* Index into the outer map `spd`. */
+#define SPD_TABLE(generation, direction, family) \
+	(((generation) * SPD_DIRECTION_COUNT + (direction)) * FAMILY_COUNT + (family))
+#define SPD_TABLE_COUNT SPD_TABLE(2, 0, 0)
+
+enum attach_state {
+	ATTACH_BLOCKED,		/* no policy yet: everything but ESSENTIAL_ALL is dropped */
+	ATTACH_RUNNING,
+	ATTACH_GUARD,		/* detached, links left: bypass works, protect means drop */
+};
+
+/* Map `control`, one element. `active` is the flip: one store changes the policy of every hook. */
+struct control {
+	__u32 abi_version;
+	__u32 state;		/* enum attach_state */
+	__u32 active;		/* generation in force, 0 or 1 */
+	__u32 pad;
+	__u64 events_until;	/* CLOCK_MONOTONIC ns until which drop events are wanted */
+};
+_Static_assert(sizeof(struct control) == 24, "control is ABI");
+
+/* Map `protections`: names an id. An id stands for one immutable definition; see lib/protections.h */
+struct protection_key {
+	char peer[NAME_LEN];
+	char protection[NAME_LEN];
+};
+
+struct protection_val {
+	__u32 id;
+	__u32 pad;
+	__u64 digest;		/* of the definition (mode, suites, addresses); a new digest gets a new id */
+};
+
+/* ---- SAD ----------------------------------------------------------------------------------- */
+
+/* Map `sad`: inbound SAs by what RFC 4301 4.1 calls the destination-oriented look-up. */
+struct sad_key {
+	union wire_addr dst;
+	__be32 spi;
+	__u8 proto;		/* IPPROTO_ESP, IPPROTO_AH */
+	__u8 family;		/* enum ip_family, of the outer header */
+	__u16 pad;
+};
+_Static_assert(sizeof(struct sad_key) == 24, "sad_key is ABI");
+
+#define SA_F_ESN	(1u << 0)
+#define SA_F_TUNNEL	(1u << 1)
+#define SA_F_ANY_SRC	(1u << 2)	/* the source address is not checked */
+
+struct sad_entry {
+	union wire_addr src;	/* the only source that may use this SA */
+	__u32 slot;		/* index into sa_state */
+	__u32 protect_id;
+	__u16 flags;		/* SA_F_* */
+	__u8 sa_gen;		/* tells one user of the slot from the next */
+	__u8 pad;
+	__u32 replay_window;	/* packets; 0: anti-replay is off */
+};
+_Static_assert(sizeof(struct sad_entry) == 32, "sad_entry is ABI");
+
+/* Map `out_sa`, index OUT_SA(protect_id, family of the packet to protect). slot 0 is never used. */
+struct out_sa {
+	__u32 slot;		/* 0: no SA */
+	__u8 sa_gen;
+	__u8 pad[3];
+};
+#define OUT_SA(protect_id, family) ((protect_id) * FAMILY_COUNT + (family))
+
+/* Map `sa_slots`, index slot: what the host port asks of a decrypted packet's SA. */
+struct sa_slot {
+	__u32 protect_id;
+	__u8 sa_gen;
+	__u8 used;
+	__u8 inbound;
+	__u8 pad;
+};
+
+/*
+ * Map `sa_state` (mmapable), index slot: run-time state that must outlive a worker. The SA's
+ * owning worker thread is the only writer, except seq_reserved (supervisor). BPF reads
+ * replay_top to drop stale packets before they cost a copy. Never holds key material.
+ */
+struct sa_state {
+	__u64 seq_next;		/* outbound: next sequence number to use */
+	__u64 seq_reserved;	/* outbound: numbers below this are reserved on disk */
+	__u64 replay_top;	/* inbound: highest authenticated sequence number */
+	__u64 packets;
+	__u64 bytes;		/* of inner packets */
+	__u64 used_ns;		/* CLOCK_MONOTONIC of the last packet; 0: never */
+	__u64 icv_failed;
+	__u64 replayed;
+	__u64 replay_bitmap[REPLAY_WORDS + 7];	/* RFC 6479; padded to cache lines */
+};
+_Static_assert(sizeof(struct sa_state) == 640, "sa_state is ABI and fills cache lines");
+
+/* Map `worker_stats` (mmapable), one element; survives worker restarts. Only the worker writes. */
+struct worker_stats {
+	__u64 drops[DROP_SLOTS];	/* by enum drop_reason */
+	__u64 wire_rx, wire_tx;		/* ESP packets */
+	__u64 host_rx, host_tx;		/* frames read from and written to the host port */
+	__u64 host_rx_segments;		/* packets those reads became */
+	__u64 host_tx_coalesced;	/* packets that left merged into another frame */
+	__u64 polls;			/* times the worker went to sleep */
+	__u64 pad[9];
+};
+
+/* ---- host tag ------------------------------------------------------------------------------ */
+
+/*
+ * Travels in the six octets of the source MAC address between the tc hooks and the worker, in both
+ * directions. The MAC is known on either side and is put back. HOST_TAG_MAGIC has the group bit
+ * set: no station may send from such an address, so no real frame looks like one.
+ */
+struct host_tag {
+	__u8 magic;
+	__u8 sa_gen;
+	__u8 slot[4];		/* big endian: the tag has no alignment */
+};
+_Static_assert(sizeof(struct host_tag) == 6, "host_tag is a MAC address");
+#define HOST_TAG_SA	0xa7	/* protect with / verified by this SA */
+#define HOST_TAG_LOCAL_ICMP	0xab	/* inbound: an ICMP error of the worker's own for a local sender */
+
+/* ---- events -------------------------------------------------------------------------------- */
+
+/* Ring buffer `events`: one per dropped packet while somebody watches, rate limited. */
+struct drop_event {
+	__u64 ns;		/* CLOCK_MONOTONIC */
+	union wire_addr src, dst;
+	__be32 spi;		/* ESP and AH only */
+	__be16 src_port, dst_port;
+	__u32 rule;		/* SPD_RULE_DEFAULT if none */
+	__u32 len;
+	__be16 ethertype;
+	__u8 family;		/* enum ip_family; only for IPv4 and IPv6 ethertypes */
+	__u8 proto;
+	__u8 reason;		/* enum drop_reason */
+	__u8 direction;		/* enum spd_direction */
+	__u16 pad;
+};
+_Static_assert(sizeof(struct drop_event) == 64, "drop_event is ABI");
+
+#endif /* IPSECBPF_ABI_H */

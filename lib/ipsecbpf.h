@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * libipsecbpf: the public interface. ctl/ includes only this (and what it includes).
+ *
+ * Conventions: functions return 0 or -errno and explain failures in `report` (object, cause, next
+ * step); pointers come back NULL + errno. Outputs named ret_ are written on success only.
+ * Interfaces are named as in the caller's network namespace. Nothing here prints or exits.
+ */
+#ifndef IPSECBPF_H
+#define IPSECBPF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "abi_user.h"
+#include "policy.h"
+#include "report.h"
+#include "sa.h"
+
+#define IPSECBPF_VERSION "0.1.0"
+#define IPSECBPF_DEFAULT_POLICY "/etc/ipsecbpf/policy.json"
+
+/* ---- attach -------------------------------------------------------------------------------- */
+
+enum xdp_mode { XDP_MODE_NATIVE, XDP_MODE_GENERIC };
+
+struct ipsecbpf_attach_opts {
+	size_t sz;			/* sizeof(struct ipsecbpf_attach_opts) */
+	const char *policy_path;	/* NULL: IPSECBPF_DEFAULT_POLICY if it exists, else start blocked */
+	const char *sa_path;		/* NULL: no SAs yet */
+	bool fresh;			/* for sa_path, as SA_APPLY_FRESH */
+	enum xdp_mode xdp_mode;
+	uint32_t mark_value, mark_mask;	/* skb->mark of verified packets; mask 0: the defaults */
+	uint32_t sa_slots;		/* 0: SA_SLOTS_DEFAULT */
+	uint32_t trial_seconds;		/* 0: none; else detach --open by itself unless confirmed */
+	const char *engine;		/* crypto engine by name; NULL: the best */
+	bool force;			/* attach although the ssh session would be cut off */
+};
+
+#define IPSECBPF_MARK_VALUE 0xe5000000u
+#define IPSECBPF_MARK_MASK  0xff000000u
+
+/* Attaches, loads policy and SAs, starts the supervisor (a daemon) and returns when it is ready. */
+int ipsecbpf_attach(const char *ifname, const struct ipsecbpf_attach_opts *opts,
+		    struct ipsecbpf_report *report);
+
+/* Ends a trial period: the attachment stays. -ENOENT if none is running. */
+int ipsecbpf_confirm(const char *ifname, struct ipsecbpf_report *report);
+
+/* Stops the supervisor and worker and forgets all SAs. open: removes the hooks as well; otherwise
+ * they stay as a guard that drops what policy wants protected. */
+int ipsecbpf_detach(const char *ifname, bool open, struct ipsecbpf_report *report);
+
+struct ipsecbpf_status {
+	char ifname[16];
+	unsigned int ifindex;
+	const char *state;		/* "running", "blocked", "guard", "supervisor-dead" */
+	const char *xdp_mode;		/* "native", "generic" */
+	const char *tc_mode;		/* "tcx", "clsact" */
+	const char *wire_mode;		/* "zero-copy", "copy" */
+	char host_port[16];
+	char engine[64];		/* crypto engines in use, in order of priority */
+	uint32_t queues;
+	uint32_t policy_serial;		/* 0: none loaded */
+	uint32_t rules;
+	uint32_t sas_in, sas_out;
+	int32_t supervisor_pid, worker_pid;	/* 0: not running */
+	uint32_t worker_restarts;
+	uint32_t mark_value, mark_mask;
+	uint32_t mtu, inner_mtu;	/* inner: smallest over the outbound SAs; 0 if none */
+	int64_t trial_left;		/* seconds; -1: no trial */
+	uint64_t dropped;		/* all reasons */
+};
+int ipsecbpf_status(const char *ifname, struct ipsecbpf_status *ret_status,
+		    struct ipsecbpf_report *report);
+
+/* Names of all attachments in this network namespace; *ret_names is malloc'd, as are its items. */
+int ipsecbpf_list(char ***ret_names, size_t *ret_count);
+
+/* ---- policy (struct policy and its functions are in policy.h) ------------------------------- */
+
+struct ipsecbpf_apply_result {
+	bool changed;
+	uint32_t serial;
+	uint32_t entries;		/* compiled, all tables */
+	uint32_t orphaned_sas;		/* SAs whose protection changed its definition */
+};
+/* All or nothing. An equal policy changes nothing. */
+int ipsecbpf_policy_apply(const char *ifname, const struct policy *policy,
+			  struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report);
+/* The live policy; NULL + errno (ENODATA: none is loaded). Free with policy_free(). */
+struct policy *ipsecbpf_policy_live(const char *ifname, struct ipsecbpf_report *report);
+
+/* ---- SAs ----------------------------------------------------------------------------------- */
+
+struct sa_file {
+	struct sa_config *sas;		/* wiped and freed by sa_file_free() */
+	size_t count;
+};
+/* Reads an SA file ("-": stdin). Files must be regular, owned by root or the caller, mode 0600 or stricter. */
+struct sa_file *sa_file_load(const char *path, struct ipsecbpf_report *report);
+struct sa_file *sa_file_parse(char *text, size_t len, const char *name,
+			      struct ipsecbpf_report *report);	/* wipes text */
+void sa_file_free(struct sa_file *file);
+
+#define SA_APPLY_FRESH (1u << 0)	/* outbound keys without a record were never used: start one */
+
+struct ipsecbpf_sa_result {
+	uint32_t added, unchanged;
+};
+int ipsecbpf_sa_apply(const char *ifname, const struct sa_file *file, uint32_t flags,
+		      struct ipsecbpf_sa_result *ret_result, struct ipsecbpf_report *report);
+int ipsecbpf_sa_flush(const char *ifname, uint32_t *ret_removed, struct ipsecbpf_report *report);
+
+struct ipsecbpf_sa_info {
+	union wire_addr src, dst;
+	__be32 spi;
+	uint8_t proto, family, direction;	/* enum ip_family, enum spd_direction */
+	bool tunnel, esn;
+	bool active;			/* outbound: the SA in use for its protection */
+	uint32_t replay_window;
+	uint32_t slot;
+	uint32_t inner_mtu;
+	const char *suite;
+	char peer[NAME_LEN], protection[NAME_LEN];
+	char fingerprint[SA_FINGERPRINT_LEN + 1];
+	uint64_t seq;			/* last sent, or highest received */
+	uint64_t packets, bytes, icv_failed, replayed;
+	uint64_t idle_ms;		/* since the last packet; UINT64_MAX: never used */
+};
+int ipsecbpf_sa_list(const char *ifname, struct ipsecbpf_sa_info **ret_sas, size_t *ret_count,
+		     struct ipsecbpf_report *report);
+
+struct ipsecbpf_genkey_opts {
+	size_t sz;
+	const char *src, *dst;		/* addresses of the two hosts */
+	const char *suite;		/* NULL: aes128gcm16 */
+	const char *protection;		/* name in the policy; NULL: "default" */
+	bool tunnel, no_esn;
+	bool one_way;			/* only src -> dst */
+	uint32_t replay_window;		/* 0: 1024 */
+	uint32_t spi;			/* of the first SA; 0: random */
+};
+/* Writes an SA file with new keys from getrandom() to `out`, and starts their reservation records
+ * on this host, so that applying it here needs no SA_APPLY_FRESH. */
+int ipsecbpf_sa_genkey(const struct ipsecbpf_genkey_opts *opts, FILE *out,
+		       struct ipsecbpf_report *report);
+
+/* ---- statistics, events, preflight ---------------------------------------------------------- */
+
+struct ipsecbpf_stats {
+	uint64_t passes[PASS_SLOTS];	/* by enum pass_counter */
+	uint64_t drops[DROP_SLOTS];	/* by enum drop_reason, BPF and worker together */
+	struct worker_stats worker;
+};
+int ipsecbpf_stats(const char *ifname, struct ipsecbpf_stats *ret_stats,
+		   struct ipsecbpf_report *report);
+
+struct ipsecbpf_monitor;
+struct ipsecbpf_monitor_ops {
+	void (*drop)(void *context, const struct drop_event *event);
+	/* counters that the worker raised since the last call, and changes of state */
+	void (*worker_drop)(void *context, enum drop_reason reason, uint64_t count);
+	void (*notice)(void *context, const char *text);
+};
+struct ipsecbpf_monitor *ipsecbpf_monitor_open(const char *ifname,
+					       const struct ipsecbpf_monitor_ops *ops, void *context,
+					       struct ipsecbpf_report *report);
+/* Waits up to timeout_ms and calls ops. Returns the number of events, or -errno (-EINTR: a signal). */
+int ipsecbpf_monitor_poll(struct ipsecbpf_monitor *monitor, int timeout_ms);
+void ipsecbpf_monitor_close(struct ipsecbpf_monitor *monitor);
+
+enum preflight_result { PREFLIGHT_OK, PREFLIGHT_WARNING, PREFLIGHT_FAILURE };
+/* Called once per check, in order; `fix` is a command or NULL. */
+typedef void (*preflight_fn)(void *context, enum preflight_result result, const char *check,
+			     const char *finding, const char *fix);
+/* Changes nothing. Returns the number of failures, or -errno. */
+int ipsecbpf_preflight(const char *ifname, preflight_fn fn, void *context);
+
+const char *drop_reason_name(enum drop_reason reason);	/* "clear_text" */
+const char *drop_reason_text(enum drop_reason reason);
+const char *pass_counter_name(enum pass_counter counter);
+const char *pass_counter_text(enum pass_counter counter);
+
+#endif /* IPSECBPF_H */

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A packet on its way through the worker: a descriptor over memory that a port owns.
+ *
+ * Included by: segment, esp, coalesce, host_port, wire_port, worker.
+ * Ownership:   the frame belongs to the port named in the comments of whoever made the packet.
+ * Layout:      [headroom][l2 | l3 ...payload...][tailroom]; data points at the Ethernet header.
+ */
+#ifndef IPSECBPF_PACKET_H
+#define IPSECBPF_PACKET_H
+
+#include <stdint.h>
+
+#include "abi_user.h"
+
+#define BURST 64		/* packets moved at once, everywhere */
+
+/* What the worker needs around a packet to protect it in place: tunnel IPv6 header (40), ESP (8),
+ * IV (16) in front; padding (255 + 2) and ICV (32) are bounded by what fits the frame. */
+#define PACKET_HEADROOM 64
+#define PACKET_TAILROOM 64	/* block padding (<= 17), pad length, next header, ICV (<= 32) */
+
+enum packet_state {
+	PACKET_CLEAR,		/* readable, not yet protected (outbound) */
+	PACKET_PROTECTED,	/* ESP: outbound after encapsulation, inbound before decapsulation */
+	PACKET_VERIFIED,	/* authenticated and decrypted (inbound) */
+	PACKET_DEAD,		/* dropped; `drop` says why */
+};
+
+struct packet {
+	uint8_t *data;		/* first octet of the Ethernet header */
+	uint32_t len;		/* octets from data to the end of the packet */
+	uint16_t l2_len;	/* Ethernet header with VLAN tags */
+	uint16_t headroom;	/* writable octets before data */
+	uint16_t tailroom;	/* writable octets after data + len */
+	uint8_t state;		/* enum packet_state */
+	uint8_t drop;		/* enum drop_reason */
+	uint8_t family;		/* enum ip_family of the outermost IP header */
+	uint8_t inner_family;	/* inbound, after decapsulation: the family that goes to the host */
+	uint64_t seq;		/* full 64-bit sequence number, set by esp */
+	uint64_t frame;		/* the port's own handle of the memory */
+};
+
+/* Marks a packet as dropped; returns -1 so that steps can `return packet_drop(...)`. */
+static inline int packet_drop(struct packet *packet, enum drop_reason reason)
+{
+	packet->state = PACKET_DEAD;
+	packet->drop = (uint8_t)reason;
+	return -1;
+}
+
+#endif /* IPSECBPF_PACKET_H */

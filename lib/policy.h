@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The policy, from JSON text to compiled SPD entries. The steps, one file each, all pure:
+ *   policy_json.c     text -> struct policy (every error with line:column)
+ *   policy_check.c    what JSON Schema cannot say (all errors, then warnings)
+ *   policy_compile.c  struct policy -> struct policy_compiled for one interface
+ *   policy_show.c     struct policy -> canonical JSON; and the differences of two policies
+ * policy_apply.c (not pure) writes a compiled policy into the BPF maps.
+ *
+ * Included by: the files above, sa_apply.c, the CLI, unit tests.
+ * Ownership:   policy_free() frees everything a policy points to. Not thread safe.
+ */
+#ifndef IPSECBPF_POLICY_H
+#define IPSECBPF_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi_user.h"
+#include "report.h"
+#include "suite.h"
+
+#define POLICY_VERSION 1
+
+struct position {
+	uint32_t line, column;	/* from 1; 0: unknown */
+};
+
+/* An inclusive range of addresses of one family. */
+struct address_range {
+	uint8_t family;		/* enum ip_family */
+	struct addr128 lo, hi;
+};
+
+struct address_list {
+	struct address_range *items;
+	size_t count;		/* 0: any address of any family */
+};
+
+struct port_range {
+	uint16_t lo, hi;
+};
+
+struct port_list {
+	struct port_range *items;
+	size_t count;		/* 0: any port */
+};
+
+enum protection_type { PROTECTION_ENCRYPTION, PROTECTION_AUTHENTICATION };
+enum protection_mode { MODE_TRANSPORT, MODE_TUNNEL };
+
+struct protection {
+	char name[NAME_LEN];
+	enum protection_type type;
+	enum protection_mode mode;
+	const struct esp_suite **suites;	/* allowed, in order of preference; at least one */
+	size_t suite_count;
+	struct position at;
+};
+
+struct peer {
+	char name[NAME_LEN];
+	struct address_list addresses;		/* single addresses: lo == hi; at least one */
+	struct position at;
+};
+
+enum rule_direction { RULE_BOTH, RULE_IN, RULE_OUT };
+enum rule_origin { ORIGIN_ANY, ORIGIN_LOCAL, ORIGIN_FORWARDED };
+
+struct rule {
+	char name[NAME_LEN];
+	enum rule_direction direction;
+	enum rule_origin origin;		/* only with RULE_OUT */
+	char **interfaces;			/* shell patterns (fnmatch); none: every interface */
+	size_t interface_count;
+	struct address_list local, remote;
+	uint8_t *protocols;
+	size_t protocol_count;			/* 0: any */
+	struct port_list local_port, remote_port;
+	bool icmp_given;
+	uint8_t icmp_type_lo, icmp_type_hi, icmp_code_lo, icmp_code_hi;
+	enum spd_action action;
+	size_t peer, protection;		/* indices; only with SPD_PROTECT */
+	struct position at;
+};
+
+struct policy {
+	char *origin;				/* file name for messages, "-" for stdin */
+	uint32_t essential;			/* bits ESSENTIAL(...) */
+	enum spd_action default_action[SPD_DIRECTION_COUNT];
+	enum spd_action non_ip_action;
+	struct protection *protections;
+	size_t protection_count;
+	struct peer *peers;
+	size_t peer_count;
+	struct rule *rules;
+	size_t rule_count;
+};
+
+/*
+ * Parses and checks a policy. `name` is used in messages. Every error found is added to `report`
+ * (objects like "policy.json:12:7"); NULL if there was any, with errno EINVAL, or ENOMEM.
+ * Warnings do not fail. The text need not end in NUL.
+ */
+struct policy *policy_parse(const char *text, size_t len, const char *name,
+			    struct ipsecbpf_report *report);
+
+/* policy_parse() on a file, or on standard input if path is "-". NULL + errno. At most 16 MiB. */
+struct policy *policy_load(const char *path, struct ipsecbpf_report *report);
+
+void policy_free(struct policy *policy);
+
+/* Called by policy_parse(): adds what it finds; returns the number of errors. */
+size_t policy_check(const struct policy *policy, struct ipsecbpf_report *report);
+
+/* Canonical JSON (stable key order, indented, defaults spelt out, final newline). malloc'd, or NULL
+ * with ENOMEM. policy_parse() of it gives an equal policy. */
+char *policy_show(const struct policy *policy);
+
+/* One difference between two policies. */
+struct policy_change {
+	char sign;		/* '+' only in the new one, '-' only in the old one, '~' in both, differing */
+	char *object;		/* "rule \"ftp\"", "peer \"b\"", "defaults", "order of rules" */
+	char *detail;		/* what differs ("remote_port: 21 -> 20-21"), or NULL */
+};
+
+/* Differences from old to new, in file order; *ret_changes is malloc'd. 0 or -ENOMEM. */
+int policy_diff(const struct policy *old_policy, const struct policy *new_policy,
+		struct policy_change **ret_changes, size_t *ret_count);
+void policy_changes_free(struct policy_change *changes, size_t count);
+
+/*
+ * 64-bit digest of what (peer, protection) means for SAs: type, mode, suites and addresses, in
+ * canonical order. Equal meaning, equal digest, whatever order the file had them in.
+ */
+uint64_t policy_protection_digest(const struct policy *policy, size_t peer, size_t protection);
+
+struct policy_compiled {
+	struct spd_generation head;	/* serial and text_len are left 0 */
+	struct spd_entry *entries[SPD_DIRECTION_COUNT][FAMILY_COUNT];	/* head.entries of each */
+};
+
+/* Gives the id of a (peer, protection) pair; 0 makes the compile fail. See protections.h. */
+typedef uint32_t (*protect_id_fn)(void *context, size_t peer, size_t protection);
+
+/*
+ * Compiles for interface `ifname`. Only rules whose interfaces match take part, but `rule` in the
+ * entries stays the index in the file. Too many entries is an error naming the limit.
+ * 0 or -errno (EINVAL, with the cause in report; ENOMEM).
+ */
+int policy_compile(const struct policy *policy, const char *ifname, protect_id_fn protect_id,
+		   void *context, struct policy_compiled *ret_compiled,
+		   struct ipsecbpf_report *report);
+void policy_compiled_fini(struct policy_compiled *compiled);
+
+/* Numeric form of addresses and back; shared with SA files and the CLI. */
+bool address_parse(const char *text, struct address_range *ret_range, const char **ret_error);
+/* `out` of at least 100 octets: "10.0.0.0/8", "10.0.0.1", "10.0.0.1-10.0.0.9", "fd00::/8" */
+void address_format(const struct address_range *range, char *out, size_t out_len);
+struct addr128 addr128_from_wire(enum ip_family family, const union wire_addr *wire);
+union wire_addr addr128_to_wire(enum ip_family family, struct addr128 addr);
+
+#endif /* IPSECBPF_POLICY_H */

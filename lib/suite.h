@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The ESP suites: one table (SUITES in suite.c) is the only source of names and sizes.
+ *
+ * Included by: sa_json, policy_check, esp, the crypto engines, the CLI's listings.
+ * Threading:   read-only data.
+ */
+#ifndef IPSECBPF_SUITE_H
+#define IPSECBPF_SUITE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum suite_cipher { CIPHER_NULL, CIPHER_AES_GCM, CIPHER_CHACHA20_POLY1305, CIPHER_AES_CBC };
+enum suite_mac { MAC_NONE, MAC_HMAC_SHA256 };	/* MAC_NONE: the cipher is an AEAD */
+
+#define SUITE_KEY_MAX	64	/* octets of cipher key + salt, and of MAC key, each at most */
+#define SUITE_IV_MAX	16
+#define SUITE_ICV_MAX	32
+
+struct esp_suite {
+	const char *name;	/* as strongSwan writes it: "aes128gcm16" */
+	const char *xfrm;	/* as ip xfrm writes it: "rfc4106(gcm(aes)) 128"; accepted as well */
+	enum suite_cipher cipher;
+	enum suite_mac mac;
+	uint8_t key_len;	/* octets of cipher key, without salt */
+	uint8_t salt_len;	/* octets of salt that follow the key in key material */
+	uint8_t iv_len;		/* octets of IV in each packet */
+	uint8_t block;		/* padding alignment the cipher asks for; ESP itself wants 4 */
+	uint8_t icv_len;
+	uint8_t mac_key_len;
+	bool counter_mode;	/* a repeated IV is fatal: needs the on-disk reservation */
+	bool encrypts;		/* false: authentication only (NULL) */
+};
+
+/* The suite of that name (either spelling), or NULL. */
+const struct esp_suite *suite_find(const char *name);
+
+/* Suite number `index` in table order, NULL past the end; suite_index() is its inverse. */
+const struct esp_suite *suite_at(size_t index);
+size_t suite_index(const struct esp_suite *suite);
+
+#endif /* IPSECBPF_SUITE_H */
