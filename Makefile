@@ -62,6 +62,8 @@ $(B)/%.o: %.c | $(SKELS)
 # The hot loops profit from vectorisation, which -O2 of gcc 12 does sparingly.
 $(B)/lib/checksum.o: CFLAGS += -O3
 
+.SECONDARY:
+
 $(B)/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h)
 	$(call say,BPF,$@)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $< && \
 		$(BPFTOOL) gen object $@ $@.tmp && rm -f $@.tmp

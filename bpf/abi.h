@@ -168,6 +168,11 @@ _Static_assert(sizeof(struct spd_entry) == 88, "spd_entry is ABI");
 
 #define SPD_RULE_DEFAULT 0xffffffffu	/* the verdict came from the defaults, not from a rule */
 
+/* Value of the inner maps of `spd`: one block, so that a search costs one look-up. */
+struct spd_table {
+	struct spd_entry entries[SPD_MAX_ENTRIES];
+};
+
 /* What holds for a whole generation besides its entries. Map `generations`, two elements. */
 struct spd_generation {
 	__u32 serial;					/* counts applied policies, from 1 */
@@ -196,10 +201,27 @@ struct control {
 	__u32 abi_version;
 	__u32 state;		/* enum attach_state */
 	__u32 active;		/* generation in force, 0 or 1 */
-	__u32 pad;
+	__u8 nic_mac[6];	/* put back where a host tag stood */
+	__u16 pad;
+	__u32 pad2;
 	__u64 events_until;	/* CLOCK_MONOTONIC ns until which drop events are wanted */
 };
-_Static_assert(sizeof(struct control) == 24, "control is ABI");
+_Static_assert(sizeof(struct control) == 32, "control is ABI");
+
+/* Map `attachment`, one element, written once by attach: what detach and status must know even when
+ * the supervisor is gone. */
+struct attachment {
+	__u32 abi_version;
+	__u32 ifindex;
+	__u32 host_ifindex;
+	__u32 mark_value, mark_mask;
+	__u32 sa_slots;
+	__u32 tc_handle[2], tc_priority[2];	/* clsact: egress of the NIC, ingress of the host port */
+	__u8 xdp_generic;
+	__u8 tcx;				/* tcx links; otherwise clsact filters */
+	__u16 pad;
+};
+_Static_assert(sizeof(struct attachment) == 44, "attachment is ABI");
 
 /* Map `protections`: names an id. An id stands for one immutable definition; see lib/protections.h */
 struct protection_key {
@@ -289,9 +311,10 @@ struct worker_stats {
 /* ---- host tag ------------------------------------------------------------------------------ */
 
 /*
- * Travels in the six octets of the source MAC address between the tc hooks and the worker, in both
- * directions. The MAC is known on either side and is put back. HOST_TAG_MAGIC has the group bit
- * set: no station may send from such an address, so no real frame looks like one.
+ * Travels between the tc hooks and the worker in the octets of the NIC's own MAC address: the source
+ * address of an outbound frame, the destination address of an inbound one. That address is known
+ * and is put back on the other side. The magic octets have the group and the local bit set, which
+ * no station's own address has.
  */
 struct host_tag {
 	__u8 magic;

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Every map, once. All are pinned under /sys/fs/bpf/ipsecbpf/<dir>/maps/ by lib/loader.c.
+ * Included by: ipsecbpf.bpf.c and, through it, every step. Sizes marked * are set at load.
+ */
+#ifndef IPSECBPF_MAPS_H
+#define IPSECBPF_MAPS_H
+
+#include "abi.h"
+
+/* State of the attachment and the active generation.
+ * key 0 -> struct control. Written by attach, policy apply, detach, monitor, each its own field and
+ * through a mapping, so that one store never undoes another. Read by every hook. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct control);
+} control SEC(".maps");
+
+/* How this attachment was made. Written once by attach; read by the command line. No hook reads it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct attachment);
+} attachment SEC(".maps");
+
+/* Heads of the two generations. Written (the spare one only) by policy apply. Read by every hook. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct spd_generation);
+} generations SEC(".maps");
+
+/* Compiled SPD entries. SPD_TABLE() -> map of one struct spd_table. Policy apply replaces the inner
+ * maps of the spare generation; the kernel frees the old ones after a grace period. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, SPD_TABLE_COUNT);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_ARRAY);
+		__uint(max_entries, 1);
+		__type(key, __u32);
+		__uint(value_size, sizeof(struct spd_table));
+	});
+} spd SEC(".maps");
+
+/* Canonical JSON of each generation. generation -> map of POLICY_TEXT_CHUNK octets per element.
+ * Written by policy apply, read by policy show and diff; no hook reads it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_ARRAY);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_INNER_MAP);
+		__type(key, __u32);
+		__uint(value_size, POLICY_TEXT_CHUNK);
+	});
+} policy_text SEC(".maps");
+
+/* Names -> protect ids. Written by policy apply; read by sa apply. No hook reads it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PROTECT_MAX);
+	__type(key, struct protection_key);
+	__type(value, struct protection_val);
+} protections SEC(".maps");
+
+/* Inbound SAs by (destination, protocol, SPI). Written by the supervisor, read by xdp_ingress. * */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SA_SLOTS_DEFAULT);
+	__type(key, struct sad_key);
+	__type(value, struct sad_entry);
+} sad SEC(".maps");
+
+/* OUT_SA(protect id, family) -> the outbound SA in use. Written by the supervisor, read by tc_egress. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PROTECT_MAX * FAMILY_COUNT);
+	__type(key, __u32);
+	__type(value, struct out_sa);
+} out_sa SEC(".maps");
+
+/* Slot -> what a decrypted packet's SA stands for. Written by the supervisor, read by tc_host_port. * */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SA_SLOTS_DEFAULT);
+	__type(key, __u32);
+	__type(value, struct sa_slot);
+} sa_slots SEC(".maps");
+
+/* Slot -> run-time state; mapped by worker and supervisor. Read by xdp_ingress. * */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, SA_SLOTS_DEFAULT);
+	__type(key, __u32);
+	__type(value, struct sa_state);
+} sa_state SEC(".maps");
+
+/* The worker's counters; mapped by the worker. No hook reads it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct worker_stats);
+} worker_stats SEC(".maps");
+
+/* Queue -> AF_XDP socket. Written by the supervisor (lib/wire_port.c), read by xdp_ingress. */
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, QUEUES_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} xsks SEC(".maps");
+
+/* enum drop_reason -> packets. Written by drop() only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, DROP_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} drops SEC(".maps");
+
+/* enum pass_counter -> packets. Written by count() only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PASS_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} passes SEC(".maps");
+
+/* Drop events for `ipsecbpf monitor`: only while one watches, rate limited. Written by drop(). */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} events SEC(".maps");
+
+/* Rate limit of `events`. Written and read by drop() only. */
+struct event_budget {
+	__u64 window;		/* index of the time slice counted in `used` */
+	__u64 used;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct event_budget);
+} event_budgets SEC(".maps");
+
+/* Knobs, set between open and load (lib/loader.c). */
+const volatile __u32 abi_version = IPSECBPF_ABI_VERSION;
+const volatile __u32 nic_ifindex;
+const volatile __u32 host_ifindex;
+const volatile __u32 mark_value;
+const volatile __u32 mark_mask;
+const volatile bool xdp_generic;	/* generic XDP sees re-entered packets a second time */
+const volatile __u8 reentry_mac[6];	/* secret: marks those packets; random per attachment */
+
+#endif /* IPSECBPF_MAPS_H */

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Headers of a packet, read once through one bounded cursor: Ethernet, up to two VLAN tags, IPv4 or
+ * IPv6 with a bounded extension header chain, and the first octets of the upper layer.
+ * Called by: every hook, first thing. Touches nothing.
+ */
+#ifndef IPSECBPF_PARSE_H
+#define IPSECBPF_PARSE_H
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+
+#include "abi.h"
+
+#define VLAN_DEPTH_MAX	   2
+#define IPV6_EXT_DEPTH_MAX 6
+#define IPV4_MORE_FRAGMENTS 0x2000
+#define IPV4_OFFSET_MASK    0x1fff
+#define NON_ESP_MARKER_LEN  4
+#define HEADERS_MAX 192		/* octets worth pulling into the linear part */
+
+enum fragment { FRAGMENT_NONE, FRAGMENT_FIRST, FRAGMENT_LATER };
+
+struct packet_info {
+	union wire_addr src, dst;
+	__be32 spi;		/* ESP only */
+	__be32 seq;		/* ESP only */
+	__be16 src_port, dst_port;
+	__be16 ethertype;
+	__u8 family;		/* enum ip_family; valid if is_ip */
+	__u8 is_ip;
+	__u8 proto;
+	__u8 hop_limit;
+	__u8 icmp_type, icmp_code;
+	__u8 fragment;		/* enum fragment */
+	__u8 non_esp_marker;	/* UDP payload starts with four zero octets, or is a keep-alive */
+};
+
+struct cursor {
+	void *pos;
+	void *end;
+};
+
+struct vlan_tag {
+	__be16 tci;
+	__be16 ethertype;
+};
+
+struct ipv6_ext {
+	__u8 next_header;
+	__u8 len;		/* 8-octet units after the first 8 */
+	__u8 rest[6];
+};
+
+struct ipv6_fragment {
+	__u8 next_header;
+	__u8 reserved;
+	__be16 offset_flags;
+	__be32 id;
+};
+
+struct esp_header {
+	__be32 spi;
+	__be32 seq;
+};
+
+/* The next `size` octets, or NULL if the packet ends before. */
+static __always_inline void *cursor_take(struct cursor *c, __u32 size)
+{
+	void *here = c->pos;
+
+	if (here + size > c->end)
+		return NULL;
+	c->pos = here + size;
+	return here;
+}
+
+static __always_inline int parse_ethernet(struct cursor *c, struct packet_info *info)
+{
+	struct ethhdr *eth = cursor_take(c, sizeof(*eth));
+
+	if (!eth)
+		return -DROP_MALFORMED;
+	info->ethertype = eth->h_proto;
+	for (int i = 0; i < VLAN_DEPTH_MAX; i++) {
+		struct vlan_tag *tag;
+
+		if (info->ethertype != bpf_htons(ETH_P_8021Q) &&
+		    info->ethertype != bpf_htons(ETH_P_8021AD))
+			break;
+		tag = cursor_take(c, sizeof(*tag));
+		if (!tag)
+			return -DROP_MALFORMED;
+		info->ethertype = tag->ethertype;
+	}
+	return 0;
+}
+
+static __always_inline int parse_ipv4(struct cursor *c, struct packet_info *info)
+{
+	struct iphdr *ip = cursor_take(c, sizeof(*ip));
+	__u32 header, total;
+
+	if (!ip || ip->version != 4 || ip->ihl < 5)
+		return -DROP_MALFORMED;
+	header = ip->ihl * 4;
+	total = bpf_ntohs(ip->tot_len);
+	/* tot_len is 0 in some GSO super-packets; otherwise it must cover the header. */
+	if (total && total < header)
+		return -DROP_MALFORMED;
+	info->family = FAMILY_V4;
+	info->proto = ip->protocol;
+	info->hop_limit = ip->ttl;
+	info->src.w[0] = ip->saddr;
+	info->dst.w[0] = ip->daddr;
+	if (ip->frag_off & bpf_htons(IPV4_OFFSET_MASK))
+		info->fragment = FRAGMENT_LATER;
+	else if (ip->frag_off & bpf_htons(IPV4_MORE_FRAGMENTS))
+		info->fragment = FRAGMENT_FIRST;
+	if (header > sizeof(*ip) && !cursor_take(c, header - sizeof(*ip)))
+		return -DROP_MALFORMED;
+	return 0;
+}
+
+/* Steps over one extension header. 1: stepped, 0: info->proto is not one, negative: malformed. */
+static __always_inline int parse_ipv6_ext(struct cursor *c, struct packet_info *info)
+{
+	struct ipv6_fragment *frag;
+	struct ipv6_ext *ext;
+
+	switch (info->proto) {
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_DSTOPTS:
+		ext = cursor_take(c, sizeof(*ext));
+		if (!ext)
+			return -DROP_MALFORMED;
+		info->proto = ext->next_header;
+		if (ext->len && !cursor_take(c, (__u32)ext->len * 8))
+			return -DROP_MALFORMED;
+		return 1;
+	case IPPROTO_FRAGMENT:
+		frag = cursor_take(c, sizeof(*frag));
+		if (!frag)
+			return -DROP_MALFORMED;
+		info->proto = frag->next_header;
+		if (frag->offset_flags & bpf_htons(0xfff8))
+			info->fragment = FRAGMENT_LATER;
+		else if (frag->offset_flags & bpf_htons(1))
+			info->fragment = FRAGMENT_FIRST;
+		/* What follows a later fragment's header is payload, not a header. */
+		return info->fragment != FRAGMENT_LATER;
+	default:
+		return 0;
+	}
+}
+
+static __always_inline int parse_ipv6(struct cursor *c, struct packet_info *info)
+{
+	struct ipv6hdr *ip6 = cursor_take(c, sizeof(*ip6));
+	int more = 1;
+
+	if (!ip6 || ip6->version != 6)
+		return -DROP_MALFORMED;
+	info->family = FAMILY_V6;
+	info->proto = ip6->nexthdr;
+	info->hop_limit = ip6->hop_limit;
+	__builtin_memcpy(&info->src, &ip6->saddr, 16);
+	__builtin_memcpy(&info->dst, &ip6->daddr, 16);
+	for (int i = 0; i < IPV6_EXT_DEPTH_MAX && more > 0; i++)
+		more = parse_ipv6_ext(c, info);
+	/* A chain longer than this bound is refused: its upper layer would go unseen. */
+	return more > 0 && info->fragment != FRAGMENT_LATER ? -DROP_MALFORMED : more;
+}
+
+static __always_inline int parse_udp(struct cursor *c, struct packet_info *info)
+{
+	struct udphdr *udp = cursor_take(c, sizeof(*udp));
+	__be32 *marker;
+
+	if (!udp)
+		return -DROP_MALFORMED;
+	info->src_port = udp->source;
+	info->dst_port = udp->dest;
+	marker = cursor_take(c, NON_ESP_MARKER_LEN);
+	/* RFC 3948 2.2, 2.3: IKE carries four zero octets, a keep-alive is a single octet */
+	info->non_esp_marker = marker ? *marker == 0 : udp->len == bpf_htons(sizeof(*udp) + 1);
+	return 0;
+}
+
+static __always_inline int parse_upper(struct cursor *c, struct packet_info *info)
+{
+	struct esp_header *esp;
+	__u8 *icmp;
+	__be16 *ports;
+
+	switch (info->proto) {
+	case IPPROTO_UDP:
+		return parse_udp(c, info);
+	case IPPROTO_TCP:
+	case IPPROTO_SCTP:
+	case IPPROTO_DCCP:
+	case IPPROTO_UDPLITE:
+		ports = cursor_take(c, 2 * sizeof(*ports));
+		if (!ports)
+			return -DROP_MALFORMED;
+		info->src_port = ports[0];
+		info->dst_port = ports[1];
+		return 0;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		icmp = cursor_take(c, 4);
+		if (!icmp)
+			return -DROP_MALFORMED;
+		info->icmp_type = icmp[0];
+		info->icmp_code = icmp[1];
+		return 0;
+	case IPPROTO_ESP:
+		esp = cursor_take(c, sizeof(*esp));
+		if (!esp)
+			return -DROP_MALFORMED;
+		info->spi = esp->spi;
+		info->seq = esp->seq;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+/* Reads all headers. 0 with info filled in (zeroed by the caller), or a negative drop reason. */
+static __always_inline int parse_packet(struct cursor *c, struct packet_info *info)
+{
+	int err = parse_ethernet(c, info);
+
+	if (err)
+		return err;
+	if (info->ethertype == bpf_htons(ETH_P_IP))
+		err = parse_ipv4(c, info);
+	else if (info->ethertype == bpf_htons(ETH_P_IPV6))
+		err = parse_ipv6(c, info);
+	else
+		return 0;
+	if (err)
+		return err;
+	info->is_ip = 1;
+	return info->fragment == FRAGMENT_LATER ? 0 : parse_upper(c, info);
+}
+
+#endif /* IPSECBPF_PARSE_H */

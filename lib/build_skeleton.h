@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The generated skeleton, kept out of the warnings we ask of our own code. Included by: loader.c. */
+#ifndef IPSECBPF_BUILD_SKELETON_H
+#define IPSECBPF_BUILD_SKELETON_H
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wcast-qual"
+#include "ipsecbpf.skel.h"
+#pragma GCC diagnostic pop
+
+#endif /* IPSECBPF_BUILD_SKELETON_H */

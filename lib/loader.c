@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "loader.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "build_skeleton.h"
+#include "hook_attach.h"
+
+#define FAILURE_LOG 4096
+
+/* The last lines libbpf had to say: the verifier's reason for a refusal. Loading is single-threaded. */
+static char libbpf_log[FAILURE_LOG];
+
+static int keep_log(enum libbpf_print_level level, const char *format, va_list args)
+{
+	char line[512];
+	size_t have = strlen(libbpf_log);
+
+	if (level != LIBBPF_WARN || vsnprintf(line, sizeof(line), format, args) < 0)
+		return 0;
+	snprintf(libbpf_log + have, sizeof(libbpf_log) - have, "%s", line);
+	return 0;
+}
+
+static int set_knobs(struct loader *loader)
+{
+	const struct loader_config *config = &loader->config;
+	struct ipsecbpf_bpf *object = loader->object;
+	uint8_t secret[6];
+
+	if (getrandom(secret, sizeof(secret), 0) != sizeof(secret))
+		return -EIO;
+	secret[0] = (secret[0] | 0x02) & 0xfe;	/* locally administered, individual */
+	for (size_t i = 0; i < sizeof(secret); i++)
+		object->rodata->reentry_mac[i] = secret[i];
+	object->rodata->nic_ifindex = config->ifindex;
+	object->rodata->host_ifindex = config->host_ifindex;
+	object->rodata->mark_value = config->mark_value;
+	object->rodata->mark_mask = config->mark_mask;
+	object->rodata->xdp_generic = config->xdp_generic;
+	return 0;
+}
+
+static int set_sizes(struct loader *loader)
+{
+	struct bpf_map *maps[] = { loader->object->maps.sad, loader->object->maps.sa_slots,
+				   loader->object->maps.sa_state };
+	int err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(maps) / sizeof(maps[0]); i++)
+		err = bpf_map__set_max_entries(maps[i], loader->config.sa_slots);
+	return err;
+}
+
+/* First values of control and attachment, before any hook can see them. */
+static int set_state(struct loader *loader)
+{
+	const struct loader_config *config = &loader->config;
+	struct control control = { .abi_version = IPSECBPF_ABI_VERSION, .state = ATTACH_BLOCKED };
+	uint32_t zero = 0;
+
+	memcpy(control.nic_mac, config->nic_mac, sizeof(control.nic_mac));
+	if (bpf_map_update_elem(bpf_map__fd(loader->object->maps.control), &zero, &control, 0))
+		return -errno;
+	loader->attachment = (struct attachment){
+		.abi_version = IPSECBPF_ABI_VERSION,
+		.ifindex = config->ifindex,
+		.host_ifindex = config->host_ifindex,
+		.mark_value = config->mark_value,
+		.mark_mask = config->mark_mask,
+		.sa_slots = config->sa_slots,
+		.xdp_generic = config->xdp_generic,
+	};
+	return 0;
+}
+
+/* A guard's clsact filter on the NIC is replaced, not joined by a second one. */
+static void inherit_filter(struct loader *loader)
+{
+	struct attachment old;
+	uint32_t zero = 0;
+	char path[256];
+	int fd;
+
+	pin_map_path(&loader->paths, "attachment", path, sizeof(path));
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return;
+	if (!bpf_map_lookup_elem(fd, &zero, &old) && !old.tcx) {
+		loader->attachment.tc_handle[0] = old.tc_handle[0];
+		loader->attachment.tc_priority[0] = old.tc_priority[0];
+	}
+	close(fd);
+}
+
+static int store_attachment(struct loader *loader)
+{
+	uint32_t zero = 0;
+
+	return bpf_map_update_elem(bpf_map__fd(loader->object->maps.attachment), &zero,
+				   &loader->attachment, 0) ? -errno : 0;
+}
+
+int loader_init(struct loader *loader, const struct loader_config *config,
+		struct ipsecbpf_report *report)
+{
+	libbpf_print_fn_t old_print;
+	int err;
+
+	*loader = (struct loader){ .config = *config, .link_fd = { -1, -1, -1 } };
+	err = paths_init(&loader->paths, config->ifname);
+	if (err)
+		return err;
+	libbpf_log[0] = '\0';
+	old_print = libbpf_set_print(keep_log);
+	loader->object = ipsecbpf_bpf__open();
+	if (!loader->object)
+		err = -errno;
+	if (!err)
+		err = set_knobs(loader);
+	if (!err)
+		err = set_sizes(loader);
+	if (!err)
+		err = ipsecbpf_bpf__load(loader->object);
+	if (!err)
+		err = set_state(loader);
+	if (!err) {
+		loader->attachment.tcx =
+			hook_has_tcx(bpf_program__fd(loader->object->progs.tc_egress));
+		inherit_filter(loader);
+		err = store_attachment(loader);
+	}
+	libbpf_set_print(old_print);
+	if (err) {
+		report_error(report, config->ifname, "ipsecbpf preflight says what is missing",
+			     "the kernel did not take the BPF programs: %s\n%s", strerror(-err),
+			     libbpf_log);
+		loader_fini(loader);
+	}
+	return err;
+}
+
+void loader_fini(struct loader *loader)
+{
+	for (int hook = 0; hook < HOOK_COUNT; hook++) {
+		if (loader->link_fd[hook] >= 0)
+			close(loader->link_fd[hook]);
+		loader->link_fd[hook] = -1;
+	}
+	ipsecbpf_bpf__destroy(loader->object);
+	loader->object = NULL;
+}
+
+int loader_pins(struct loader *loader, struct pins *ret_pins)
+{
+	struct pins pins = { .paths = loader->paths, .attachment = loader->attachment };
+	void *area;
+
+	area = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED,
+		    bpf_map__fd(loader->object->maps.control), 0);
+	if (area == MAP_FAILED)
+		return -errno;
+	pins.control = area;
+#define X(map) pins.map##_fd = fcntl(bpf_map__fd(loader->object->maps.map), F_DUPFD_CLOEXEC, 3);
+	PINNED_MAPS(X)
+#undef X
+	/* Descriptors run out one after the other: the last one tells for all. */
+	if (pins.events_fd < 0) {
+		pins_close(&pins);
+		return -EMFILE;
+	}
+	*ret_pins = pins;
+	return 0;
+}
+
+static int hook_program(const struct loader *loader, enum hook hook)
+{
+	const struct bpf_program *progs[] = {
+		[HOOK_tc_host_port] = loader->object->progs.tc_host_port,
+		[HOOK_tc_egress] = loader->object->progs.tc_egress,
+		[HOOK_xdp_ingress] = loader->object->progs.xdp_ingress,
+	};
+
+	return bpf_program__fd(progs[hook]);
+}
+
+/* Moves the link that a guard left to our program. -ENOENT if there is none. */
+static int take_over_link(struct loader *loader, enum hook hook)
+{
+	char path[256];
+	int err = 0, fd;
+
+	if (hook == HOOK_tc_host_port)
+		return -ENOENT;		/* the guard's host port is gone, and its link with it */
+	pin_link_path(&loader->paths, hook, path, sizeof(path));
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -errno;
+	if (bpf_link_update(fd, hook_program(loader, hook), NULL))
+		err = -errno;
+	if (err) {
+		close(fd);
+		return err;
+	}
+	loader->link_fd[hook] = fd;
+	loader->replaced[hook] = true;
+	return 0;
+}
+
+static int attach_clsact(struct loader *loader, enum hook hook, uint32_t ifindex)
+{
+	bool egress = hook == HOOK_tc_egress;
+	int err;
+
+	err = hook_attach_clsact(hook_program(loader, hook), ifindex, egress,
+				 &loader->attachment.tc_handle[!egress],
+				 &loader->attachment.tc_priority[!egress]);
+	if (err)
+		return err;
+	loader->filter[hook] = true;
+	return store_attachment(loader);
+}
+
+static int attach_new(struct loader *loader, enum hook hook)
+{
+	const struct loader_config *config = &loader->config;
+	uint32_t ifindex = hook == HOOK_tc_host_port ? config->host_ifindex : config->ifindex;
+	int fd;
+
+	if (hook == HOOK_xdp_ingress)
+		fd = hook_attach_xdp(hook_program(loader, hook), ifindex, config->xdp_generic);
+	else if (loader->attachment.tcx)
+		fd = hook_attach_tcx(hook_program(loader, hook), ifindex, hook == HOOK_tc_egress);
+	else
+		return attach_clsact(loader, hook, ifindex);
+	if (fd < 0)
+		return fd;
+	loader->link_fd[hook] = fd;
+	return 0;
+}
+
+static void explain_attach(const struct loader *loader, enum hook hook, int err,
+			   struct ipsecbpf_report *report)
+{
+	const char *ifname = loader->config.ifname, *next = "ipsecbpf preflight says what is missing";
+	char cause[128];
+
+	snprintf(cause, sizeof(cause), "%s", strerror(-err));
+	if (hook == HOOK_xdp_ingress && (err == -EBUSY || err == -EEXIST)) {
+		snprintf(cause, sizeof(cause), "another XDP program is attached");
+		next = "ip link show shows its id; detach it with the tool that owns it";
+	} else if (hook == HOOK_xdp_ingress && err == -EOPNOTSUPP) {
+		snprintf(cause, sizeof(cause), "the driver has no native XDP");
+		next = "attach with --xdp generic";
+	}
+	report_error(report, ifname, next, "cannot attach %s: %s", hook_name(hook), cause);
+}
+
+int loader_attach(struct loader *loader, enum hook hook, struct ipsecbpf_report *report)
+{
+	int err = take_over_link(loader, hook);
+
+	if (err == -ENOENT)
+		err = attach_new(loader, hook);
+	if (err)
+		explain_attach(loader, hook, err, report);
+	return err;
+}
+
+static int pin_link(struct loader *loader, enum hook hook)
+{
+	char path[256];
+
+	if (loader->link_fd[hook] < 0 || loader->replaced[hook])
+		return 0;
+	pin_link_path(&loader->paths, hook, path, sizeof(path));
+	unlink(path);	/* of a host port that is gone */
+	return bpf_obj_pin(loader->link_fd[hook], path) ? -errno : 0;
+}
+
+static int pin_map(struct loader *loader, const char *name, int fd)
+{
+	char path[256];
+
+	pin_map_path(&loader->paths, name, path, sizeof(path));
+	unlink(path);
+	return bpf_obj_pin(fd, path) ? -errno : 0;
+}
+
+static int pin_all(struct loader *loader)
+{
+	char path[256];
+	int err;
+
+	snprintf(path, sizeof(path), "%s/maps", loader->paths.pins);
+	err = paths_mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/links", loader->paths.pins);
+	if (!err)
+		err = paths_mkdir(path, 0700);
+#define X(map)                                                                        \
+	if (!err)                                                                     \
+		err = pin_map(loader, #map, bpf_map__fd(loader->object->maps.map));
+	PINNED_MAPS(X)
+#undef X
+	for (int hook = 0; !err && hook < HOOK_COUNT; hook++)
+		err = pin_link(loader, (enum hook)hook);
+	return err;
+}
+
+int loader_pin(struct loader *loader, struct ipsecbpf_report *report)
+{
+	int err = pin_all(loader);
+
+	if (err)
+		report_error(report, loader->paths.pins, "is bpffs mounted and writable?",
+			     "cannot pin maps and links: %s", strerror(-err));
+	return err;
+}
+
+void loader_undo(struct loader *loader)
+{
+	bool replaced = false;
+
+	for (int hook = 0; hook < HOOK_COUNT; hook++) {
+		replaced |= loader->replaced[hook];
+		if (loader->filter[hook])
+			hook_detach_clsact(hook == HOOK_tc_host_port ? loader->config.host_ifindex
+								     : loader->config.ifindex,
+					   hook == HOOK_tc_egress,
+					   loader->attachment.tc_handle[hook != HOOK_tc_egress],
+					   loader->attachment.tc_priority[hook != HOOK_tc_egress]);
+	}
+	if (!replaced)
+		pins_remove(&loader->paths);
+}
+
+void loader_detach_clsact(const struct attachment *attachment)
+{
+	if (attachment->tcx)
+		return;
+	hook_detach_clsact(attachment->ifindex, true, attachment->tc_handle[0],
+			   attachment->tc_priority[0]);
+	hook_detach_clsact(attachment->host_ifindex, false, attachment->tc_handle[1],
+			   attachment->tc_priority[1]);
+}

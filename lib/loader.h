@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Loads the BPF object, attaches its hooks and pins maps and links. Runs in the command that
+ * attaches, and exits with it: the pins keep everything alive. Nothing is pinned before all hooks
+ * are attached, so a command that dies half way takes everything it made with it.
+ *
+ * Included by: attach.c. Ownership: struct loader owns the object and its unpinned links.
+ */
+#ifndef IPSECBPF_LOADER_H
+#define IPSECBPF_LOADER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pin.h"
+
+struct loader_config {
+	const char *ifname;
+	uint32_t ifindex, host_ifindex;
+	uint32_t mark_value, mark_mask;
+	uint32_t sa_slots;
+	uint8_t nic_mac[6];
+	bool xdp_generic;
+};
+
+struct ipsecbpf_bpf;
+
+struct loader {
+	struct ipsecbpf_bpf *object;
+	struct loader_config config;
+	struct paths paths;
+	struct attachment attachment;
+	int link_fd[HOOK_COUNT];	/* -1: none, or a clsact filter */
+	bool filter[HOOK_COUNT];	/* a clsact filter of this loader */
+	bool replaced[HOOK_COUNT];	/* a guard's link, now running our program */
+};
+
+/* Opens and loads the object. 0 or -errno, explained in report; loader_fini() is due only after 0. */
+int loader_init(struct loader *loader, const struct loader_config *config,
+		struct ipsecbpf_report *report);
+
+/* The object's maps as an attachment (descriptors duplicated); close with pins_close(). 0 or -errno. */
+int loader_pins(struct loader *loader, struct pins *ret_pins);
+
+/*
+ * Attaches one hook. Where a guard left its link, that link is moved to the new program in one step,
+ * so that no packet finds the hook empty. 0 or -errno, explained in report.
+ */
+int loader_attach(struct loader *loader, enum hook hook, struct ipsecbpf_report *report);
+
+/* Pins maps and links; what a guard had pinned is replaced. 0 or -errno. */
+int loader_pin(struct loader *loader, struct ipsecbpf_report *report);
+
+/* Detaches what loader_attach() attached anew. Links taken over from a guard stay attached. */
+void loader_undo(struct loader *loader);
+void loader_fini(struct loader *loader);
+
+/* Removes the clsact filters of an attachment; tcx links go with their pins. */
+void loader_detach_clsact(const struct attachment *attachment);
+
+#endif /* IPSECBPF_LOADER_H */

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "pin.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOCK_TRIES    40
+#define LOCK_PAUSE_NS 50000000
+
+const char *hook_name(enum hook hook)
+{
+	static const char *const names[] = {
+#define X(id) #id,
+		PINNED_LINKS(X)
+#undef X
+	};
+
+	return names[hook];
+}
+
+void pin_map_path(const struct paths *paths, const char *map, char *out, size_t out_len)
+{
+	snprintf(out, out_len, "%s/maps/%s", paths->pins, map);
+}
+
+void pin_link_path(const struct paths *paths, enum hook hook, char *out, size_t out_len)
+{
+	snprintf(out, out_len, "%s/links/%s", paths->pins, hook_name(hook));
+}
+
+static int open_map(const struct paths *paths, const char *map)
+{
+	char path[256];
+	int fd;
+
+	pin_map_path(paths, map, path, sizeof(path));
+	fd = bpf_obj_get(path);
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_maps(struct pins *pins)
+{
+#define X(map)                                              \
+	pins->map##_fd = open_map(&pins->paths, #map);      \
+	if (pins->map##_fd < 0)                             \
+		return pins->map##_fd;
+	PINNED_MAPS(X)
+#undef X
+	return 0;
+}
+
+static int map_control(struct pins *pins)
+{
+	void *area = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED,
+			  pins->control_fd, 0);
+
+	if (area == MAP_FAILED)
+		return -errno;
+	pins->control = area;
+	return 0;
+}
+
+static int check_abi(const struct pins *pins, const char *ifname, struct ipsecbpf_report *report)
+{
+	uint32_t live = pins->attachment.abi_version;
+
+	if (live == IPSECBPF_ABI_VERSION)
+		return 0;
+	report_error(report, ifname, "use the ipsecbpf that attached it, or detach --open and attach again",
+		     "the attached programs speak ABI version %u, this command speaks %u: the %s is older",
+		     live, IPSECBPF_ABI_VERSION,
+		     live < IPSECBPF_ABI_VERSION ? "attachment" : "command");
+	return -EPROTO;
+}
+
+static void pins_clear(struct pins *pins)
+{
+#define X(map) pins->map##_fd = -1;
+	PINNED_MAPS(X)
+#undef X
+	pins->control = NULL;
+}
+
+int pins_open(struct pins *pins, const char *ifname, struct ipsecbpf_report *report)
+{
+	uint32_t zero = 0;
+	int err;
+
+	pins_clear(pins);
+	err = paths_init(&pins->paths, ifname);
+	if (err) {
+		report_error(report, ifname, "ip link shows the names", "not an interface name");
+		return err;
+	}
+	err = open_maps(pins);
+	if (err == -ENOENT) {
+		report_error(report, ifname, "ipsecbpf attach it first; ipsecbpf status lists attachments",
+			     "not attached in this network namespace");
+		goto out;
+	}
+	if (!err)
+		err = map_control(pins);
+	if (!err && bpf_map_lookup_elem(pins->attachment_fd, &zero, &pins->attachment))
+		err = -errno;
+	if (err) {
+		report_error(report, pins->paths.pins, "are you root?", "cannot open the pinned maps: %s",
+			     strerror(-err));
+		goto out;
+	}
+	err = check_abi(pins, ifname, report);
+out:
+	if (err)
+		pins_close(pins);
+	return err;
+}
+
+void pins_close(struct pins *pins)
+{
+	if (pins->control)
+		munmap(pins->control, (size_t)sysconf(_SC_PAGESIZE));
+#define X(map)                             \
+	if (pins->map##_fd >= 0)           \
+		close(pins->map##_fd);
+	PINNED_MAPS(X)
+#undef X
+	pins_clear(pins);
+}
+
+void pins_remove(const struct paths *paths)
+{
+	static const char *const maps[] = {
+#define X(map) #map,
+		PINNED_MAPS(X)
+#undef X
+	};
+	char path[256];
+
+	/* Inbound first to go, outbound last: for a moment both sides drop rather than leak. */
+	for (int hook = HOOK_COUNT - 1; hook >= 0; hook--) {
+		pin_link_path(paths, hook, path, sizeof(path));
+		unlink(path);
+	}
+	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
+		pin_map_path(paths, maps[i], path, sizeof(path));
+		unlink(path);
+	}
+	snprintf(path, sizeof(path), "%s/maps", paths->pins);
+	rmdir(path);
+	snprintf(path, sizeof(path), "%s/links", paths->pins);
+	rmdir(path);
+	rmdir(paths->pins);
+}
+
+static void report_holder(int fd, const struct paths *paths, struct ipsecbpf_report *report)
+{
+	char pid[16] = "";
+
+	if (pread(fd, pid, sizeof(pid) - 1, 0) < 0)
+		pid[0] = '\0';
+	pid[strcspn(pid, "\n")] = '\0';
+	report_error(report, paths->dir, "wait for it, or look what it is doing",
+		     "another ipsecbpf (process %s) is changing this attachment",
+		     pid[0] ? pid : "unknown");
+}
+
+int pins_lock(const struct paths *paths, struct ipsecbpf_report *report)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
+	char pid[16];
+	int err, fd, len;
+
+	err = paths_mkdir(RUN_ROOT, 0700);
+	fd = err ? -1 : open(paths->lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		err = err ? err : -errno;
+		report_error(report, paths->lock, "are you root?", "cannot open the lock: %s",
+			     strerror(-err));
+		return err;
+	}
+	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB); i++) {
+		if (errno != EWOULDBLOCK || i == LOCK_TRIES) {
+			report_holder(fd, paths, report);
+			close(fd);
+			return -EBUSY;
+		}
+		nanosleep(&pause, NULL);
+	}
+	len = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	if (ftruncate(fd, 0) || pwrite(fd, pid, (size_t)len, 0) != len)
+		report_warning(report, paths->lock, NULL, "cannot note the holder: %s", strerror(errno));
+	return fd;
+}

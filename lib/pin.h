@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The pinned side of an attachment: its maps and links under PIN_ROOT/<dir>/.
+ *
+ * Included by: everything that looks at or changes a live attachment from outside the supervisor.
+ * Ownership:   struct pins owns descriptors and one mapping; pins_close() gives them back.
+ */
+#ifndef IPSECBPF_PIN_H
+#define IPSECBPF_PIN_H
+
+#include "abi_user.h"
+#include "paths.h"
+#include "report.h"
+
+/* X(map): every map that user space opens. Names are those in bpf/maps.h. */
+#define PINNED_MAPS(X) \
+	X(control) X(attachment) X(generations) X(spd) X(policy_text) X(protections) X(sad) \
+	X(out_sa) X(sa_slots) X(sa_state) X(worker_stats) X(xsks) X(drops) X(passes) X(events)
+
+/* X(link): the hooks, in the order in which they are attached. */
+#define PINNED_LINKS(X) X(tc_host_port) X(tc_egress) X(xdp_ingress)
+
+enum hook {
+#define X(id) HOOK_##id,
+	PINNED_LINKS(X)
+#undef X
+	HOOK_COUNT
+};
+const char *hook_name(enum hook hook);
+
+struct pins {
+	struct paths paths;
+	struct attachment attachment;
+#define X(map) int map##_fd;
+	PINNED_MAPS(X)
+#undef X
+	struct control *control;	/* mapped; shared with the hooks */
+};
+
+/* Where a map, or the link of a hook, is pinned. */
+void pin_map_path(const struct paths *paths, const char *map, char *out, size_t out_len);
+void pin_link_path(const struct paths *paths, enum hook hook, char *out, size_t out_len);
+
+/*
+ * Opens a live attachment. 0, or -ENOENT (not attached), -EPROTO (other ABI version), -errno; the
+ * reason is in report (which may be NULL).
+ */
+int pins_open(struct pins *pins, const char *ifname, struct ipsecbpf_report *report);
+void pins_close(struct pins *pins);
+
+/* Removes every pin of the attachment. Links whose last reference this is detach. */
+void pins_remove(const struct paths *paths);
+
+/*
+ * Takes the lock that serialises attach, detach and policy apply; waits at most two seconds.
+ * The descriptor to close, or -errno (-EBUSY; the holder's process id is in the report).
+ */
+int pins_lock(const struct paths *paths, struct ipsecbpf_report *report);
+
+#endif /* IPSECBPF_PIN_H */
