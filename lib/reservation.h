@@ -17,7 +17,8 @@
 
 #include "report.h"
 
-#define SEQ_BLOCK (1u << 20)		/* numbers promised at a time */
+#define SEQ_BLOCK	      (1u << 20)	/* numbers promised at a time */
+#define SEQ_LOW_WATER (SEQ_BLOCK / 2)	/* fewer left: promise the next block */
 
 struct reservation {
 	int fd;				/* -1: not open */

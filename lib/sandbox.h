@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Giving up privilege. Included by: supervisor.c, worker.c.
+ */
+#ifndef IPSECBPF_SANDBOX_H
+#define IPSECBPF_SANDBOX_H
+
+#include <stddef.h>
+
+/* Closes every descriptor from 3 on that is not in keep (sorted here). 0 or -errno. */
+int sandbox_close_others(int *keep, size_t count);
+
+/* The supervisor keeps what restarting a worker takes (network, BPF, locked memory, ending and
+ * demoting the worker), no more. No core dumps, no ptrace. 0 or -errno. */
+int sandbox_supervisor(void);
+
+/*
+ * The worker keeps nothing: no capability, no root identity, no new privileges, and a seccomp filter
+ * that allows reading, writing and polling what is open, memory, time and exit; anything else ends
+ * the process. 0 or -errno.
+ */
+int sandbox_worker(void);
+
+#endif /* IPSECBPF_SANDBOX_H */
