@@ -12,9 +12,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "coalesce.h"
 #include "esp.h"
 #include "esp_ip.h"
@@ -44,14 +44,6 @@ struct worker {
 	/* inbound burst */
 	struct packet rx[BURST];
 };
-
-static uint64_t clock_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static void count_drop(struct worker *worker, enum drop_reason reason, unsigned int packets)
 {

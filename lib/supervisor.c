@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "crypto.h"
+#include "loader.h"
+#include "sad.h"
+#include "sandbox.h"
+#include "worker_process.h"
+
+#define CRASH_LOOP_NS	   200000000u	/* a worker that lives shorter is restarted slowly */
+#define RESTART_PAUSE_MS   100
+#define RESTART_PAUSE_MAX_MS 5000
+
+struct supervisor {
+	const struct supervisor_config *config;
+	struct sad sad;
+	struct worker_process worker;
+	int listen_fd, need_fd, signal_fd, trial_fd;
+	int pause_ms;			/* before the next restart; 0: at once */
+	bool stopping;
+};
+
+/* ---- worker -------------------------------------------------------------------------------- */
+
+/* A worker that does not answer is as good as dead, but might still send: end it for certain. */
+static int settle(struct supervisor *supervisor, int err)
+{
+	if (err != -EPIPE)
+		return err;
+	worker_process_stop(&supervisor->worker);
+	return 0;
+}
+
+static int worker_add(void *context, uint32_t slot, const struct sad_sa *sa)
+{
+	struct supervisor *supervisor = context;
+	struct worker_message message = { WORKER_SA_ADD, slot, sa->gen, sa->config };
+	int err = worker_process_tell(&supervisor->worker, &message);
+
+	explicit_bzero(&message, sizeof(message));
+	return settle(supervisor, err);
+}
+
+static int worker_remove(void *context, uint32_t slot)
+{
+	struct supervisor *supervisor = context;
+	const struct worker_message message = { .type = WORKER_SA_REMOVE, .slot = slot };
+
+	return settle(supervisor, worker_process_tell(&supervisor->worker, &message));
+}
+
+static int start_worker(struct supervisor *supervisor)
+{
+	int err = worker_process_start(&supervisor->worker);
+
+	for (uint32_t slot = 1; !err && slot < supervisor->sad.slots; slot++)
+		if (supervisor->sad.sas[slot].used)
+			err = worker_add(supervisor, slot, &supervisor->sad.sas[slot]);
+	if (err)
+		worker_process_stop(&supervisor->worker);
+	return err;
+}
+
+/*
+ * Between the two workers XDP finds no socket and drops, and tc fills the host port's queue: nothing
+ * passes in the clear. Replay windows and sequence numbers are in shared memory and go on.
+ */
+static void restart_worker(struct supervisor *supervisor)
+{
+	struct worker_process *worker = &supervisor->worker;
+	int err;
+
+	worker_process_close_ports(worker);
+	err = worker_process_open_ports(worker);
+	if (!err)
+		err = start_worker(supervisor);
+	worker->restarts++;
+	if (err) {
+		syslog(LOG_ERR, "%s: cannot restart the worker: %s", worker->ifname, strerror(-err));
+		supervisor->pause_ms = RESTART_PAUSE_MAX_MS;
+	}
+}
+
+static void worker_died(struct supervisor *supervisor)
+{
+	struct worker_process *worker = &supervisor->worker;
+	bool crash_loop = clock_ns() - worker->started_ns < CRASH_LOOP_NS;
+
+	worker_process_stop(worker);
+	syslog(LOG_WARNING, "%s: the worker died; restarting it", worker->ifname);
+	if (!crash_loop)
+		supervisor->pause_ms = 0;
+	else if (!supervisor->pause_ms)
+		supervisor->pause_ms = RESTART_PAUSE_MS;
+	else if (supervisor->pause_ms < RESTART_PAUSE_MAX_MS)
+		supervisor->pause_ms *= 2;
+	if (!supervisor->pause_ms)
+		restart_worker(supervisor);
+}
+
+/* ---- requests ------------------------------------------------------------------------------ */
+
+static int64_t trial_left(const struct supervisor *supervisor)
+{
+	struct itimerspec left;
+
+	if (supervisor->trial_fd < 0 || timerfd_gettime(supervisor->trial_fd, &left))
+		return -1;
+	return left.it_value.tv_sec + (left.it_value.tv_nsec > 0);
+}
+
+static void engine_names(const char *only, char *out, size_t out_len)
+{
+	const struct crypto_engine *engine;
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (unsigned int i = 0; (engine = crypto_engine_at(i)); i++)
+		if (engine->probe() && (!only || !strcmp(only, engine->name)) && used < out_len)
+			used += (size_t)snprintf(out + used, out_len - used, "%s%s",
+						 used ? ", " : "", engine->name);
+}
+
+static uint32_t smallest_inner_mtu(const struct supervisor *supervisor)
+{
+	uint32_t count = 0, smallest = 0;
+	struct control_sa *list = sad_list(&supervisor->sad, supervisor->config->mtu, &count);
+
+	for (uint32_t i = 0; list && i < count; i++)
+		if (list[i].info.direction == SPD_OUT &&
+		    (!smallest || list[i].info.inner_mtu < smallest))
+			smallest = list[i].info.inner_mtu;
+	free(list);
+	return smallest;
+}
+
+static int reply_status(struct supervisor *supervisor, int fd)
+{
+	struct control_status status = {
+		.supervisor_pid = getpid(),
+		.worker_pid = supervisor->worker.pid,
+		.worker_restarts = supervisor->worker.restarts,
+		.queues = supervisor->config->queues,
+		.mtu = supervisor->config->mtu,
+		.inner_mtu = smallest_inner_mtu(supervisor),
+		.trial_left = trial_left(supervisor),
+		.zero_copy = supervisor->worker.ports[0].zero_copy,
+	};
+
+	sad_count(&supervisor->sad, &status.sas_in, &status.sas_out);
+	memcpy(status.host_port, supervisor->config->host->ifname, sizeof(status.host_port));
+	engine_names(supervisor->config->engine, status.engine, sizeof(status.engine));
+	return control_reply(fd, CONTROL_STATUS, 0, &status, sizeof(status), NULL);
+}
+
+/* What came over the socket is from root, but a wrong number must still not index out of bounds. */
+static bool sane(const struct sa_config *sa)
+{
+	return sa->protect_id && sa->protect_id < PROTECT_MAX && suite_at(sa->suite) &&
+	       sa->family < FAMILY_COUNT && sa->direction < SPD_DIRECTION_COUNT &&
+	       sa->replay_window <= REPLAY_WINDOW_MAX && !sa->peer[NAME_LEN - 1] &&
+	       !sa->protection[NAME_LEN - 1];
+}
+
+static int reply_sa_apply(struct supervisor *supervisor, int fd,
+			  const struct control_header *request, const struct sa_config *configs)
+{
+	struct ipsecbpf_report report = { 0 };
+	struct ipsecbpf_sa_result result = { 0 };
+	size_t count = request->len / sizeof(*configs);
+	int err = request->len % sizeof(*configs) ? -EPROTO : 0;
+
+	for (size_t i = 0; !err && i < count; i++)
+		if (!sane(&configs[i]))
+			err = -EPROTO;
+	if (!err)
+		err = sad_apply(&supervisor->sad, configs, count, request->flags, &result, &report);
+	err = control_reply(fd, CONTROL_SA_APPLY, err, &result, sizeof(result), &report);
+	report_fini(&report);
+	return err;
+}
+
+static int reply_sa_list(struct supervisor *supervisor, int fd)
+{
+	uint32_t count = 0;
+	struct control_sa *list = sad_list(&supervisor->sad, supervisor->config->mtu, &count);
+	struct ipsecbpf_report empty = { 0 };
+	int err;
+
+	err = control_reply(fd, CONTROL_SA_LIST, list ? 0 : -ENOMEM, list,
+			    (uint32_t)(count * sizeof(*list)), &empty);
+	free(list);
+	return err;
+}
+
+static int reply_confirm(struct supervisor *supervisor, int fd)
+{
+	struct ipsecbpf_report report = { 0 };
+	int err = 0;
+
+	if (supervisor->trial_fd < 0) {
+		report_error(&report, supervisor->config->ifname, NULL, "no trial period is running");
+		err = -ENOENT;
+	} else {
+		close(supervisor->trial_fd);
+		supervisor->trial_fd = -1;
+	}
+	err = control_reply(fd, CONTROL_CONFIRM, err, NULL, 0, &report);
+	report_fini(&report);
+	return err;
+}
+
+static int answer(struct supervisor *supervisor, int fd, const struct control_header *request,
+		  const void *payload)
+{
+	uint32_t removed;
+
+	switch (request->type) {
+	case CONTROL_STATUS:
+		return reply_status(supervisor, fd);
+	case CONTROL_SA_APPLY:
+		return reply_sa_apply(supervisor, fd, request, payload);
+	case CONTROL_SA_LIST:
+		return reply_sa_list(supervisor, fd);
+	case CONTROL_SA_FLUSH:
+		removed = sad_flush(&supervisor->sad);
+		return control_reply(fd, CONTROL_SA_FLUSH, 0, &removed, sizeof(removed), NULL);
+	case CONTROL_CONFIRM:
+		return reply_confirm(supervisor, fd);
+	case CONTROL_STOP:
+		supervisor->stopping = true;
+		return 0;	/* answered when it is done */
+	default:
+		return -EPROTO;
+	}
+}
+
+/* Forgets everything in the order that keeps the promises: no SA, no worker, no socket. */
+static void shut_down(struct supervisor *supervisor)
+{
+	sad_flush(&supervisor->sad);
+	worker_process_stop(&supervisor->worker);
+	worker_process_close_ports(&supervisor->worker);
+	unlink(supervisor->config->pins->paths.socket);
+	sad_fini(&supervisor->sad);
+}
+
+static void serve(struct supervisor *supervisor)
+{
+	struct control_header request;
+	void *payload = NULL;
+	int fd = accept4(supervisor->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (!control_receive(fd, &request, &payload)) {
+		answer(supervisor, fd, &request, payload);
+		if (payload)
+			explicit_bzero(payload, request.len);
+		free(payload);
+	}
+	if (supervisor->stopping) {
+		shut_down(supervisor);
+		control_reply(fd, CONTROL_STOP, 0, NULL, 0, NULL);
+	}
+	close(fd);
+}
+
+/* Nobody confirmed: back to how it was before attach. */
+static void trial_over(struct supervisor *supervisor)
+{
+	struct pins *pins = supervisor->config->pins;
+
+	syslog(LOG_WARNING, "%s: trial period over, detaching", supervisor->config->ifname);
+	loader_detach_clsact(&pins->attachment);
+	pins_remove(&pins->paths);
+	shut_down(supervisor);
+	supervisor->stopping = true;
+}
+
+/* ---- loop ---------------------------------------------------------------------------------- */
+
+static void loop(struct supervisor *supervisor)
+{
+	uint64_t ignored;
+
+	while (!supervisor->stopping) {
+		bool down = !supervisor->worker.pid;
+		struct pollfd fds[] = {
+			{ .fd = supervisor->listen_fd, .events = POLLIN },
+			{ .fd = supervisor->need_fd, .events = POLLIN },
+			{ .fd = supervisor->signal_fd, .events = POLLIN },
+			{ .fd = supervisor->trial_fd, .events = POLLIN },
+			{ .fd = down ? -1 : supervisor->worker.pid_fd, .events = POLLIN },
+		};
+		int ready = poll(fds, 5, down ? supervisor->pause_ms : -1);
+
+		if (down && ready == 0)
+			restart_worker(supervisor);
+		if (fds[4].revents)
+			worker_died(supervisor);
+		if (fds[1].revents && read(supervisor->need_fd, &ignored, sizeof(ignored)) > 0)
+			sad_refill(&supervisor->sad);
+		if (fds[0].revents)
+			serve(supervisor);
+		if (!supervisor->stopping && fds[3].revents)
+			trial_over(supervisor);
+		if (!supervisor->stopping && fds[2].revents) {
+			/* SIGTERM: as detach without --open. The hooks stay and guard. */
+			supervisor->config->pins->control->state = ATTACH_GUARD;
+			shut_down(supervisor);
+			supervisor->stopping = true;
+		}
+	}
+}
+
+static int make_descriptors(struct supervisor *supervisor)
+{
+	struct itimerspec trial = { .it_value.tv_sec = supervisor->config->trial_seconds };
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	supervisor->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
+	supervisor->need_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	supervisor->trial_fd = -1;
+	if (supervisor->signal_fd < 0 || supervisor->need_fd < 0)
+		return -errno;
+	if (!trial.it_value.tv_sec)
+		return 0;
+	supervisor->trial_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	if (supervisor->trial_fd < 0 ||
+	    timerfd_settime(supervisor->trial_fd, 0, &trial, NULL))
+		return -errno;
+	return 0;
+}
+
+/* Descriptors of the command that forked us: its terminal, its lock, its report. */
+static int leave_parent(const struct supervisor *supervisor)
+{
+	const struct pins *pins = supervisor->config->pins;
+	int keep[QUEUES_MAX + 32];
+	size_t count = 0;
+	int null = open("/dev/null", O_RDWR);
+
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
+		return -errno;
+#define X(map) keep[count++] = pins->map##_fd;
+	PINNED_MAPS(X)
+#undef X
+	keep[count++] = supervisor->listen_fd;
+	keep[count++] = supervisor->config->host->fd;
+	for (uint32_t i = 0; i < supervisor->config->queues; i++)
+		keep[count++] = wire_port_fd(&supervisor->worker.ports[i]);
+	return sandbox_close_others(keep, count);
+}
+
+static int become_supervisor(struct supervisor *supervisor)
+{
+	struct worker_process *worker = &supervisor->worker;
+	int err;
+
+	setsid();
+	prctl(PR_SET_NAME, "ipsecbpf-super");
+	if (chdir("/"))
+		return -errno;
+	err = leave_parent(supervisor);
+	if (!err)
+		err = make_descriptors(supervisor);
+	if (!err)
+		err = sad_init(&supervisor->sad, supervisor->config->pins);
+	if (err)
+		return err;
+	openlog("ipsecbpf", LOG_PID, LOG_DAEMON);
+	supervisor->sad.worker = (struct sad_worker){ worker_add, worker_remove, supervisor };
+	worker->config.states = supervisor->sad.states;
+	worker->config.slots = supervisor->sad.slots;
+	worker->config.need_fd = supervisor->need_fd;
+	worker->config.stats = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE,
+				    MAP_SHARED, supervisor->config->pins->worker_stats_fd, 0);
+	if (worker->config.stats == MAP_FAILED)
+		return -errno;
+	err = sandbox_supervisor();
+	return err ? err : start_worker(supervisor);
+}
+
+static void prepare_worker(struct supervisor *supervisor)
+{
+	const struct supervisor_config *config = supervisor->config;
+	struct worker_process *worker = &supervisor->worker;
+
+	worker->config = (struct worker_config){
+		.host = config->host,
+		.port_count = config->queues,
+		.mtu = config->mtu,
+		.engine = config->engine,
+	};
+	memcpy(worker->config.nic_mac, config->nic_mac, sizeof(config->nic_mac));
+	snprintf(worker->ifname, sizeof(worker->ifname), "%s", config->ifname);
+	worker->frame_size = config->frame_size;
+	worker->xsks_fd = config->pins->xsks_fd;
+	worker->pid_fd = worker->message_fd = -1;
+}
+
+int supervisor_start(const struct supervisor_config *config, struct ipsecbpf_report *report)
+{
+	static struct supervisor supervisor;
+	int err;
+	pid_t pid;
+
+	supervisor = (struct supervisor){ .config = config };
+	prepare_worker(&supervisor);
+	supervisor.listen_fd = control_listen(&config->pins->paths);
+	if (supervisor.listen_fd < 0) {
+		report_error(report, config->pins->paths.socket, "ipsecbpf status shows what is running",
+			     "cannot listen: %s", strerror(-supervisor.listen_fd));
+		return supervisor.listen_fd;
+	}
+	err = worker_process_open_ports(&supervisor.worker);
+	if (err) {
+		report_error(report, config->ifname, "ipsecbpf preflight says what is missing",
+			     "cannot open AF_XDP sockets on its queues: %s", strerror(-err));
+		close(supervisor.listen_fd);
+		unlink(config->pins->paths.socket);
+		return err;
+	}
+	pid = fork();
+	if (pid == 0) {
+		if (!become_supervisor(&supervisor))
+			loop(&supervisor);
+		else
+			unlink(config->pins->paths.socket);
+		_exit(0);
+	}
+	err = pid < 0 ? -errno : 0;
+	/* The child has its own references: these only forget ours. */
+	for (uint32_t i = 0; i < config->queues; i++)
+		wire_port_close(&supervisor.worker.ports[i]);
+	close(supervisor.listen_fd);
+	return err;
+}
