@@ -22,6 +22,7 @@ struct sa_runtime {
 	const struct esp_suite *suite;
 	const struct crypto_engine *engine;
 	struct crypto_key *key;
+	struct iv_pool *iv_pool;	/* outbound CBC only */
 	struct sa_state *state;		/* in shared memory; outlives the worker */
 	struct replay_config replay;
 	union wire_addr src, dst;
@@ -37,7 +38,8 @@ struct sa_runtime {
 
 /*
  * Makes the run-time of one SA: picks the engine (by name if engine_name is not NULL) and keys it.
- * `state` stays the caller's and must outlive the run-time. 0 or -errno.
+ * `state` stays the caller's and must outlive the run-time. slot and sa_gen are left 0 for the
+ * caller to fill in. 0 or -errno (-ENOENT: no engine for the suite, or none of that name).
  */
 int sa_runtime_init(struct sa_runtime *sa, const struct sa_config *config, struct sa_state *state,
 		    const char *engine_name);
@@ -51,6 +53,9 @@ uint32_t esp_overhead_max(const struct sa_runtime *sa);
 uint32_t esp_inner_mtu(const struct sa_runtime *sa, uint32_t mtu);
 
 /*
+ * esp_encap() and esp_decap() count packets, bytes, icv_failed and replayed in the SA's state;
+ * used_ns is the caller's, who knows the time.
+ *
  * Protects a burst in place: CLEAR packets become PROTECTED or DEAD. Each takes the next sequence
  * number from state->seq_next, which is advanced before the number is used; numbers at or past
  * state->seq_reserved are refused (DROP_SEQ_UNRESERVED), as is any number past 2^32-1 without ESN

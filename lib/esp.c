@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* An SA's run-time: its life, and the sizes that follow from suite, mode and family. */
+#include "esp.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "esp_ip.h"
+#include "iv_pool.h"
+
+int sa_runtime_init(struct sa_runtime *sa, const struct sa_config *config, struct sa_state *state,
+		    const char *engine_name)
+{
+	const struct esp_suite *suite = suite_at(config->suite);
+	struct sa_runtime new = {
+		.suite = suite,
+		.state = state,
+		.replay = { .window = config->replay_window, .esn = config->esn },
+		.src = config->src,
+		.dst = config->dst,
+		.spi = config->spi,
+		.protect_id = config->protect_id,
+		.family = config->family,
+		.direction = config->direction,
+		.tunnel = config->tunnel,
+		.esn = config->esn,
+	};
+
+	if (!suite || config->replay_window > REPLAY_WINDOW_MAX)
+		return -EINVAL;
+	new.engine = crypto_engine_for(suite, engine_name);
+	if (!new.engine)
+		return -errno;
+	new.key = new.engine->key_new(suite, config->key, config->mac_key);
+	if (!new.key)
+		return -errno;
+	if (suite->cipher == CIPHER_AES_CBC && config->direction == SPD_OUT) {
+		new.iv_pool = iv_pool_new();
+		if (!new.iv_pool) {
+			int err = -errno;
+
+			new.engine->key_free(new.key);
+			return err;
+		}
+	}
+	*sa = new;
+	return 0;
+}
+
+void sa_runtime_fini(struct sa_runtime *sa)
+{
+	if (sa->engine)
+		sa->engine->key_free(sa->key);
+	iv_pool_free(sa->iv_pool);
+	*sa = (struct sa_runtime){ 0 };
+}
+
+static uint32_t cipher_align(const struct sa_runtime *sa)
+{
+	return sa->suite->block > 4 ? sa->suite->block : 4;
+}
+
+/* Octets that do not depend on the packet. */
+static uint32_t overhead_fixed(const struct sa_runtime *sa)
+{
+	uint32_t fixed = ESP_HEADER_LEN + sa->suite->iv_len + ESP_TRAILER_LEN + sa->suite->icv_len;
+
+	if (sa->tunnel)
+		fixed += sa->family == FAMILY_V4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN;
+	return fixed;
+}
+
+uint32_t esp_overhead_max(const struct sa_runtime *sa)
+{
+	return overhead_fixed(sa) + cipher_align(sa) - 1;
+}
+
+/*
+ * In transport mode the IP header stays outside, so what padding costs depends on its length too:
+ * all phases of a header length (a multiple of 4) against the cipher's block are tried.
+ */
+uint32_t esp_inner_mtu(const struct sa_runtime *sa, uint32_t mtu)
+{
+	uint32_t align = cipher_align(sa), fixed = overhead_fixed(sa), least = UINT32_MAX;
+
+	for (uint32_t header = 0; header < (sa->tunnel ? 4 : align); header += 4) {
+		uint32_t outside = fixed + header, inner;
+
+		if (mtu < outside)
+			return 0;
+		inner = (mtu - outside + ESP_TRAILER_LEN) / align * align;
+		if (inner < ESP_TRAILER_LEN)
+			return 0;
+		inner += header - ESP_TRAILER_LEN;
+		if (inner < least)
+			least = inner;
+	}
+	return least;
+}

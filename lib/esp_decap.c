@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Inbound ESP (RFC 4303 3.4). Per packet: length, replay check; then one engine call opens the
+ * burst; then per packet in order of arrival: ICV, replay commit, padding, next header, inner
+ * addresses. Nothing that did not pass the ICV changes the SA's window.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "esp.h"
+#include "esp_ip.h"
+
+struct decap_burst {
+	struct crypto_op ops[BURST];
+	struct packet *packets[BURST];
+	struct ip_layout layout[BURST];
+	uint8_t aad[BURST][12];
+	unsigned int count;
+};
+
+static enum drop_reason find_esp(const struct sa_runtime *sa, const struct packet *packet,
+				 struct ip_layout *layout)
+{
+	const struct esp_suite *suite = sa->suite;
+	uint32_t align = suite->block > 4 ? suite->block : 4;
+	uint32_t around = ESP_HEADER_LEN + suite->iv_len + suite->icv_len;
+	enum drop_reason reason;
+	uint32_t len;
+
+	reason = ip_layout_parse(packet, layout);
+	if (reason == DROP_NONE)
+		reason = ip_layout_find_esp(layout);
+	if (reason != DROP_NONE)
+		return reason;
+	if (layout->fragment)
+		return DROP_ESP_FRAGMENT;
+	len = layout->total - layout->esp_off;
+	/* The trailer ends on a word boundary and CBC works on whole blocks (RFC 4303 2.4). */
+	if (layout->family != sa->family || len < around + align || (len - around) % align)
+		return DROP_MALFORMED;
+	return DROP_NONE;
+}
+
+/* What the ICV covers besides the packet (RFC 4106 section 5; RFC 4303 2.2.1). */
+static void write_aad(const struct sa_runtime *sa, uint64_t seq, uint8_t aad[12],
+		      struct crypto_op *op)
+{
+	memcpy(aad, &sa->spi, 4);
+	if (sa->esn) {
+		store_be32(aad + 4, (uint32_t)(seq >> 32));
+		store_be32(aad + 8, (uint32_t)seq);
+	} else {
+		store_be32(aad + 4, (uint32_t)seq);
+	}
+	op->aad = aad;
+	op->aad_len = sa->esn ? 12 : 8;
+	store_be32(op->esn_hi, (uint32_t)(seq >> 32));
+	op->esn_hi_len = sa->esn ? 4 : 0;
+}
+
+static void decap_start(struct sa_runtime *sa, struct packet *packet, struct decap_burst *burst)
+{
+	struct ip_layout *layout = &burst->layout[burst->count];
+	struct crypto_op *op = &burst->ops[burst->count];
+	const struct esp_suite *suite = sa->suite;
+	enum drop_reason reason;
+	uint8_t *esp;
+
+	reason = find_esp(sa, packet, layout);
+	if (reason != DROP_NONE) {
+		packet_drop(packet, reason);
+		return;
+	}
+	esp = layout->ip + layout->esp_off;
+	reason = replay_check(sa->state, &sa->replay, load_be32(esp + 4), &packet->seq);
+	if (reason != DROP_NONE) {
+		sa->state->replayed++;
+		packet_drop(packet, reason);
+		return;
+	}
+	op->iv = esp + ESP_HEADER_LEN;
+	op->data = esp + ESP_HEADER_LEN + suite->iv_len;
+	op->icv = layout->ip + layout->total - suite->icv_len;
+	op->len = (uint32_t)(op->icv - op->data);
+	op->auth = esp;
+	op->auth_len = (uint32_t)(op->icv - esp);
+	op->err = 0;
+	write_aad(sa, packet->seq, burst->aad[burst->count], op);
+	burst->packets[burst->count++] = packet;
+}
+
+/* Padding must be 1, 2, 3, ... and lie inside (RFC 4303 2.4); *ret_len is what it leaves. */
+static bool padding_holds(const struct crypto_op *op, uint32_t *ret_len)
+{
+	uint32_t pad_len = op->data[op->len - 2], end = op->len - ESP_TRAILER_LEN;
+	const uint8_t *pad;
+
+	if (pad_len > end)
+		return false;
+	pad = op->data + end - pad_len;
+	for (uint32_t i = 0; i < pad_len; i++)
+		if (pad[i] != i + 1)
+			return false;
+	*ret_len = end - pad_len;
+	return true;
+}
+
+/* Cuts the packet to its payload and moves the headers that stay (moved octets) against it. */
+static void close_up(struct packet *packet, uint8_t *payload, uint32_t payload_len, uint32_t moved)
+{
+	uint8_t *start = payload - moved;
+	uint32_t room = packet->len + packet->tailroom;
+	uint32_t shift = (uint32_t)(start - packet->data);
+
+	memmove(start, packet->data, moved);
+	packet->data = start;
+	packet->headroom += (uint16_t)shift;
+	packet->len = moved + payload_len;
+	packet->tailroom = (uint16_t)(room - shift - packet->len);
+}
+
+static enum drop_reason finish_transport(struct packet *packet, const struct ip_layout *layout,
+					 const struct crypto_op *op, uint32_t payload_len)
+{
+	uint8_t next = op->data[op->len - 1];
+
+	close_up(packet, op->data, payload_len, packet->l2_len + layout->esp_off);
+	ip_set_length_and_next(packet->data + packet->l2_len, layout,
+			       layout->esp_off + payload_len, next);
+	packet->inner_family = layout->family;
+	return DROP_NONE;
+}
+
+/* Congestion met on the way is told to the inner transport, if it speaks ECN (RFC 4301 5.1.2.1). */
+static void propagate_ecn(uint8_t *inner, enum ip_family family, uint8_t outer_tos)
+{
+	if ((outer_tos & IP_ECN_MASK) != IP_ECN_CE)
+		return;
+	if (family == FAMILY_V4 && (inner[1] & IP_ECN_MASK))
+		ipv4_store_be16(inner, 0, (uint16_t)(inner[0] << 8 | inner[1] | IP_ECN_CE));
+	else if (family == FAMILY_V6 && (inner[1] >> 4 & IP_ECN_MASK))
+		inner[1] |= IP_ECN_CE << 4;
+}
+
+static uint8_t traffic_class(const struct ip_layout *layout)
+{
+	if (layout->family == FAMILY_V4)
+		return layout->ip[1];
+	return (uint8_t)(load_be16(layout->ip) >> 4);
+}
+
+/* The inner packet must be exactly what its header says; any length beyond is TFC padding. */
+static enum drop_reason finish_tunnel(struct packet *packet, const struct ip_layout *layout,
+				      const struct crypto_op *op, uint32_t payload_len)
+{
+	uint8_t next = op->data[op->len - 1], tos = traffic_class(layout);
+	struct ip_layout inner;
+	enum drop_reason reason;
+
+	if (next != IPPROTO_IPIP && next != IPPROTO_IPV6)
+		return DROP_SA_SELECTOR;
+	close_up(packet, op->data, payload_len, packet->l2_len);
+	store_be16(packet->data + packet->l2_len - 2, next == IPPROTO_IPIP ? 0x0800 : 0x86dd);
+	reason = ip_layout_parse(packet, &inner);
+	if (reason != DROP_NONE)
+		return reason;
+	packet->tailroom += (uint16_t)(payload_len - inner.total);
+	packet->len = packet->l2_len + inner.total;
+	packet->inner_family = inner.family;
+	propagate_ecn(inner.ip, inner.family, tos);
+	return DROP_NONE;
+}
+
+static enum drop_reason decap_finish(struct sa_runtime *sa, struct packet *packet,
+				     const struct ip_layout *layout, const struct crypto_op *op)
+{
+	enum drop_reason reason;
+	uint32_t payload_len;
+
+	if (op->err == -EBADMSG) {
+		sa->state->icv_failed++;
+		return DROP_ICV;
+	}
+	if (op->err)
+		return DROP_INTERNAL;
+	reason = replay_commit(sa->state, &sa->replay, packet->seq);
+	if (reason != DROP_NONE) {
+		sa->state->replayed++;
+		return reason;
+	}
+	if (!padding_holds(op, &payload_len))
+		return DROP_PADDING;
+	if (op->data[op->len - 1] == IPPROTO_NONE)
+		return DROP_DUMMY_NEXT_HEADER;
+	if (sa->tunnel)
+		return finish_tunnel(packet, layout, op, payload_len);
+	return finish_transport(packet, layout, op, payload_len);
+}
+
+static void decap_burst(struct sa_runtime *sa, struct packet **packets, unsigned int count)
+{
+	struct decap_burst burst;
+	enum drop_reason reason;
+
+	burst.count = 0;
+	for (unsigned int i = 0; i < count; i++)
+		if (packets[i]->state == PACKET_PROTECTED)
+			decap_start(sa, packets[i], &burst);
+	if (!burst.count)
+		return;
+	sa->engine->open(sa->key, burst.ops, burst.count);
+	for (unsigned int i = 0; i < burst.count; i++) {
+		struct packet *packet = burst.packets[i];
+
+		reason = decap_finish(sa, packet, &burst.layout[i], &burst.ops[i]);
+		if (reason != DROP_NONE) {
+			packet_drop(packet, reason);
+			continue;
+		}
+		packet->state = PACKET_VERIFIED;
+		packet->family = packet->inner_family;
+		sa->state->packets++;
+		sa->state->bytes += packet->len - packet->l2_len;
+	}
+}
+
+void esp_decap(struct sa_runtime *sa, struct packet **packets, unsigned int count)
+{
+	for (unsigned int done = 0; done < count; done += BURST)
+		decap_burst(sa, packets + done, count - done < BURST ? count - done : BURST);
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Outbound ESP (RFC 4303 3.3). Every packet of a burst is first validated, then numbered and laid
+ * out; one engine call seals them all. The payload never moves: headers go left into the headroom,
+ * the trailer grows into the tailroom.
+ *
+ *   transport  [l2][ip .. esp_off][ESP 8][IV][payload            ][pad][len][nh][ICV]
+ *   tunnel     [l2][outer ip     ][ESP 8][IV][ip whole, as it was][pad][len][nh][ICV]
+ */
+#include <netinet/in.h>
+#include <string.h>
+
+#include "checksum.h"
+#include "esp.h"
+#include "esp_ip.h"
+#include "iv_pool.h"
+
+#define IP_TOTAL_MAX 65535
+#define HOP_LIMIT    64
+
+/* What validation found out about one packet. */
+struct plan {
+	struct ip_layout layout;
+	uint32_t front;		/* octets that go in before the payload */
+	uint32_t kept;		/* octets of IP header that stay in front of ESP (transport) */
+	uint32_t payload_len;	/* what ESP carries */
+	uint32_t pad_len;
+	uint32_t outer_total;	/* octets of the protected IP packet */
+	uint8_t next_header;
+};
+
+struct encap_burst {
+	struct crypto_op ops[BURST];
+	struct packet *packets[BURST];
+	uint32_t inner_len[BURST];
+	uint8_t aad[BURST][12];
+	unsigned int count;
+};
+
+static uint32_t outer_header_len(const struct sa_runtime *sa)
+{
+	return sa->family == FAMILY_V4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN;
+}
+
+/* Transport mode protects traffic between the SA's own two addresses only. */
+static bool addresses_match(const struct sa_runtime *sa, const struct ip_layout *layout)
+{
+	if (layout->family != sa->family)
+		return false;
+	if (layout->family == FAMILY_V4)
+		return !memcmp(layout->ip + 12, sa->src.b, 4) && !memcmp(layout->ip + 16, sa->dst.b, 4);
+	return !memcmp(layout->ip + 8, sa->src.b, 16) && !memcmp(layout->ip + 24, sa->dst.b, 16);
+}
+
+static enum drop_reason plan_transport(const struct sa_runtime *sa, struct plan *plan)
+{
+	struct ip_layout *layout = &plan->layout;
+	enum drop_reason reason;
+
+	reason = ip_layout_find_insertion(layout);
+	if (reason != DROP_NONE)
+		return reason;
+	if (layout->fragment)
+		return DROP_FRAGMENT_TRANSPORT;
+	if (!addresses_match(sa, layout))
+		return DROP_SA_SELECTOR;
+	plan->kept = layout->esp_off;
+	plan->payload_len = layout->total - layout->esp_off;
+	plan->next_header = layout->next;
+	return DROP_NONE;
+}
+
+static void plan_tunnel(const struct sa_runtime *sa, struct plan *plan)
+{
+	plan->kept = 0;
+	plan->front = outer_header_len(sa);
+	plan->payload_len = plan->layout.total;
+	plan->next_header = plan->layout.family == FAMILY_V4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+}
+
+/* Changes nothing: a packet refused here has used up no sequence number. */
+static enum drop_reason plan_packet(const struct sa_runtime *sa, const struct packet *packet,
+				    struct plan *plan)
+{
+	const struct esp_suite *suite = sa->suite;
+	uint32_t align = suite->block > 4 ? suite->block : 4;
+	enum drop_reason reason;
+	uint32_t behind;
+
+	reason = ip_layout_parse(packet, &plan->layout);
+	if (reason != DROP_NONE)
+		return reason;
+	plan->front = 0;
+	if (sa->tunnel)
+		plan_tunnel(sa, plan);
+	else
+		reason = plan_transport(sa, plan);
+	if (reason != DROP_NONE)
+		return reason;
+	plan->front += ESP_HEADER_LEN + suite->iv_len;
+	plan->pad_len = -(plan->payload_len + ESP_TRAILER_LEN) & (align - 1);
+	behind = plan->pad_len + ESP_TRAILER_LEN + suite->icv_len;
+	plan->outer_total = plan->layout.total + plan->front + behind;
+	if (plan->outer_total > IP_TOTAL_MAX)
+		return DROP_TOO_BIG;
+	if (packet->headroom < plan->front ||
+	    packet->len - packet->l2_len + packet->tailroom < plan->layout.total + behind)
+		return DROP_NO_BUFFER;
+	return DROP_NONE;
+}
+
+/*
+ * Takes a number for good: the shared state, which outlives this process, moves on before the
+ * number is used, so that no crash can bring it back.
+ */
+static enum drop_reason take_sequence(struct sa_runtime *sa, uint64_t *ret_seq)
+{
+	uint64_t seq = sa->state->seq_next;
+
+	if (seq == 0)
+		seq = 1;	/* the first packet carries 1 (RFC 4303 3.3.3) */
+	if (seq > (sa->esn ? UINT64_MAX - 1 : UINT32_MAX))
+		return DROP_SEQ_EXHAUSTED;
+	if (seq >= __atomic_load_n(&sa->state->seq_reserved, __ATOMIC_ACQUIRE))
+		return DROP_SEQ_UNRESERVED;
+	__atomic_store_n(&sa->state->seq_next, seq + 1, __ATOMIC_RELEASE);
+	*ret_seq = seq;
+	return DROP_NONE;
+}
+
+/*
+ * RFC 4301 5.1.2: DSCP and ECN are copied, DF is copied from IPv4 and set for IPv6, which no router
+ * may fragment. The identification is unique for as long as 16 bits allow.
+ */
+static void write_outer_ipv4(const struct sa_runtime *sa, const struct plan *plan, uint8_t *outer,
+			     uint64_t seq)
+{
+	const struct ip_layout *inner = &plan->layout;
+	uint8_t df = inner->family == FAMILY_V4 ? inner->ip[6] & 0x40 : 0x40;
+
+	outer[0] = 0x45;
+	outer[1] = inner->family == FAMILY_V4 ? inner->ip[1]
+					      : (uint8_t)(load_be16(inner->ip) >> 4);
+	store_be16(outer + 2, (uint16_t)plan->outer_total);
+	store_be16(outer + 4, (uint16_t)seq);
+	outer[6] = df;
+	outer[7] = 0;
+	outer[8] = HOP_LIMIT;
+	outer[9] = IPPROTO_ESP;
+	memcpy(outer + 12, sa->src.b, 4);
+	memcpy(outer + 16, sa->dst.b, 4);
+	checksum_ipv4(outer, IPV4_HEADER_LEN);
+}
+
+/* The flow label is copied from IPv6, so that ECMP keeps spreading flows; 0 for IPv4. */
+static void write_outer_ipv6(const struct sa_runtime *sa, const struct plan *plan, uint8_t *outer)
+{
+	const struct ip_layout *inner = &plan->layout;
+
+	if (inner->family == FAMILY_V6)
+		memcpy(outer, inner->ip, 4);
+	else
+		store_be32(outer, 6u << 28 | (uint32_t)inner->ip[1] << 20);
+	store_be16(outer + 4, (uint16_t)(plan->outer_total - IPV6_HEADER_LEN));
+	outer[6] = IPPROTO_ESP;
+	outer[7] = HOP_LIMIT;
+	memcpy(outer + 8, sa->src.b, 16);
+	memcpy(outer + 24, sa->dst.b, 16);
+}
+
+static void write_outer(const struct sa_runtime *sa, const struct plan *plan, uint8_t *outer,
+			uint64_t seq)
+{
+	if (sa->family == FAMILY_V4) {
+		write_outer_ipv4(sa, plan, outer, seq);
+		store_be16(outer - 2, 0x0800);
+	} else {
+		write_outer_ipv6(sa, plan, outer);
+		store_be16(outer - 2, 0x86dd);
+	}
+}
+
+/* Padding 1, 2, 3, ... (RFC 4303 2.4), pad length, next header. */
+static void write_trailer(uint8_t *at, const struct plan *plan)
+{
+	static const uint8_t padding[16] = { 1, 2,  3,	4,  5,	6,  7,	8,
+					     9, 10, 11, 12, 13, 14, 15, 16 };
+
+	/* At most 15 octets count; the rest falls where trailer and ICV (16) are written next. */
+	memcpy(at, padding, sizeof(padding));
+	at[plan->pad_len] = (uint8_t)plan->pad_len;
+	at[plan->pad_len + 1] = plan->next_header;
+}
+
+/* SPI and sequence number as the AEAD authenticates them (RFC 4106 section 5). */
+static uint8_t write_aad(const struct sa_runtime *sa, uint64_t seq, uint8_t aad[12])
+{
+	memcpy(aad, &sa->spi, 4);
+	if (!sa->esn) {
+		store_be32(aad + 4, (uint32_t)seq);
+		return 8;
+	}
+	store_be32(aad + 4, (uint32_t)(seq >> 32));
+	store_be32(aad + 8, (uint32_t)seq);
+	return 12;
+}
+
+/* GCM and ChaCha20-Poly1305: the sequence number, unique under the key. CBC: unpredictable. */
+static int write_iv(struct sa_runtime *sa, uint64_t seq, uint8_t *iv)
+{
+	if (sa->suite->mac == MAC_NONE) {
+		store_be32(iv, (uint32_t)(seq >> 32));
+		store_be32(iv + 4, (uint32_t)seq);
+		return 0;
+	}
+	return sa->iv_pool ? iv_pool_next(sa->iv_pool, iv) : 0;
+}
+
+/* Moves the headers and writes the outer header and the trailer. */
+static void lay_out(struct sa_runtime *sa, struct packet *packet, const struct plan *plan)
+{
+	uint32_t moved = packet->l2_len + plan->kept;
+	uint8_t *start = packet->data - plan->front;
+	uint32_t behind = plan->pad_len + ESP_TRAILER_LEN + sa->suite->icv_len;
+	uint32_t room = packet->len + packet->tailroom;
+
+	memmove(start, packet->data, moved);
+	if (sa->tunnel)
+		write_outer(sa, plan, start + packet->l2_len, packet->seq);
+	else
+		ip_set_length_and_next(start + packet->l2_len, &plan->layout, plan->outer_total,
+				       IPPROTO_ESP);
+	write_trailer(packet->data + moved + plan->payload_len, plan);
+	packet->tailroom = (uint16_t)(room - packet->l2_len - plan->layout.total - behind);
+	packet->headroom -= (uint16_t)plan->front;
+	packet->data = start;
+	packet->len = packet->l2_len + plan->outer_total;
+	packet->family = sa->family;
+}
+
+static void fill_op(const struct sa_runtime *sa, uint8_t *esp, uint32_t cipher_len,
+		    struct crypto_op *op)
+{
+	const struct esp_suite *suite = sa->suite;
+
+	op->iv = esp + ESP_HEADER_LEN;
+	op->data = esp + ESP_HEADER_LEN + suite->iv_len;
+	op->len = cipher_len;
+	op->auth = esp;
+	op->auth_len = ESP_HEADER_LEN + suite->iv_len + cipher_len;
+	op->icv = op->data + cipher_len;
+	op->err = 0;
+}
+
+static void encap_one(struct sa_runtime *sa, struct packet *packet, struct encap_burst *burst)
+{
+	struct crypto_op *op = &burst->ops[burst->count];
+	uint8_t *aad = burst->aad[burst->count];
+	enum drop_reason reason;
+	struct plan plan;
+	uint8_t *esp;
+
+	reason = plan_packet(sa, packet, &plan);
+	if (reason == DROP_NONE)
+		reason = take_sequence(sa, &packet->seq);
+	if (reason != DROP_NONE) {
+		packet_drop(packet, reason);
+		return;
+	}
+	esp = packet->data + packet->l2_len + plan.kept - ESP_HEADER_LEN - sa->suite->iv_len;
+	lay_out(sa, packet, &plan);
+	memcpy(esp, &sa->spi, 4);
+	store_be32(esp + 4, (uint32_t)packet->seq);
+	if (write_iv(sa, packet->seq, esp + ESP_HEADER_LEN)) {
+		packet_drop(packet, DROP_INTERNAL);
+		return;
+	}
+	fill_op(sa, esp, plan.payload_len + plan.pad_len + ESP_TRAILER_LEN, op);
+	op->aad = aad;
+	op->aad_len = write_aad(sa, packet->seq, aad);
+	store_be32(op->esn_hi, (uint32_t)(packet->seq >> 32));
+	op->esn_hi_len = sa->esn ? 4 : 0;
+	burst->inner_len[burst->count] = plan.layout.total;
+	burst->packets[burst->count++] = packet;
+}
+
+static void finish_burst(struct sa_runtime *sa, const struct encap_burst *burst)
+{
+	uint64_t packets = 0, bytes = 0;
+
+	for (unsigned int i = 0; i < burst->count; i++) {
+		if (burst->ops[i].err) {
+			packet_drop(burst->packets[i], DROP_INTERNAL);
+			continue;
+		}
+		burst->packets[i]->state = PACKET_PROTECTED;
+		packets++;
+		bytes += burst->inner_len[i];
+	}
+	sa->state->packets += packets;
+	sa->state->bytes += bytes;
+}
+
+static void encap_burst(struct sa_runtime *sa, struct packet **packets, unsigned int count)
+{
+	struct encap_burst burst;
+
+	burst.count = 0;
+	for (unsigned int i = 0; i < count; i++)
+		if (packets[i]->state == PACKET_CLEAR)
+			encap_one(sa, packets[i], &burst);
+	if (!burst.count)
+		return;
+	sa->engine->seal(sa->key, burst.ops, burst.count);
+	finish_burst(sa, &burst);
+}
+
+void esp_encap(struct sa_runtime *sa, struct packet **packets, unsigned int count)
+{
+	for (unsigned int done = 0; done < count; done += BURST)
+		encap_burst(sa, packets + done, count - done < BURST ? count - done : BURST);
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Digests use OpenSSL's SHA256_CTX directly: it lives on the stack and cannot fail, so neither a
+ * fingerprint nor the name of a reservation record ever depends on memory being available.
+ */
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include "sa.h"
+
+#include <openssl/sha.h>
+#include <string.h>
+
+void sa_config_wipe(struct sa_config *sa)
+{
+	explicit_bzero(sa->key, sizeof(sa->key));
+	explicit_bzero(sa->mac_key, sizeof(sa->mac_key));
+}
+
+/* Strings go in with their NUL, so that no two sequences of parts run together. */
+static void add_string(SHA256_CTX *ctx, const char *text)
+{
+	SHA256_Update(ctx, text, strlen(text) + 1);
+}
+
+/* Writes the first `digits` hex digits (even) of the digest and a NUL; wipes ctx. */
+static void finish_hex(SHA256_CTX *ctx, char *out, size_t digits)
+{
+	static const char hex[] = "0123456789abcdef";
+	uint8_t digest[SHA256_DIGEST_LENGTH];
+
+	SHA256_Final(digest, ctx);
+	for (size_t i = 0; i < digits; i++)
+		out[i] = hex[digest[i / 2] >> (i % 2 ? 0 : 4) & 0x0f];
+	out[digits] = '\0';
+	explicit_bzero(digest, sizeof(digest));
+	explicit_bzero(ctx, sizeof(*ctx));
+}
+
+void sa_fingerprint(const struct sa_config *sa, char out[SA_FINGERPRINT_LEN + 1])
+{
+	const struct esp_suite *suite = suite_at(sa->suite);
+	SHA256_CTX ctx;
+
+	SHA256_Init(&ctx);
+	add_string(&ctx, suite->name);
+	SHA256_Update(&ctx, sa->key, (size_t)suite->key_len + suite->salt_len);
+	SHA256_Update(&ctx, sa->mac_key, suite->mac_key_len);
+	finish_hex(&ctx, out, SA_FINGERPRINT_LEN);
+}
+
+static const char *cipher_label(enum suite_cipher cipher)
+{
+	switch (cipher) {
+	case CIPHER_AES_GCM:
+		return "aes-gcm";
+	case CIPHER_CHACHA20_POLY1305:
+		return "chacha20-poly1305";
+	case CIPHER_AES_CBC:
+		return "aes-cbc";
+	case CIPHER_NULL:
+		break;
+	}
+	return "null";
+}
+
+/* A suite without a cipher key is filed under its MAC key: else all of them would share a record. */
+void sa_key_id(const struct sa_config *sa, char out[33])
+{
+	const struct esp_suite *suite = suite_at(sa->suite);
+	SHA256_CTX ctx;
+
+	SHA256_Init(&ctx);
+	add_string(&ctx, "ipsecbpf key id 1");
+	add_string(&ctx, cipher_label(suite->cipher));
+	if (suite->key_len)
+		SHA256_Update(&ctx, sa->key, suite->key_len);
+	else
+		SHA256_Update(&ctx, sa->mac_key, suite->mac_key_len);
+	finish_hex(&ctx, out, 32);
+}

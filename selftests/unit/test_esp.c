@@ -1,0 +1,785 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* ESP encapsulation and decapsulation: round trips, what the bytes look like, edges, bad input. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/bytes.h"
+#include "lib/checksum.h"
+#include "lib/esp.h"
+
+#define L2_MAX 22
+#define FRAME_MAX 10240
+#define HEAD 128
+
+/* A pair of run-times of one SA, as the two hosts have them. */
+struct pair {
+	struct sa_config config;
+	struct sa_state out_state, in_state;
+	struct sa_runtime out, in;
+};
+
+/* A packet in memory of its own; what it was before is kept for comparing. */
+struct frame {
+	uint8_t mem[HEAD + FRAME_MAX];
+	struct packet packet;
+	uint8_t before[FRAME_MAX];
+	uint32_t before_len;
+};
+
+static union wire_addr address(enum ip_family family, uint8_t last)
+{
+	union wire_addr addr = { .b = { 10, 9, 0, last } };
+
+	if (family == FAMILY_V6)
+		addr = (union wire_addr){ .b = { 0xfd, 9, [15] = last } };
+	return addr;
+}
+
+static void pair_init(struct pair *pair, const char *suite, const char *engine,
+		      enum ip_family family, bool tunnel, bool esn)
+{
+	struct sa_config *config = &pair->config;
+
+	memset(pair, 0, sizeof(*pair));
+	*config = (struct sa_config){ .src = address(family, 1), .dst = address(family, 2),
+				      .spi = htobe32(0x1001), .proto = IPPROTO_ESP,
+				      .family = family, .direction = SPD_OUT, .tunnel = tunnel,
+				      .esn = esn, .replay_window = 1024,
+				      .suite = (uint16_t)suite_index(suite_find(suite)) };
+	for (unsigned int i = 0; i < SUITE_KEY_MAX; i++) {
+		config->key[i] = (uint8_t)(i * 3 + 1);
+		config->mac_key[i] = (uint8_t)(i * 5 + 2);
+	}
+	pair->out_state.seq_next = 1;
+	pair->out_state.seq_reserved = UINT64_MAX;
+	assert_int_equal(sa_runtime_init(&pair->out, config, &pair->out_state, engine), 0);
+	config->direction = SPD_IN;
+	assert_int_equal(sa_runtime_init(&pair->in, config, &pair->in_state, engine), 0);
+}
+
+static void pair_fini(struct pair *pair)
+{
+	sa_runtime_fini(&pair->out);
+	sa_runtime_fini(&pair->in);
+}
+
+static uint8_t *frame_ip(struct frame *frame)
+{
+	return frame->packet.data + frame->packet.l2_len;
+}
+
+static void frame_finish(struct frame *frame, uint32_t ip_len)
+{
+	struct packet *packet = &frame->packet;
+
+	packet->len = packet->l2_len + ip_len;
+	packet->tailroom = (uint16_t)(FRAME_MAX - packet->len);
+	packet->state = PACKET_CLEAR;
+	memcpy(frame->before, packet->data, packet->len);
+	frame->before_len = packet->len;
+}
+
+/* Ethernet, VLAN tags, MACs that tell their places apart. */
+static void frame_start(struct frame *frame, enum ip_family family, unsigned int vlans)
+{
+	struct packet *packet = &frame->packet;
+
+	memset(frame, 0xee, sizeof(*frame));
+	*packet = (struct packet){ .data = frame->mem + HEAD, .headroom = HEAD, .family = family,
+				   .l2_len = (uint16_t)(14 + 4 * vlans) };
+	for (uint8_t i = 0; i < 12; i++)
+		packet->data[i] = i;
+	for (unsigned int i = 0; i < vlans; i++)
+		store_be32(packet->data + 12 + 4 * i, 0x81000064 + i);
+	store_be16(packet->data + packet->l2_len - 2, family == FAMILY_V4 ? 0x0800 : 0x86dd);
+}
+
+static void fill(uint8_t *at, uint32_t len)
+{
+	for (uint32_t i = 0; i < len; i++)
+		at[i] = (uint8_t)(i * 11 + len);
+}
+
+/* options: octets of IPv4 options, a multiple of 4. */
+static void frame_ipv4(struct frame *frame, uint32_t options, uint32_t payload, unsigned int vlans)
+{
+	uint8_t *ip;
+
+	frame_start(frame, FAMILY_V4, vlans);
+	ip = frame_ip(frame);
+	memset(ip, 0, 20);
+	ip[0] = (uint8_t)(0x40 | (20 + options) / 4);
+	ip[1] = 0xb9;			/* DSCP 46, ECT(1) */
+	store_be16(ip + 2, (uint16_t)(20 + options + payload));
+	store_be16(ip + 4, 0x1234);
+	ip[6] = 0x40;
+	ip[8] = 63;
+	ip[9] = IPPROTO_UDP;
+	memcpy(ip + 12, address(FAMILY_V4, 1).b, 4);
+	memcpy(ip + 16, address(FAMILY_V4, 2).b, 4);
+	memset(ip + 20, 1, options);
+	checksum_ipv4(ip, 20 + options);
+	fill(ip + 20 + options, payload);
+	frame_finish(frame, 20 + options + payload);
+}
+
+/* `types`: extension headers of 8 octets each, 0-terminated; IPPROTO_HOPOPTS is 0: written as 1. */
+static void frame_ipv6(struct frame *frame, const uint8_t *types, uint32_t payload,
+		       unsigned int vlans)
+{
+	uint32_t off = 40;
+	uint8_t *ip, *next;
+
+	frame_start(frame, FAMILY_V6, vlans);
+	ip = frame_ip(frame);
+	store_be32(ip, 0x6b912345);	/* traffic class 0xb9, a flow label */
+	ip[7] = 63;
+	memcpy(ip + 8, address(FAMILY_V6, 1).b, 16);
+	memcpy(ip + 24, address(FAMILY_V6, 2).b, 16);
+	next = ip + 6;
+	for (; *types; types++, off += 8) {
+		*next = *types == 1 ? IPPROTO_HOPOPTS : *types;
+		next = ip + off;
+		memcpy(ip + off, (const uint8_t[]){ 0, 0, 1, 0, 0, 0, 0, 0 }, 8);
+		if (*types == IPPROTO_ROUTING || *types == IPPROTO_FRAGMENT)
+			memset(ip + off + 2, 0, 6);
+	}
+	*next = IPPROTO_UDP;
+	store_be16(ip + 4, (uint16_t)(off - 40 + payload));
+	fill(ip + off, payload);
+	frame_finish(frame, off + payload);
+}
+
+static void frame_plain(struct frame *frame, enum ip_family family, uint32_t payload)
+{
+	if (family == FAMILY_V4)
+		frame_ipv4(frame, 0, payload, 0);
+	else
+		frame_ipv6(frame, (const uint8_t[]){ 0 }, payload, 0);
+}
+
+static void encap(struct pair *pair, struct frame *frame)
+{
+	struct packet *packet = &frame->packet;
+
+	esp_encap(&pair->out, &packet, 1);
+}
+
+static void decap(struct pair *pair, struct frame *frame)
+{
+	struct packet *packet = &frame->packet;
+
+	esp_decap(&pair->in, &packet, 1);
+}
+
+#define assert_dropped(frame, reason)						\
+	do {									\
+		assert_int_equal((frame)->packet.state, PACKET_DEAD);		\
+		assert_int_equal((frame)->packet.drop, reason);			\
+	} while (0)
+
+/* The frame is what it was, octet by octet, and its descriptor says so. */
+static void assert_restored(const struct frame *frame)
+{
+	const struct packet *packet = &frame->packet;
+
+	assert_int_equal(packet->state, PACKET_VERIFIED);
+	assert_int_equal(packet->len, frame->before_len);
+	assert_memory_equal(packet->data, frame->before, frame->before_len);
+	assert_ptr_equal(packet->data - packet->headroom, frame->mem);
+	assert_ptr_equal(packet->data + packet->len + packet->tailroom,
+			 frame->mem + HEAD + FRAME_MAX);
+	assert_int_equal(packet->family, packet->inner_family);
+}
+
+/* What an outsider can check of a protected packet. */
+static void assert_well_formed(const struct pair *pair, struct frame *frame, uint32_t esp_off)
+{
+	const struct packet *packet = &frame->packet;
+	const uint8_t *ip = frame_ip(frame);
+	uint32_t total = packet->len - packet->l2_len;
+
+	assert_int_equal(packet->state, PACKET_PROTECTED);
+	assert_int_equal(packet->family, pair->config.family);
+	assert_memory_equal(packet->data, frame->before, packet->l2_len - 2);
+	if (pair->config.family == FAMILY_V4) {
+		uint32_t header_len = (ip[0] & 15u) * 4;
+
+		assert_int_equal(load_be16(packet->data + packet->l2_len - 2), 0x0800);
+		assert_int_equal(load_be16(ip + 2), total);
+		assert_int_equal(checksum_fold(checksum_add(0, ip, header_len)), 0);
+	} else {
+		assert_int_equal(load_be16(packet->data + packet->l2_len - 2), 0x86dd);
+		assert_int_equal(load_be16(ip + 4) + 40, total);
+	}
+	assert_int_equal(load_be32(ip + esp_off), 0x1001);
+	assert_int_equal(load_be32(ip + esp_off + 4), (uint32_t)packet->seq);
+	assert_int_equal((total - esp_off) % 4, 0);
+}
+
+static void round_trip(struct pair *pair, struct frame *frame, uint32_t esp_off)
+{
+	uint64_t bytes = pair->out_state.bytes;
+
+	encap(pair, frame);
+	assert_well_formed(pair, frame, esp_off);
+	assert_int_equal(pair->out_state.bytes - bytes, frame->before_len - frame->packet.l2_len);
+	decap(pair, frame);
+	assert_restored(frame);
+	assert_int_equal(pair->in_state.bytes, pair->out_state.bytes);
+	assert_int_equal(pair->in_state.packets, pair->out_state.packets);
+}
+
+static void all_lengths(const char *suite, const char *engine, bool tunnel, bool esn)
+{
+	static const uint32_t large[] = { 511, 512, 1400, 1472, 8900, 9000 };
+	static struct frame frame;
+
+	for (int outer = 0; outer < FAMILY_COUNT; outer++)
+		for (int inner = 0; inner < FAMILY_COUNT; inner++) {
+			uint32_t off = outer == FAMILY_V4 ? 20 : 40;
+			struct pair pair;
+
+			if (!tunnel && outer != inner)
+				continue;
+			pair_init(&pair, suite, engine, outer, tunnel, esn);
+			for (uint32_t len = 0; len <= 200; len++) {
+				frame_plain(&frame, inner, len);
+				round_trip(&pair, &frame, off);
+			}
+			for (unsigned int i = 0; i < sizeof(large) / sizeof(large[0]); i++) {
+				frame_plain(&frame, inner, large[i]);
+				round_trip(&pair, &frame, off);
+			}
+			pair_fini(&pair);
+		}
+}
+
+static void test_round_trips(void **state)
+{
+	const struct crypto_engine *engine;
+	const struct esp_suite *suite;
+
+	(void)state;
+	for (unsigned int e = 0; (engine = crypto_engine_at(e)); e++)
+		for (size_t s = 0; (suite = suite_at(s)); s++) {
+			if (!engine->supports(suite))
+				continue;
+			for (int variant = 0; variant < 4; variant++)
+				all_lengths(suite->name, engine->name, variant & 1, variant & 2);
+		}
+}
+
+static void test_headers_kept_in_transport_mode(void **state)
+{
+	static struct frame frame;
+	struct pair pair;
+
+	(void)state;
+	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V4, false, true);
+	for (uint32_t options = 0; options <= 40; options += 4)
+		for (unsigned int vlans = 0; vlans <= 2; vlans++) {
+			frame_ipv4(&frame, options, 77, vlans);
+			round_trip(&pair, &frame, 20 + options);
+		}
+	pair_fini(&pair);
+}
+
+static void test_extension_headers(void **state)
+{
+	static const struct {
+		uint8_t types[5];
+		uint32_t esp_off;
+		enum drop_reason drop;
+	} cases[] = {
+		{ { 1 }, 48, DROP_NONE },
+		{ { 1, IPPROTO_DSTOPTS, IPPROTO_ROUTING, IPPROTO_DSTOPTS }, 64, DROP_NONE },
+		{ { IPPROTO_DSTOPTS }, 40, DROP_NONE },
+		{ { IPPROTO_ROUTING }, 48, DROP_NONE },
+		{ { 1, IPPROTO_FRAGMENT }, 0, DROP_FRAGMENT_TRANSPORT },
+	};
+	static struct frame frame;
+	struct pair pair;
+
+	(void)state;
+	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V6, false, true);
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		frame_ipv6(&frame, cases[i].types, 50, i % 2);
+		if (cases[i].drop == DROP_NONE) {
+			round_trip(&pair, &frame, cases[i].esp_off);
+		} else {
+			encap(&pair, &frame);
+			assert_dropped(&frame, cases[i].drop);
+		}
+	}
+	frame_ipv6(&frame, (const uint8_t[]){ IPPROTO_ROUTING, 0 }, 50, 0);
+	frame_ip(&frame)[43] = 1;	/* segments left */
+	encap(&pair, &frame);
+	assert_dropped(&frame, DROP_UNSUPPORTED);
+	frame_ipv6(&frame, (const uint8_t[]){ 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 0 }, 50, 0);
+	encap(&pair, &frame);
+	assert_dropped(&frame, DROP_UNSUPPORTED);
+	frame_ipv6(&frame, (const uint8_t[]){ 1, 0 }, 0, 0);
+	frame_ip(&frame)[41] = 1;	/* longer than the packet */
+	encap(&pair, &frame);
+	assert_dropped(&frame, DROP_MALFORMED);
+	pair_fini(&pair);
+}
+
+static void test_outer_header(void **state)
+{
+	static struct frame frame;
+	struct pair pair;
+	const uint8_t *ip;
+
+	(void)state;
+	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V4, true, true);
+	frame_ipv4(&frame, 0, 100, 1);
+	encap(&pair, &frame);
+	ip = frame_ip(&frame);
+	assert_int_equal(ip[0], 0x45);
+	assert_int_equal(ip[1], 0xb9);		/* DSCP and ECN copied */
+	assert_int_equal(load_be16(ip + 6), 0x4000);	/* DF copied */
+	assert_int_equal(ip[8], 64);
+	assert_int_equal(ip[9], IPPROTO_ESP);
+	assert_memory_equal(ip + 12, pair.config.src.b, 4);
+	assert_memory_equal(ip + 16, pair.config.dst.b, 4);
+	frame_ipv4(&frame, 0, 100, 0);
+	frame_ip(&frame)[6] = 0;
+	encap(&pair, &frame);
+	assert_int_equal(load_be16(frame_ip(&frame) + 6), 0);
+	frame_ipv6(&frame, (const uint8_t[]){ 0 }, 100, 0);
+	encap(&pair, &frame);
+	assert_int_equal(frame_ip(&frame)[1], 0xb9);
+	assert_int_equal(load_be16(frame_ip(&frame) + 6), 0x4000);
+	pair_fini(&pair);
+	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V6, true, true);
+	frame_ipv4(&frame, 0, 100, 0);
+	encap(&pair, &frame);
+	ip = frame_ip(&frame);
+	assert_int_equal(load_be32(ip), 0x6b900000);
+	assert_int_equal(ip[6], IPPROTO_ESP);
+	assert_int_equal(ip[7], 64);
+	assert_memory_equal(ip + 8, pair.config.src.b, 16);
+	assert_memory_equal(ip + 24, pair.config.dst.b, 16);
+	frame_ipv6(&frame, (const uint8_t[]){ 0 }, 100, 0);
+	encap(&pair, &frame);
+	assert_int_equal(load_be32(frame_ip(&frame)), 0x6b912345);
+	pair_fini(&pair);
+}
+
+/* An outer CE mark reaches the inner header; its checksum stays right. */
+static void test_congestion_mark(void **state)
+{
+	static struct frame frame;
+	struct pair pair;
+	uint8_t *ip;
+
+	(void)state;
+	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V6, true, true);
+	frame_ipv4(&frame, 0, 100, 0);
+	encap(&pair, &frame);
+	frame_ip(&frame)[1] |= 0x30;
+	decap(&pair, &frame);
+	ip = frame_ip(&frame);
+	assert_int_equal(frame.packet.state, PACKET_VERIFIED);
+	assert_int_equal(ip[1], 0xbb);
+	assert_int_equal(checksum_fold(checksum_add(0, ip, 20)), 0);
+	frame_ipv4(&frame, 0, 100, 0);
+	frame_ip(&frame)[1] = 0xb8;	/* not ECN-capable: stays so */
+	checksum_ipv4(frame_ip(&frame), 20);
+	encap(&pair, &frame);
+	frame_ip(&frame)[1] |= 0x30;
+	decap(&pair, &frame);
+	assert_int_equal(frame_ip(&frame)[1], 0xb8);
+	pair_fini(&pair);
+}
+
+static void test_sequence_limits(void **state)
+{
+	static struct frame frame;
+	struct pair pair;
+
+	(void)state;
+	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V4, false, false);
+	pair.out_state.seq_next = 0;
+	pair.out_state.seq_reserved = 3;
+	for (uint64_t seq = 1; seq <= 2; seq++) {
+		frame_ipv4(&frame, 0, 10, 0);
+		encap(&pair, &frame);
+		assert_int_equal(frame.packet.seq, seq);
+	}
+	frame_ipv4(&frame, 0, 10, 0);
+	encap(&pair, &frame);
+	assert_dropped(&frame, DROP_SEQ_UNRESERVED);
+	assert_memory_equal(frame.packet.data, frame.before, frame.before_len);
+	assert_int_equal(pair.out_state.seq_next, 3);
+	pair.out_state.seq_reserved = UINT64_MAX;
+	pair.out_state.seq_next = UINT32_MAX;
+	frame_ipv4(&frame, 0, 10, 0);
+	encap(&pair, &frame);
+	assert_int_equal(frame.packet.seq, UINT32_MAX);
+	frame_ipv4(&frame, 0, 10, 0);
+	encap(&pair, &frame);
+	assert_dropped(&frame, DROP_SEQ_EXHAUSTED);
+	pair.out.esn = true;
+	frame_ipv4(&frame, 0, 10, 0);
+	encap(&pair, &frame);
+	assert_int_equal(frame.packet.seq, 0x100000000);
+	pair_fini(&pair);
+}
+
+/* Refused packets use up no number and stay as they were. */
+static void test_outbound_refusals(void **state)
+{
+	static struct frame frame;
+	struct pair pair;
+
+	(void)state;
+	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V4, false, true);
+	frame_ipv4(&frame, 0, 10, 0);
+	frame_ip(&frame)[19] ^= 1;
+	encap(&pair, &frame);
+	assert_dropped(&frame, DROP_SA_SELECTOR);
+	frame_ipv6(&frame, (const uint8_t[]){ 0 }, 10, 0);
+	encap(&pair, &frame);
+	assert_dropped(&frame, DROP_SA_SELECTOR);
+	frame_ipv4(&frame, 0, 10, 0);
+	frame_ip(&frame)[6] = 0x20;
+	encap(&pair, &frame);
+	assert_dropped(&frame, DROP_FRAGMENT_TRANSPORT);
+	frame_ipv4(&frame, 0, 10, 0);
+	frame_ip(&frame)[0] = 0x44;
+	encap(&pair, &frame);
+	assert_dropped(&frame, DROP_MALFORMED);
+	frame_ipv4(&frame, 0, 10, 0);
+	frame.packet.headroom = 15;
+	encap(&pair, &frame);
+	assert_dropped(&frame, DROP_NO_BUFFER);
+	frame_ipv4(&frame, 0, 10, 0);
+	frame.packet.tailroom = 17;	/* 10 + 2 needs no padding: 2 + 16 behind it */
+	encap(&pair, &frame);
+	assert_dropped(&frame, DROP_NO_BUFFER);
+	assert_int_equal(pair.out_state.seq_next, 1);
+	assert_int_equal(pair.out_state.packets, 0);
+	frame_ipv4(&frame, 0, 10, 0);
+	frame.packet.headroom = 16;
+	frame.packet.tailroom = 18;
+	encap(&pair, &frame);
+	assert_int_equal(frame.packet.state, PACKET_PROTECTED);
+	assert_int_equal(frame.packet.headroom, 0);
+	assert_int_equal(frame.packet.tailroom, 0);
+	pair_fini(&pair);
+}
+
+/* Link padding behind the IP packet is cut off on both ways. */
+static void test_link_padding(void **state)
+{
+	static struct frame frame;
+	struct pair pair;
+
+	(void)state;
+	pair_init(&pair, "aes256gcm16", NULL, FAMILY_V4, false, true);
+	frame_ipv4(&frame, 0, 3, 0);
+	frame.packet.len += 23;
+	frame.packet.tailroom -= 23;
+	encap(&pair, &frame);
+	assert_well_formed(&pair, &frame, 20);
+	frame.packet.len += 9;
+	frame.packet.tailroom -= 9;
+	decap(&pair, &frame);
+	assert_restored(&frame);
+	pair_fini(&pair);
+}
+
+static void test_replays(void **state)
+{
+	static struct frame frames[5];
+	struct packet *packets[5];
+	struct pair pair;
+
+	(void)state;
+	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V4, false, true);
+	frame_ipv4(&frames[0], 0, 40, 0);
+	encap(&pair, &frames[0]);
+	for (int i = 0; i < 5; i++) {
+		if (i) {
+			memcpy(&frames[i], &frames[0], sizeof(frames[0]));
+			frames[i].packet.data = frames[i].mem + (frames[0].packet.data - frames[0].mem);
+		}
+		packets[i] = &frames[i].packet;
+	}
+	frames[0].packet.data[60] ^= 1;
+	esp_decap(&pair.in, packets, 4);	/* the same number four times, the first one forged */
+	assert_dropped(&frames[0], DROP_ICV);
+	assert_restored(&frames[1]);
+	assert_dropped(&frames[2], DROP_REPLAY_DUP);
+	assert_dropped(&frames[3], DROP_REPLAY_DUP);
+	esp_decap(&pair.in, &packets[4], 1);
+	assert_dropped(&frames[4], DROP_REPLAY_DUP);
+	assert_int_equal(pair.in_state.replayed, 3);
+	assert_int_equal(pair.in_state.icv_failed, 1);
+	assert_int_equal(pair.in_state.packets, 1);
+	pair_fini(&pair);
+}
+
+/* Writes a protected packet with a trailer of the test's choice, through the engine itself. */
+static void forge(struct pair *pair, struct frame *frame, const uint8_t *plain, uint32_t len)
+{
+	uint8_t *ip, aad[12] = { 0, 0, 0x10, 0x01 }, *esp;
+	uint64_t seq = pair->out_state.seq_next++;
+	struct crypto_op op;
+
+	frame_ipv4(frame, 0, 16 + len + 16, 0);
+	ip = frame_ip(frame);
+	ip[9] = IPPROTO_ESP;
+	esp = ip + 20;
+	store_be32(esp, 0x1001);
+	store_be32(esp + 4, (uint32_t)seq);
+	store_be32(esp + 8, 0);
+	store_be32(esp + 12, (uint32_t)seq);
+	store_be32(aad + 8, (uint32_t)seq);
+	memcpy(esp + 16, plain, len);
+	op = (struct crypto_op){ .data = esp + 16, .len = len, .aad = aad, .aad_len = 12,
+				 .iv = esp + 8, .icv = esp + 16 + len };
+	pair->out.engine->seal(pair->out.key, &op, 1);
+	frame->packet.state = PACKET_PROTECTED;
+}
+
+static void test_trailers(void **state)
+{
+	static const struct {
+		uint8_t plain[12];
+		uint32_t len;
+		enum drop_reason drop;
+	} cases[] = {
+		{ { 9, 9, 9, 9, 1, 2, 2, 17 }, 8, DROP_NONE },
+		{ { 9, 1, 2, 3, 4, 5, 5, 17 }, 8, DROP_NONE },
+		{ { 1, 2, 3, 4, 5, 6, 6, 17 }, 8, DROP_NONE },	/* no payload at all */
+		{ { 9, 9, 9, 9, 1, 2, 7, 17 }, 8, DROP_PADDING },	/* longer than the packet */
+		{ { 9, 9, 9, 9, 1, 2, 255, 17 }, 8, DROP_PADDING },
+		{ { 9, 9, 9, 9, 0, 0, 2, 17 }, 8, DROP_PADDING },
+		{ { 9, 9, 9, 9, 2, 1, 2, 17 }, 8, DROP_PADDING },
+		{ { 9, 9, 9, 9, 1, 2, 2, 59 }, 8, DROP_DUMMY_NEXT_HEADER },
+		{ { 9, 9, 9, 9, 1, 2, 17 }, 7, DROP_MALFORMED },	/* not a multiple of 4 */
+		{ { 0 }, 0, DROP_MALFORMED },
+	};
+	static struct frame frame;
+	struct pair pair;
+
+	(void)state;
+	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V4, false, true);
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		forge(&pair, &frame, cases[i].plain, cases[i].len);
+		decap(&pair, &frame);
+		if (cases[i].drop)
+			assert_dropped(&frame, cases[i].drop);
+		else
+			assert_int_equal(frame.packet.state, PACKET_VERIFIED);
+	}
+	pair_fini(&pair);
+	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V4, true, true);
+	forge(&pair, &frame, (const uint8_t[]){ 9, 9, 9, 9, 1, 2, 2, 17 }, 8);
+	decap(&pair, &frame);
+	assert_dropped(&frame, DROP_SA_SELECTOR);	/* tunnel mode carries IP only */
+	forge(&pair, &frame, (const uint8_t[]){ 0x45, 9, 9, 9, 1, 2, 2, 4 }, 8);
+	decap(&pair, &frame);
+	assert_dropped(&frame, DROP_MALFORMED);
+	pair_fini(&pair);
+}
+
+/* A copy that ends exactly where it says, so that the sanitizer sees any step outside. */
+static void decap_exact(struct pair *pair, const uint8_t *data, uint32_t len,
+			const struct packet *like, struct packet *ret_packet)
+{
+	uint8_t *copy = malloc(len ? len : 1);
+	struct packet *packet = ret_packet;
+
+	assert_non_null(copy);
+	memset(&pair->in_state, 0, sizeof(pair->in_state));
+	memcpy(copy, data, len);
+	*packet = *like;
+	packet->data = copy;
+	packet->len = len;
+	packet->headroom = packet->tailroom = 0;
+	packet->state = PACKET_PROTECTED;
+	esp_decap(&pair->in, &packet, 1);
+	free(copy);
+}
+
+static void hostile(const char *suite, enum ip_family family, bool tunnel)
+{
+	static struct frame frame;
+	struct packet result;
+	struct pair pair;
+	uint8_t *data;
+
+	pair_init(&pair, suite, NULL, family, tunnel, true);
+	if (family == FAMILY_V4)
+		frame_ipv4(&frame, 8, 61, 1);
+	else
+		frame_ipv6(&frame, (const uint8_t[]){ 1, IPPROTO_ROUTING, 0 }, 61, 1);
+	encap(&pair, &frame);
+	assert_int_equal(frame.packet.state, PACKET_PROTECTED);
+	data = frame.packet.data;
+	for (uint32_t len = 0; len < frame.packet.len; len++) {
+		decap_exact(&pair, data, len, &frame.packet, &result);
+		assert_int_equal(result.state, PACKET_DEAD);
+		/* The same, with a length field that agrees. */
+		if (len >= 18 + 40u) {
+			uint8_t saved[6];
+
+			memcpy(saved, data + 18, 6);
+			store_be16(data + 18 + (family == FAMILY_V4 ? 2 : 4),
+				   (uint16_t)(len - 18 - (family == FAMILY_V4 ? 0 : 40)));
+			decap_exact(&pair, data, len, &frame.packet, &result);
+			assert_int_equal(result.state, PACKET_DEAD);
+			memcpy(data + 18, saved, 6);
+		}
+	}
+	/* Every bit behind the Ethernet header; those of fields that ESP does not cover may pass. */
+	for (uint32_t bit = 18 * 8; bit < frame.packet.len * 8; bit++) {
+		data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		decap_exact(&pair, data, frame.packet.len, &frame.packet, &result);
+		if (bit / 8 >= frame.packet.len - 16)
+			assert_int_equal(result.state, PACKET_DEAD);
+		data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	pair_fini(&pair);
+}
+
+static void test_hostile_packets(void **state)
+{
+	const struct esp_suite *suite;
+
+	(void)state;
+	for (size_t s = 0; (suite = suite_at(s)); s++)
+		for (int variant = 0; variant < 4; variant++)
+			hostile(suite->name, variant & 1 ? FAMILY_V6 : FAMILY_V4, variant & 2);
+}
+
+/* The same from the host's side: whatever the header claims, encapsulation stays inside. */
+static void test_hostile_clear_packets(void **state)
+{
+	static struct frame frame;
+	struct pair pair;
+
+	(void)state;
+	for (int variant = 0; variant < 4; variant++) {
+		enum ip_family family = variant & 1 ? FAMILY_V6 : FAMILY_V4;
+
+		pair_init(&pair, "aes128-sha256", NULL, family, variant & 2, true);
+		if (family == FAMILY_V4)
+			frame_ipv4(&frame, 8, 21, 1);
+		else
+			frame_ipv6(&frame, (const uint8_t[]){ 1, IPPROTO_ROUTING, 0 }, 21, 1);
+		for (uint32_t bit = 18 * 8; bit < frame.before_len * 8; bit++)
+			for (uint32_t cut = 0; cut < frame.before_len; cut += bit % 8 ? 999 : 1) {
+				uint32_t len = frame.before_len - cut;
+				uint8_t *copy = malloc(96 + len + 48);
+				struct packet p = { .data = copy + 96, .len = len, .l2_len = 18,
+						    .headroom = 96, .tailroom = 48,
+						    .family = family, .state = PACKET_CLEAR };
+				struct packet *packet = &p;
+
+				assert_non_null(copy);
+				memcpy(p.data, frame.before, len);
+				if (bit / 8 < len)
+					p.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+				esp_encap(&pair.out, &packet, 1);
+				free(copy);
+			}
+		pair_fini(&pair);
+	}
+}
+
+/* One octet more than esp_inner_mtu() of the worst header, and the packet would not fit. */
+static void test_inner_mtu(void **state)
+{
+	static const uint32_t mtus[] = { 576, 1280, 1492, 1499, 1500, 9000 };
+	const struct esp_suite *suite;
+	static struct frame frame;
+	struct pair pair;
+
+	(void)state;
+	for (size_t s = 0; (suite = suite_at(s)); s++)
+		for (int variant = 0; variant < 4; variant++)
+			for (size_t i = 0; i < sizeof(mtus) / sizeof(mtus[0]); i++) {
+				uint32_t inner, worst[2] = { 0, 0 };
+
+				pair_init(&pair, suite->name, NULL, variant & 1, variant & 2, true);
+				inner = esp_inner_mtu(&pair.out, mtus[i]);
+				assert_true(inner >= mtus[i] - esp_overhead_max(&pair.out));
+				for (uint32_t options = 0; options <= 40; options += 4)
+					for (uint32_t more = 0; more < 2; more++) {
+						uint32_t size;
+
+						frame_ipv4(&frame, options, inner + more - 20 - options, 0);
+						if (variant & 1 && !(variant & 2))
+							frame_ipv6(&frame, (const uint8_t[]){ 0 },
+								   inner + more - 40, 0);
+						encap(&pair, &frame);
+						assert_int_equal(frame.packet.state, PACKET_PROTECTED);
+						size = frame.packet.len - 14;
+						if (size > worst[more])
+							worst[more] = size;
+					}
+				assert_true(worst[0] <= mtus[i]);
+				if (suite->block <= 4 || variant & 2)
+					assert_true(worst[1] > mtus[i]);
+				assert_int_equal(esp_inner_mtu(&pair.out, 20), 0);
+				pair_fini(&pair);
+			}
+}
+
+/* No two packets share an IV, and a CBC IV does not follow from the one before. */
+static void test_ivs_differ(void **state)
+{
+	static const char *const suites[] = { "aes128gcm16", "chacha20poly1305", "aes128-sha256" };
+	static uint8_t seen[2000][16];
+	static struct frame frame;
+	struct pair pair;
+
+	(void)state;
+	for (size_t s = 0; s < 3; s++) {
+		pair_init(&pair, suites[s], NULL, FAMILY_V4, false, true);
+		memset(seen, 0, sizeof(seen));
+		for (unsigned int i = 0; i < 2000; i++) {
+			frame_ipv4(&frame, 0, 20, 0);
+			encap(&pair, &frame);
+			memcpy(seen[i], frame_ip(&frame) + 28, pair.out.suite->iv_len);
+			for (unsigned int j = 0; j < i; j++)
+				assert_memory_not_equal(seen[i], seen[j], 16);
+		}
+		pair_fini(&pair);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_round_trips),
+		cmocka_unit_test(test_headers_kept_in_transport_mode),
+		cmocka_unit_test(test_extension_headers),
+		cmocka_unit_test(test_outer_header),
+		cmocka_unit_test(test_congestion_mark),
+		cmocka_unit_test(test_sequence_limits),
+		cmocka_unit_test(test_outbound_refusals),
+		cmocka_unit_test(test_link_padding),
+		cmocka_unit_test(test_replays),
+		cmocka_unit_test(test_trailers),
+		cmocka_unit_test(test_hostile_packets),
+		cmocka_unit_test(test_hostile_clear_packets),
+		cmocka_unit_test(test_inner_mtu),
+		cmocka_unit_test(test_ivs_differ),
+	};
+
+	return cmocka_run_group_tests_name("esp", tests, NULL, NULL);
+}
