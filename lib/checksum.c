@@ -9,15 +9,6 @@
 
 #include "bytes.h"
 
-/* Function multiversioning picks the widest vectors the CPU has when the program is loaded. The
- * sanitizers instrument the resolvers, which run before the sanitizers are ready. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__SANITIZE_ADDRESS__) && \
-	!defined(__SANITIZE_THREAD__)
-#define VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define VECTOR_CLONES
-#endif
-
 /* One's complement addition of accumulators: the carry comes back at the low end. */
 static inline uint64_t add_carry(uint64_t a, uint64_t b)
 {
@@ -42,36 +33,79 @@ static inline uint64_t sum_tail(const uint8_t *data, size_t len)
 	return sum;
 }
 
-VECTOR_CLONES
-static uint64_t sum_words(const uint8_t *data, size_t words)
+/* The words left over when no whole vector remains. dst is NULL where nothing is copied. */
+static inline uint64_t sum_words(uint8_t *dst, const uint8_t *src, size_t len)
 {
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < words; i++)
-		sum += load_raw32(data + 4 * i);
-	return sum;
-}
+	for (size_t i = 0; i + 4 <= len; i += 4) {
+		uint32_t word = load_raw32(src + i);
 
-VECTOR_CLONES
-static uint64_t copy_words(uint8_t *restrict dst, const uint8_t *restrict src, size_t words)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < words; i++) {
-		uint32_t word = load_raw32(src + 4 * i);
-
-		memcpy(dst + 4 * i, &word, sizeof(word));
+		if (dst)
+			memcpy(dst + i, &word, sizeof(word));
 		sum += word;
 	}
 	return sum;
 }
+
+/*
+ * Defines a sum over `len` octets (a multiple of 4) in vectors of `size` octets, which copies too
+ * if dst is not NULL. Left to itself the compiler widens 32-bit words by shuffles, at four times
+ * the cost: here each 64-bit lane holds two words, taken apart by a mask and a shift.
+ */
+#define DEFINE_SUM(name, size, attributes)						\
+typedef uint64_t name##_vector __attribute__((vector_size(size)));			\
+typedef uint64_t name##_loose __attribute__((vector_size(size), aligned(1), may_alias));	\
+											\
+attributes static uint64_t name(uint8_t *dst, const uint8_t *src, size_t len)		\
+{											\
+	name##_vector even[2] = { 0 }, odd[2] = { 0 };					\
+	uint64_t sum = 0;								\
+	size_t i = 0;									\
+											\
+	for (; i + 2 * (size) <= len; i += 2 * (size)) {				\
+		name##_vector a = *(const name##_loose *)(src + i);			\
+		name##_vector b = *(const name##_loose *)(src + i + (size));		\
+											\
+		if (dst) {								\
+			*(name##_loose *)(dst + i) = a;					\
+			*(name##_loose *)(dst + i + (size)) = b;			\
+		}									\
+		even[0] += a & 0xffffffff;						\
+		odd[0] += a >> 32;							\
+		even[1] += b & 0xffffffff;						\
+		odd[1] += b >> 32;							\
+	}										\
+	even[0] += even[1] + odd[0] + odd[1];						\
+	for (unsigned int lane = 0; lane < (size) / 8; lane++)				\
+		sum += even[0][lane];							\
+	return sum + sum_words(dst ? dst + i : NULL, src + i, len - i);			\
+}
+
+DEFINE_SUM(sum_any, 16, )	/* SSE2, NEON: what every machine has */
+
+#ifdef __x86_64__
+DEFINE_SUM(sum_avx2, 32, __attribute__((target("avx2"))))
+
+static inline uint64_t sum_body(uint8_t *dst, const uint8_t *src, size_t len)
+{
+	if (len >= 64 && __builtin_cpu_supports("avx2"))
+		return sum_avx2(dst, src, len);
+	return sum_any(dst, src, len);
+}
+#else
+static inline uint64_t sum_body(uint8_t *dst, const uint8_t *src, size_t len)
+{
+	return sum_any(dst, src, len);
+}
+#endif
 
 uint64_t checksum_add(uint64_t sum, const void *data, size_t len)
 {
 	const uint8_t *octets = data;
 	size_t body = len & ~(size_t)3;
 
-	sum = add_carry(sum, sum_words(octets, body / 4));
+	sum = add_carry(sum, sum_body(NULL, octets, body));
 	return add_carry(sum, sum_tail(octets + body, len - body));
 }
 
@@ -81,7 +115,7 @@ uint64_t checksum_copy(uint64_t sum, void *restrict dst, const void *restrict sr
 	uint8_t *to = dst;
 	size_t body = len & ~(size_t)3;
 
-	sum = add_carry(sum, copy_words(to, from, body / 4));
+	sum = add_carry(sum, sum_body(to, from, body));
 	if (len == body)
 		return sum;
 	memcpy(to + body, from + body, len - body);

@@ -39,7 +39,9 @@ typedef void (*coalesce_emit)(void *context, struct coalesced *frame);
 
 struct coalescer {
 	struct coalesced frames[COALESCE_FLOWS];
-	unsigned int count;		/* frames in use, in order of arrival */
+	uint8_t order[COALESCE_FLOWS];	/* indices of frames: those in use by age, then free ones */
+	unsigned int count;		/* frames in use */
+	struct coalesced alone;		/* for what leaves at once */
 	coalesce_emit emit;
 	void *context;
 };

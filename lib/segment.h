@@ -33,14 +33,19 @@ struct segment_iter {
 	uint32_t payload_off;		/* of the first octet of TCP payload in frame->data */
 	uint32_t mss;			/* TCP payload octets per segment */
 	uint32_t next;			/* payload octets already emitted */
+	uint32_t end;			/* of the IP packet in frame->data; link padding is cut off */
+	uint64_t ip_sum;		/* IPv4 header less length, identification and checksum */
+	uint64_t l4_sum;		/* pseudo header less length; TCP header less what varies */
 	uint16_t ip_id;			/* IPv4 identification of the next segment */
 	bool done;
 };
 
 /*
  * Prepares to cut `frame` into IP packets of at most ip_max octets. Validates every header against
- * frame->len. Returns DROP_NONE, or DROP_MALFORMED, DROP_UNSUPPORTED (GSO types other than TCPV4/TCPV6),
- * DROP_TOO_BIG (cannot be cut: not TCP, or its headers alone are too large).
+ * frame->len. Returns DROP_NONE, or DROP_MALFORMED (also: a TCP segment to be cut whose finished
+ * checksum is wrong, which new checksums would hide), DROP_UNSUPPORTED (GSO types other than
+ * TCPV4/TCPV6, ethertypes other than IP, more than two VLAN tags), DROP_TOO_BIG (cannot be cut: not
+ * TCP, a SYN or RST, or its headers alone are too large).
  */
 enum drop_reason segment_start(struct segment_iter *iter, const struct host_frame *frame,
 			       uint32_t ip_max);
@@ -50,7 +55,8 @@ enum drop_reason segment_start(struct segment_iter *iter, const struct host_fram
  * `room` writable octets) and fills in len, l2_len, family and state CLEAR. FIN and PSH go with the
  * last segment only, CWR with the first (RFC 3168 6.1.2); sequence numbers, lengths, IPv4
  * identification and checksums are right in each. Returns true if a packet was made, false if the
- * frame is used up.
+ * frame is used up. A packet that does not fit `room` comes back DEAD with DROP_TOO_BIG and ends the
+ * frame.
  */
 bool segment_next(struct segment_iter *iter, struct packet *packet, uint32_t room);
 
