@@ -2,7 +2,9 @@
 """scapy as the independent IPsec implementation: makes and opens ESP by the SA files we load.
 
 scapy 2.5 signs ESP without the high half of an extended sequence number; RFC 4303 2.2.1 wants it
-after the packet for separate MACs. Esn* below add that; everything else is scapy's.
+after the packet for separate MACs. EsnAuthAlgo adds that; everything else is scapy's.
+
+Always give Ether() both addresses: scapy would otherwise ask for them on the machine's own network.
 """
 import os
 import struct
