@@ -21,3 +21,20 @@ $(B)/bench/%: selftests/bench/%.c $(B)/libipsecbpf.a
 .PHONY: bench-segment
 bench-segment: $(B)/bench/bench_segment
 	$(Q)$<
+
+# The eavesdropper of the demo, the network tests and the benchmarks.
+$(B)/wirecount: selftests/net/wirecount.c
+	$(call say,CC,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $<
+
+# Namespaces, real daemons, bytes on the wire. Root. NETTEST="-k demo -x" passes options to pytest.
+.PHONY: check-net
+check-net: all $(B)/wirecount
+	$(Q)B=$(abspath $(B)) $(PYTHON) -B -m pytest -q -p no:cacheprovider selftests/net $(NETTEST)
+
+.PHONY: demo
+demo: all $(B)/wirecount
+	$(Q)B=$(abspath $(B)) $(PYTHON) -B selftests/demo
+
+.PHONY: bench
+bench: all
+	$(Q)B=$(abspath $(B)) $(PYTHON) -B selftests/bench/bench_tcp
