@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -159,39 +160,57 @@ void pins_remove(const struct paths *paths)
 	rmdir(paths->pins);
 }
 
-static void report_holder(int fd, const struct paths *paths, struct ipsecbpf_report *report)
+static void report_holder(const struct paths *paths, struct ipsecbpf_report *report)
 {
+	int fd = open(paths->lock, O_RDONLY | O_CLOEXEC);
 	char pid[16] = "";
 
-	if (pread(fd, pid, sizeof(pid) - 1, 0) < 0)
+	if (fd >= 0 && read(fd, pid, sizeof(pid) - 1) < 0)
 		pid[0] = '\0';
+	if (fd >= 0)
+		close(fd);
 	pid[strcspn(pid, "\n")] = '\0';
 	report_error(report, paths->dir, "wait for it, or look what it is doing",
 		     "another ipsecbpf (process %s) is changing this attachment",
 		     pid[0] ? pid : "unknown");
 }
 
+/* The lock, -EWOULDBLOCK if it is held, or -errno. */
+static int try_lock(const struct paths *paths)
+{
+	struct stat ours, current;
+	int fd = open(paths->lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	/* detach --open removes the file: a lock on a removed one excludes nobody. */
+	if (!flock(fd, LOCK_EX | LOCK_NB) && !fstat(fd, &ours) && !stat(paths->lock, &current) &&
+	    ours.st_ino == current.st_ino)
+		return fd;
+	close(fd);
+	return -EWOULDBLOCK;
+}
+
 int pins_lock(const struct paths *paths, struct ipsecbpf_report *report)
 {
 	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
-	char pid[16];
 	int err, fd, len;
+	char pid[16];
 
 	err = paths_mkdir(RUN_ROOT, 0700);
-	fd = err ? -1 : open(paths->lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0) {
-		err = err ? err : -errno;
-		report_error(report, paths->lock, "are you root?", "cannot open the lock: %s",
-			     strerror(-err));
-		return err;
-	}
-	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB); i++) {
-		if (errno != EWOULDBLOCK || i == LOCK_TRIES) {
-			report_holder(fd, paths, report);
-			close(fd);
-			return -EBUSY;
-		}
+	fd = err ? err : try_lock(paths);
+	for (int i = 0; fd == -EWOULDBLOCK && i < LOCK_TRIES; i++) {
 		nanosleep(&pause, NULL);
+		fd = try_lock(paths);
+	}
+	if (fd == -EWOULDBLOCK) {
+		report_holder(paths, report);
+		return -EBUSY;
+	}
+	if (fd < 0) {
+		report_error(report, paths->lock, "are you root?", "cannot open the lock: %s",
+			     strerror(-fd));
+		return fd;
 	}
 	len = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
 	if (ftruncate(fd, 0) || pwrite(fd, pid, (size_t)len, 0) != len)

@@ -403,6 +403,25 @@ static int become_supervisor(struct supervisor *supervisor)
 	return err ? err : start_worker(supervisor);
 }
 
+/* Could not start: tells the attaching command, which is waiting for its first answer. */
+static void refuse(struct supervisor *supervisor, int err)
+{
+	struct pollfd wait = { .fd = supervisor->listen_fd, .events = POLLIN };
+	struct ipsecbpf_report report = { 0 };
+	struct control_header request;
+	void *payload = NULL;
+	int fd;
+
+	report_error(&report, supervisor->config->ifname, "ipsecbpf preflight says what is missing",
+		     "the supervisor or its worker cannot start: %s", strerror(-err));
+	poll(&wait, 1, CONTROL_TIMEOUT_S * 1000);
+	fd = accept4(supervisor->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0 && !control_receive(fd, &request, &payload))
+		control_reply(fd, request.type, err, NULL, 0, &report);
+	worker_process_stop(&supervisor->worker);
+	unlink(supervisor->config->pins->paths.socket);
+}
+
 static void prepare_worker(struct supervisor *supervisor)
 {
 	const struct supervisor_config *config = supervisor->config;
@@ -445,10 +464,11 @@ int supervisor_start(const struct supervisor_config *config, struct ipsecbpf_rep
 	}
 	pid = fork();
 	if (pid == 0) {
-		if (!become_supervisor(&supervisor))
+		err = become_supervisor(&supervisor);
+		if (!err)
 			loop(&supervisor);
 		else
-			unlink(config->pins->paths.socket);
+			refuse(&supervisor, err);
 		_exit(0);
 	}
 	err = pid < 0 ? -errno : 0;

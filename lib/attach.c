@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * attach, detach and confirm. The order of attaching is chosen so that traffic is undisturbed until
+ * everything works: host port, programs loaded, policy and worker in place, SAs, and only then the
+ * hooks on the NIC. A failure before that leaves nothing.
+ */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "host_port.h"
+#include "ipsecbpf.h"
+#include "loader.h"
+#include "nic.h"
+#include "policy_apply.h"
+#include "sa_apply.h"
+#include "supervisor.h"
+#include "wire_port.h"
+
+#define MTU_MIN	    1280		/* IPv6 asks for it, and ESP must still fit */
+#define FRAME_SMALL 2048u
+#define FRAME_LARGE 4096u
+
+struct attach {
+	const char *ifname;
+	const struct ipsecbpf_attach_opts *opts;
+	struct ipsecbpf_report *report;
+	struct paths paths;
+	struct nic nic;
+	uint32_t frame_size;
+	struct policy *policy;		/* NULL: start blocked */
+	struct sa_file *sas;		/* NULL: none */
+	struct host_port host;
+	struct loader loader;
+	struct pins pins;
+};
+
+/* ---- before anything is touched -------------------------------------------------------------- */
+
+static int check_nic(struct attach *attach)
+{
+	const char *ifname = attach->ifname;
+	struct nic *nic = &attach->nic;
+	int err = nic_read(ifname, nic);
+
+	if (err) {
+		report_error(attach->report, ifname, "ip link shows the interfaces",
+			     err == -ENODEV ? "no such interface in this network namespace" :
+					      "cannot read the interface");
+		return err;
+	}
+	if (!nic->ethernet || nic->loopback) {
+		report_error(attach->report, ifname, "attach to an Ethernet interface",
+			     "not an Ethernet interface");
+		return -EINVAL;
+	}
+	if (nic->mtu < MTU_MIN) {
+		report_error(attach->report, ifname, "ip link set dev NAME mtu 1500",
+			     "its MTU is %u; ESP needs at least %u", nic->mtu, MTU_MIN);
+		return -EINVAL;
+	}
+	attach->frame_size = nic->mtu <= wire_port_mtu_max(FRAME_SMALL) ? FRAME_SMALL : FRAME_LARGE;
+	if (nic->mtu > wire_port_mtu_max(FRAME_LARGE)) {
+		report_error(attach->report, ifname, "ip link set dev NAME mtu 1500",
+			     "its MTU is %u; AF_XDP frames hold at most %u", nic->mtu,
+			     wire_port_mtu_max(FRAME_LARGE));
+		return -EINVAL;
+	}
+	if (nic->queues > QUEUES_MAX) {
+		report_error(attach->report, ifname, "ethtool -L NAME combined 64",
+			     "it has %u queues; at most %u are served", nic->queues, QUEUES_MAX);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int check_system(struct attach *attach)
+{
+	if (geteuid()) {
+		report_error(attach->report, attach->ifname, "run it as root",
+			     "attaching needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
+		return -EPERM;
+	}
+	if (paths_check_bpffs()) {
+		report_error(attach->report, BPFFS, "mount -t bpf bpf " BPFFS,
+			     "the BPF file system is not mounted");
+		return -ENOENT;
+	}
+	return 0;
+}
+
+/* Would this cut off the session it was typed in? Without a policy all but essential traffic stops. */
+static int check_session(struct attach *attach)
+{
+	const char *connection = getenv("SSH_CONNECTION");
+	char client[64], port[16], server[64];
+
+	if (attach->policy || attach->opts->force || attach->opts->trial_seconds || !connection ||
+	    sscanf(connection, "%63s %15s %63s", client, port, server) != 3 ||
+	    !nic_has_address(attach->ifname, server))
+		return 0;
+	report_error(attach->report, attach->ifname,
+		     "give --policy FILE, or --trial SECONDS to have it undone by itself, or --force",
+		     "your ssh session comes in here, and without a policy everything but ARP, ND, DHCP and IKE is dropped");
+	return -EPERM;
+}
+
+static int load_files(struct attach *attach)
+{
+	const struct ipsecbpf_attach_opts *opts = attach->opts;
+	const char *policy_path = opts->policy_path;
+
+	if (!policy_path && !access(IPSECBPF_DEFAULT_POLICY, R_OK))
+		policy_path = IPSECBPF_DEFAULT_POLICY;
+	if (policy_path) {
+		attach->policy = policy_load(policy_path, attach->report);
+		if (!attach->policy)
+			return -errno;
+	}
+	if (opts->sa_path) {
+		attach->sas = sa_file_load(opts->sa_path, attach->report);
+		if (!attach->sas)
+			return -errno;
+	}
+	return 0;
+}
+
+/* Attached already? A guard, or an attachment whose supervisor is gone, may be taken over. */
+static int check_free(struct attach *attach)
+{
+	struct ipsecbpf_report quiet = { 0 };
+	struct attachment old;
+	void *reply = NULL;
+	struct pins pins;
+	uint32_t len;
+	int err;
+
+	err = pins_open(&pins, attach->ifname, &quiet);
+	report_fini(&quiet);
+	if (err)
+		return err == -ENOENT || err == -EPROTO ? 0 : err;
+	old = pins.attachment;
+	err = control_ask(&pins.paths, CONTROL_STATUS, 0, NULL, 0, &reply, &len, NULL);
+	pins_close(&pins);
+	free(reply);
+	if (!err) {
+		report_error(attach->report, attach->ifname,
+			     "ipsecbpf policy apply changes its policy; ipsecbpf detach ends it",
+			     "already attached");
+		return -EEXIST;
+	}
+	if (old.ifindex != attach->nic.ifindex) {
+		/* The interface was made anew: the old links are attached to nothing. */
+		pins_remove(&attach->paths);
+		return 0;
+	}
+	if (old.xdp_generic != (attach->opts->xdp_mode == XDP_MODE_GENERIC)) {
+		report_error(attach->report, attach->ifname,
+			     "attach in the same mode, or ipsecbpf detach --open first",
+			     "a guard is in place in %s mode", old.xdp_generic ? "generic" : "native");
+		return -EBUSY;
+	}
+	return 0;
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+static int create_host_port(struct attach *attach)
+{
+	char name[IF_NAMESIZE];
+	int err;
+
+	snprintf(name, sizeof(name), "ipsec%u", attach->nic.ifindex);
+	err = host_port_create(&attach->host, name);
+	if (err)
+		report_error(attach->report, name, "is /dev/net/tun there, and the name free?",
+			     "cannot create the host port: %s", strerror(-err));
+	return err;
+}
+
+static int load_programs(struct attach *attach)
+{
+	const struct ipsecbpf_attach_opts *opts = attach->opts;
+	struct loader_config config = {
+		.ifname = attach->ifname,
+		.ifindex = attach->nic.ifindex,
+		.host_ifindex = attach->host.ifindex,
+		.mark_value = opts->mark_mask ? opts->mark_value : IPSECBPF_MARK_VALUE,
+		.mark_mask = opts->mark_mask ? opts->mark_mask : IPSECBPF_MARK_MASK,
+		.sa_slots = opts->sa_slots ? opts->sa_slots : SA_SLOTS_DEFAULT,
+		.xdp_generic = opts->xdp_mode == XDP_MODE_GENERIC,
+	};
+	int err;
+
+	memcpy(config.nic_mac, attach->nic.mac, sizeof(config.nic_mac));
+	err = loader_init(&attach->loader, &config, attach->report);
+	if (err)
+		return err;
+	err = loader_pins(&attach->loader, &attach->pins);
+	if (err)
+		loader_fini(&attach->loader);
+	return err;
+}
+
+static int start_supervisor(struct attach *attach)
+{
+	struct supervisor_config config = {
+		.pins = &attach->pins,
+		.host = &attach->host,
+		.ifname = attach->ifname,
+		.engine = attach->opts->engine,
+		.queues = attach->nic.queues,
+		.mtu = attach->nic.mtu,
+		.frame_size = attach->frame_size,
+		.trial_seconds = attach->opts->trial_seconds,
+	};
+	void *reply = NULL;
+	uint32_t len;
+	int err;
+
+	memcpy(config.nic_mac, attach->nic.mac, sizeof(config.nic_mac));
+	err = supervisor_start(&config, attach->report);
+	if (err)
+		return err;
+	/* Waits until it is up: the answer comes from its loop. */
+	err = control_ask(&attach->paths, CONTROL_STATUS, 0, NULL, 0, &reply, &len, attach->report);
+	free(reply);
+	return err;
+}
+
+static void stop_supervisor(const struct paths *paths)
+{
+	void *reply = NULL;
+	uint32_t len;
+
+	control_ask(paths, CONTROL_STOP, 0, NULL, 0, &reply, &len, NULL);
+	free(reply);
+}
+
+static int attach_hooks(struct attach *attach)
+{
+	int err = 0;
+
+	for (int hook = 0; !err && hook < HOOK_COUNT; hook++)
+		err = loader_attach(&attach->loader, (enum hook)hook, attach->report);
+	if (!err)
+		err = loader_pin(&attach->loader, attach->report);
+	if (err)
+		loader_undo(&attach->loader);
+	return err;
+}
+
+static int apply_files(struct attach *attach)
+{
+	struct ipsecbpf_apply_result applied;
+
+	return attach->policy ? policy_install(&attach->pins, attach->ifname, attach->policy,
+					       &applied, attach->report) : 0;
+}
+
+static int apply_sas(struct attach *attach)
+{
+	struct ipsecbpf_sa_result result;
+
+	return attach->sas ? sa_install(&attach->pins, attach->sas,
+					attach->opts->fresh ? SA_APPLY_FRESH : 0, &result,
+					attach->report) : 0;
+}
+
+static int build(struct attach *attach)
+{
+	int err;
+
+	err = create_host_port(attach);
+	if (err)
+		return err;
+	err = load_programs(attach);
+	if (err)
+		goto close_host;
+	err = apply_files(attach);
+	if (err)
+		goto unload;
+	err = start_supervisor(attach);
+	if (err)
+		goto unload;
+	err = apply_sas(attach);
+	if (!err)
+		err = attach_hooks(attach);
+	if (err)
+		stop_supervisor(&attach->paths);
+unload:
+	pins_close(&attach->pins);
+	loader_fini(&attach->loader);
+close_host:
+	host_port_close(&attach->host);	/* the supervisor has its own descriptor */
+	return err;
+}
+
+int ipsecbpf_attach(const char *ifname, const struct ipsecbpf_attach_opts *opts,
+		    struct ipsecbpf_report *report)
+{
+	struct attach attach = { .ifname = ifname, .opts = opts, .report = report };
+	int err, lock = -1;
+
+	err = paths_init(&attach.paths, ifname);
+	if (err) {
+		report_error(report, ifname, "ip link shows the names", "not an interface name");
+		return err;
+	}
+	err = check_system(&attach);
+	if (!err)
+		err = check_nic(&attach);
+	if (!err)
+		err = load_files(&attach);
+	if (!err)
+		err = check_session(&attach);
+	if (!err)
+		err = lock = pins_lock(&attach.paths, report);
+	if (lock >= 0) {
+		err = check_free(&attach);
+		if (!err)
+			err = build(&attach);
+		close(lock);
+	}
+	policy_free(attach.policy);
+	sa_file_free(attach.sas);
+	return err < 0 ? err : 0;
+}
+
+/* ---- detach, confirm ------------------------------------------------------------------------- */
+
+/* Where no supervisor is left to do it: no SA may stay published. */
+static void withdraw_all_sas(const struct pins *pins)
+{
+	const struct out_sa none = { 0 };
+	struct sad_key key;
+
+	while (!bpf_map_get_next_key(pins->sad_fd, NULL, &key))
+		if (bpf_map_delete_elem(pins->sad_fd, &key))
+			break;
+	for (uint32_t i = 0; i < PROTECT_MAX * FAMILY_COUNT; i++)
+		bpf_map_update_elem(pins->out_sa_fd, &i, &none, 0);
+}
+
+int ipsecbpf_detach(const char *ifname, bool open, struct ipsecbpf_report *report)
+{
+	struct paths paths;
+	void *reply = NULL;
+	struct pins pins;
+	uint32_t len;
+	int err, lock;
+
+	err = paths_init(&paths, ifname);
+	if (err) {
+		report_error(report, ifname, "ip link shows the names", "not an interface name");
+		return err;
+	}
+	lock = pins_lock(&paths, report);
+	if (lock < 0)
+		return lock;
+	err = pins_open(&pins, ifname, report);
+	if (err)
+		goto unlock;
+	if (!open)
+		__atomic_store_n(&pins.control->state, ATTACH_GUARD, __ATOMIC_RELEASE);
+	if (control_ask(&pins.paths, CONTROL_STOP, 0, NULL, 0, &reply, &len, NULL))
+		withdraw_all_sas(&pins);
+	free(reply);
+	if (open) {
+		loader_detach_clsact(&pins.attachment);
+		pins_remove(&pins.paths);
+	}
+	pins_close(&pins);
+	if (open)
+		unlink(paths.lock);
+unlock:
+	close(lock);
+	return err;
+}
+
+int ipsecbpf_confirm(const char *ifname, struct ipsecbpf_report *report)
+{
+	void *reply = NULL;
+	struct pins pins;
+	uint32_t len;
+	int err;
+
+	err = pins_open(&pins, ifname, report);
+	if (err)
+		return err;
+	err = control_ask(&pins.paths, CONTROL_CONFIRM, 0, NULL, 0, &reply, &len, report);
+	free(reply);
+	pins_close(&pins);
+	return err;
+}

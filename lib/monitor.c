@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Drop events as they happen. BPF drops come one by one through the ring buffer, rate limited and only
+ * while `control.events_until` lies ahead, so a monitor that dies switches itself off. The worker's
+ * drops are told as sums: nothing an attacker sends may write a line per packet.
+ * Called by: `ipsecbpf monitor`.
+ */
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "control.h"
+#include "pin.h"
+#include "stats.h"
+
+#define WATCH_NS 3000000000ull	/* how long one poll keeps the events coming */
+
+struct ipsecbpf_monitor {
+	struct pins pins;
+	struct ring_buffer *ring;
+	struct ipsecbpf_monitor_ops ops;
+	void *context;
+	struct worker_stats seen;
+	uint32_t state, active;
+	unsigned int events;
+};
+
+static int on_event(void *context, void *data, size_t size)
+{
+	struct ipsecbpf_monitor *monitor = context;
+
+	if (size >= sizeof(struct drop_event)) {
+		monitor->ops.drop(monitor->context, data);
+		monitor->events++;
+	}
+	return 0;
+}
+
+static int read_worker(struct ipsecbpf_monitor *monitor, struct worker_stats *ret_stats)
+{
+	struct ipsecbpf_stats stats;
+	int err = stats_read(&monitor->pins, &stats);
+
+	if (!err)
+		*ret_stats = stats.worker;
+	return err;
+}
+
+struct ipsecbpf_monitor *ipsecbpf_monitor_open(const char *ifname,
+					       const struct ipsecbpf_monitor_ops *ops, void *context,
+					       struct ipsecbpf_report *report)
+{
+	struct ipsecbpf_monitor *monitor = calloc(1, sizeof(*monitor));
+	int err;
+
+	if (!monitor)
+		return NULL;
+	monitor->ops = *ops;
+	monitor->context = context;
+	err = pins_open(&monitor->pins, ifname, report);
+	if (err)
+		goto fail;
+	monitor->ring = ring_buffer__new(monitor->pins.events_fd, on_event, monitor, NULL);
+	err = monitor->ring ? read_worker(monitor, &monitor->seen) : -errno;
+	if (err) {
+		report_error(report, ifname, NULL, "cannot read events: %s", strerror(-err));
+		ring_buffer__free(monitor->ring);
+		pins_close(&monitor->pins);
+		goto fail;
+	}
+	monitor->state = monitor->pins.control->state;
+	monitor->active = monitor->pins.control->active;
+	return monitor;
+fail:
+	free(monitor);
+	errno = -err;
+	return NULL;
+}
+
+static void tell_worker_drops(struct ipsecbpf_monitor *monitor)
+{
+	struct worker_stats now;
+
+	if (read_worker(monitor, &now))
+		return;
+	for (int reason = 0; reason < DROP_REASON_COUNT; reason++) {
+		uint64_t more = now.drops[reason] - monitor->seen.drops[reason];
+
+		if (!more)
+			continue;
+		monitor->ops.worker_drop(monitor->context, (enum drop_reason)reason, more);
+		monitor->events++;
+	}
+	monitor->seen = now;
+}
+
+static void tell_state(struct ipsecbpf_monitor *monitor)
+{
+	static const char *const words[] = {
+		[ATTACH_BLOCKED] = "blocked: no policy is loaded",
+		[ATTACH_RUNNING] = "running",
+		[ATTACH_GUARD] = "guard: detached, protected traffic is dropped",
+	};
+	const struct control *control = monitor->pins.control;
+
+	if (control->active != monitor->active) {
+		monitor->active = control->active;
+		monitor->ops.notice(monitor->context, "a new policy is in force");
+		monitor->events++;
+	}
+	if (control->state != monitor->state && control->state <= ATTACH_GUARD) {
+		monitor->state = control->state;
+		monitor->ops.notice(monitor->context, words[monitor->state]);
+		monitor->events++;
+	}
+}
+
+int ipsecbpf_monitor_poll(struct ipsecbpf_monitor *monitor, int timeout_ms)
+{
+	uint64_t until = clock_ns() + WATCH_NS + (uint64_t)timeout_ms * 1000000u;
+	int err;
+
+	monitor->events = 0;
+	__atomic_store_n(&monitor->pins.control->events_until, until, __ATOMIC_RELEASE);
+	err = ring_buffer__poll(monitor->ring, timeout_ms);
+	if (err < 0)
+		return err;
+	tell_worker_drops(monitor);
+	tell_state(monitor);
+	return (int)monitor->events;
+}
+
+void ipsecbpf_monitor_close(struct ipsecbpf_monitor *monitor)
+{
+	if (!monitor)
+		return;
+	ring_buffer__free(monitor->ring);
+	pins_close(&monitor->pins);
+	free(monitor);
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Words for the enumerations of bpf/abi.h, from the same lists. */
+#include "ipsecbpf.h"
+
+#define X(id, word, where, text) [DROP_##id] = word,
+static const char *const drop_names[] = { DROP_REASONS(X) };
+#undef X
+#define X(id, word, where, text) [DROP_##id] = text,
+static const char *const drop_texts[] = { DROP_REASONS(X) };
+#undef X
+#define X(id, word, text) [PASS_##id] = word,
+static const char *const pass_names[] = { PASS_COUNTERS(X) };
+#undef X
+#define X(id, word, text) [PASS_##id] = text,
+static const char *const pass_texts[] = { PASS_COUNTERS(X) };
+#undef X
+
+const char *drop_reason_name(enum drop_reason reason)
+{
+	return reason < DROP_REASON_COUNT ? drop_names[reason] : "unknown";
+}
+
+const char *drop_reason_text(enum drop_reason reason)
+{
+	return reason < DROP_REASON_COUNT ? drop_texts[reason] : "a reason this version does not know";
+}
+
+const char *pass_counter_name(enum pass_counter counter)
+{
+	return counter < PASS_COUNTER_COUNT ? pass_names[counter] : "unknown";
+}
+
+const char *pass_counter_text(enum pass_counter counter)
+{
+	return counter < PASS_COUNTER_COUNT ? pass_texts[counter] : "";
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "protections.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void key_of(struct protection_key *key, const char *peer, const char *protection)
+{
+	memset(key, 0, sizeof(*key));
+	snprintf(key->peer, sizeof(key->peer), "%s", peer);
+	snprintf(key->protection, sizeof(key->protection), "%s", protection);
+}
+
+/* Ids of live SAs are taken even if their definition has gone: they must not serve a new one. */
+static void take_ids_of_sas(struct protections *protections)
+{
+	const struct pins *pins = protections->pins;
+	struct sa_slot slot;
+
+	for (uint32_t i = 1; i < pins->attachment.sa_slots; i++)
+		if (!bpf_map_lookup_elem(pins->sa_slots_fd, &i, &slot) && slot.used)
+			protections->taken[slot.protect_id % PROTECT_MAX] = 1;
+}
+
+static void take_live_ids(struct protections *protections)
+{
+	int fd = protections->pins->protections_fd;
+	struct protection_key key, *previous = NULL;
+	struct protection_val value;
+
+	while (!bpf_map_get_next_key(fd, previous, &key)) {
+		if (!bpf_map_lookup_elem(fd, &key, &value))
+			protections->taken[value.id % PROTECT_MAX] = 1;
+		previous = &key;
+	}
+}
+
+int protections_init(struct protections *protections, const struct pins *pins,
+		     const struct policy *policy)
+{
+	*protections = (struct protections){ .pins = pins, .policy = policy };
+	protections->taken[0] = 1;
+	take_live_ids(protections);
+	take_ids_of_sas(protections);
+	return 0;
+}
+
+void protections_fini(struct protections *protections)
+{
+	free(protections->keys);
+	free(protections->values);
+	protections->keys = NULL;
+	protections->values = NULL;
+}
+
+static bool grow(struct protections *protections)
+{
+	size_t capacity = protections->capacity ? protections->capacity * 2 : 16;
+	void *keys, *values;
+
+	if (protections->count < protections->capacity)
+		return true;
+	keys = reallocarray(protections->keys, capacity, sizeof(*protections->keys));
+	if (!keys)
+		return false;
+	protections->keys = keys;
+	values = reallocarray(protections->values, capacity, sizeof(*protections->values));
+	if (!values)
+		return false;
+	protections->values = values;
+	protections->capacity = capacity;
+	return true;
+}
+
+static uint32_t free_id(struct protections *protections)
+{
+	for (uint32_t id = 1; id < PROTECT_MAX; id++)
+		if (!protections->taken[id])
+			return id;
+	return 0;
+}
+
+uint32_t protections_id(void *context, size_t peer, size_t protection)
+{
+	struct protections *protections = context;
+	const struct policy *policy = protections->policy;
+	struct protection_val value = { 0 };
+	struct protection_key key;
+	uint64_t digest;
+
+	key_of(&key, policy->peers[peer].name, policy->protections[protection].name);
+	for (size_t i = 0; i < protections->count; i++)
+		if (!memcmp(&protections->keys[i], &key, sizeof(key)))
+			return protections->values[i].id;
+	digest = policy_protection_digest(policy, peer, protection);
+	if (bpf_map_lookup_elem(protections->pins->protections_fd, &key, &value) ||
+	    value.digest != digest)
+		value = (struct protection_val){ .id = free_id(protections), .digest = digest };
+	if (!value.id || !grow(protections))
+		return 0;
+	protections->taken[value.id] = 1;
+	protections->keys[protections->count] = key;
+	protections->values[protections->count++] = value;
+	return value.id;
+}
+
+static bool is_new(const struct protections *protections, const struct protection_key *key)
+{
+	for (size_t i = 0; i < protections->count; i++)
+		if (!memcmp(&protections->keys[i], key, sizeof(*key)))
+			return true;
+	return false;
+}
+
+/* Deleting restarts the walk: a deleted key has no successor. */
+static void remove_old(const struct protections *protections)
+{
+	int fd = protections->pins->protections_fd;
+	struct protection_key key, *previous = NULL;
+
+	while (!bpf_map_get_next_key(fd, previous, &key)) {
+		if (is_new(protections, &key)) {
+			previous = &key;
+			continue;
+		}
+		bpf_map_delete_elem(fd, &key);
+		previous = NULL;
+	}
+}
+
+int protections_commit(struct protections *protections)
+{
+	int fd = protections->pins->protections_fd;
+
+	remove_old(protections);
+	for (size_t i = 0; i < protections->count; i++)
+		if (bpf_map_update_elem(fd, &protections->keys[i], &protections->values[i], 0))
+			return -errno;
+	return 0;
+}
+
+uint32_t protections_live_id(const struct pins *pins, const char *peer, const char *protection)
+{
+	struct protection_val value;
+	struct protection_key key;
+
+	key_of(&key, peer, protection);
+	return bpf_map_lookup_elem(pins->protections_fd, &key, &value) ? 0 : value.id;
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* What is attached, and in what state. Called by: `ipsecbpf status`. Changes nothing. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "pin.h"
+#include "policy_apply.h"
+#include "stats.h"
+
+static void read_policy(const struct pins *pins, struct ipsecbpf_status *status)
+{
+	uint32_t active = pins->control->active & 1;
+	struct spd_generation head;
+	struct policy *policy;
+
+	if (bpf_map_lookup_elem(pins->generations_fd, &active, &head) || !head.serial)
+		return;
+	status->policy_serial = head.serial;
+	policy = policy_read_live(pins, NULL);
+	if (policy)
+		status->rules = (uint32_t)policy->rule_count;
+	policy_free(policy);
+}
+
+static bool read_supervisor(const struct pins *pins, struct ipsecbpf_status *status)
+{
+	struct control_status answer;
+	void *reply = NULL;
+	uint32_t len = 0;
+
+	if (control_ask(&pins->paths, CONTROL_STATUS, 0, NULL, 0, &reply, &len, NULL))
+		return false;
+	if (len == sizeof(answer)) {
+		memcpy(&answer, reply, sizeof(answer));
+		status->supervisor_pid = answer.supervisor_pid;
+		status->worker_pid = answer.worker_pid;
+		status->worker_restarts = answer.worker_restarts;
+		status->queues = answer.queues;
+		status->sas_in = answer.sas_in;
+		status->sas_out = answer.sas_out;
+		status->mtu = answer.mtu;
+		status->inner_mtu = answer.inner_mtu;
+		status->trial_left = answer.trial_left;
+		status->wire_mode = answer.zero_copy ? "zero-copy" : "copy";
+		memcpy(status->host_port, answer.host_port, sizeof(status->host_port));
+		memcpy(status->engine, answer.engine, sizeof(status->engine));
+	}
+	free(reply);
+	return true;
+}
+
+static const char *state_word(const struct pins *pins, bool supervised)
+{
+	switch (pins->control->state) {
+	case ATTACH_GUARD:
+		return "guard";
+	case ATTACH_BLOCKED:
+		return supervised ? "blocked" : "supervisor-dead";
+	default:
+		return supervised ? "running" : "supervisor-dead";
+	}
+}
+
+int ipsecbpf_status(const char *ifname, struct ipsecbpf_status *ret_status,
+		    struct ipsecbpf_report *report)
+{
+	struct ipsecbpf_status status = { .trial_left = -1, .wire_mode = "none" };
+	struct ipsecbpf_stats stats = { 0 };
+	struct pins pins;
+	bool supervised;
+	int err;
+
+	err = pins_open(&pins, ifname, report);
+	if (err)
+		return err;
+	snprintf(status.ifname, sizeof(status.ifname), "%s", ifname);
+	status.ifindex = pins.attachment.ifindex;
+	status.mark_value = pins.attachment.mark_value;
+	status.mark_mask = pins.attachment.mark_mask;
+	status.xdp_mode = pins.attachment.xdp_generic ? "generic" : "native";
+	status.tc_mode = pins.attachment.tcx ? "tcx" : "clsact";
+	read_policy(&pins, &status);
+	supervised = read_supervisor(&pins, &status);
+	status.state = state_word(&pins, supervised);
+	if (!stats_read(&pins, &stats))
+		for (int reason = 1; reason < DROP_SLOTS; reason++)
+			status.dropped += stats.drops[reason];
+	pins_close(&pins);
+	*ret_status = status;
+	return 0;
+}
+
+static bool is_attached(const char *ifname)
+{
+	struct paths paths;
+	char path[256];
+	int fd;
+
+	if (paths_init(&paths, ifname))
+		return false;
+	pin_map_path(&paths, "control", path, sizeof(path));
+	fd = bpf_obj_get(path);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+int ipsecbpf_list(char ***ret_names, size_t *ret_count)
+{
+	struct if_nameindex *interfaces = if_nameindex();
+	size_t count = 0, capacity = 1;
+	char **names;
+
+	if (!interfaces)
+		return -errno;
+	for (const struct if_nameindex *at = interfaces; at->if_index; at++)
+		capacity++;
+	names = calloc(capacity, sizeof(*names));
+	for (const struct if_nameindex *at = interfaces; names && at->if_index; at++) {
+		if (!is_attached(at->if_name))
+			continue;
+		names[count] = strdup(at->if_name);
+		if (names[count])
+			count++;
+	}
+	if_freenameindex(interfaces);
+	if (!names)
+		return -ENOMEM;
+	*ret_names = names;
+	*ret_count = count;
+	return 0;
+}
