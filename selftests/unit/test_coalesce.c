@@ -368,6 +368,29 @@ static void damage_is_not_hidden(void **state)
 		assert_alone(i, i);
 }
 
+/* Options, or a version, that 20 octets with a right checksum do not show otherwise. */
+static void first_octet_counts(void **state)
+{
+	static const uint8_t wrong[] = { 0x4a, 0x65 };
+	struct frame_spec first = data_spec(FAMILY_V4), spec = next_spec(&first);
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(wrong); i++) {
+		uint32_t len;
+
+		add(&first);
+		len = build_frame(&spec, scratch);
+		scratch[14] = wrong[i];
+		put16(scratch + 24, 0);
+		put16(scratch + 24, ~naive_add(0, scratch + 14, 20) & 0xffff);
+		add_octets(scratch, len, 14, 7);
+		coalesce_flush(&bench.coalescer);
+		assert_int_equal(bench.count, 2 * i + 2);
+		assert_alone(2 * i, 2 * i);
+		assert_alone(2 * i + 1, 2 * i + 1);
+	}
+}
+
 /* What cannot merge sends its flow's frame first; other flows' frames stay. */
 static void order_within_a_flow(void **state)
 {
@@ -616,6 +639,7 @@ int main(void)
 		TEST(identification),
 		TEST(sa_and_source_mac_separate),
 		TEST(damage_is_not_hidden),
+		TEST(first_octet_counts),
 		TEST(order_within_a_flow),
 		TEST(other_protocols_pass),
 		TEST(oldest_gives_way),
