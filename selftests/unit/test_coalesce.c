@@ -417,21 +417,24 @@ static void order_within_a_flow(void **state)
 /* UDP between the same hosts overtakes: it is another flow. */
 static void other_protocols_pass(void **state)
 {
-	struct frame_spec spec = data_spec(FAMILY_V4);
-	uint32_t len;
-
 	(void)state;
-	add(&spec);
-	len = build_frame(&spec, scratch);
-	scratch[14 + 9] = 17;
-	add_octets(scratch, len, 14, 7);
-	assert_int_equal(bench.count, 1);
-	assert_alone(0, 1);
-	spec = next_spec(&spec);
-	add(&spec);
-	coalesce_flush(&bench.coalescer);
-	assert_int_equal(bench.count, 2);
-	assert_int_equal(bench.emitted[1].packets, 2);
+	for (int family = 0; family < FAMILY_COUNT; family++) {
+		struct frame_spec spec = data_spec((enum ip_family)family);
+		unsigned int count = bench.count, added = bench.added;
+		uint32_t len;
+
+		add(&spec);
+		len = build_frame(&spec, scratch);
+		scratch[14 + (family == FAMILY_V4 ? 9 : 6)] = 17;
+		add_octets(scratch, len, 14, 7);
+		assert_int_equal(bench.count, count + 1);
+		assert_alone(count, added + 1);
+		spec = next_spec(&spec);
+		add(&spec);
+		coalesce_flush(&bench.coalescer);
+		assert_int_equal(bench.count, count + 2);
+		assert_int_equal(bench.emitted[count + 1].packets, 2);
+	}
 }
 
 static void oldest_gives_way(void **state)
