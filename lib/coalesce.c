@@ -167,7 +167,7 @@ static bool same_ipv6(const uint8_t *head, const uint8_t *ip)
 	return load_raw32(head) == load_raw32(ip) && head[IPV6_HOP_LIMIT] == ip[IPV6_HOP_LIMIT];
 }
 
-/* Acknowledgement, header length, window, urgent pointer and options; the flags are checked apart. */
+/* Acknowledgement, header length, window, urgent pointer and options. Flags: see is_data(). */
 static bool same_tcp(const uint8_t *head, const uint8_t *tcp, uint32_t len)
 {
 	return load_raw32(head + TCP_ACK_SEQ) == load_raw32(tcp + TCP_ACK_SEQ) &&

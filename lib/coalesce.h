@@ -4,6 +4,9 @@
  * the host port, as a list of pieces (no copying). Anything that cannot merge leaves alone and in order.
  * Pure: no system calls; sizes are fixed.
  *
+ * TCP checksums of merged segments are not verified here, and NEEDS_CSUM tells the stack not to
+ * either: the ICV has covered every octet since the peer protected it. IPv4 header checksums are.
+ *
  * Included by: worker.c, unit tests. Threading: one coalescer belongs to one thread.
  */
 #ifndef IPSECBPF_COALESCE_H

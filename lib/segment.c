@@ -135,7 +135,8 @@ static uint64_t pseudo_sum(const struct segment_iter *iter, uint32_t len)
 	const uint8_t *ip = iter->frame->data + iter->l2_len;
 
 	if (iter->family == FAMILY_V4)
-		return checksum_pseudo(0, FAMILY_V4, ip + IPV4_SRC, ip + IPV4_DST, IPPROTO_TCP, len);
+		return checksum_pseudo(0, FAMILY_V4, ip + IPV4_SRC, ip + IPV4_DST, IPPROTO_TCP,
+				       len);
 	return checksum_pseudo(0, FAMILY_V6, ip + IPV6_SRC, ip + IPV6_DST, IPPROTO_TCP, len);
 }
 
@@ -187,7 +188,7 @@ static enum drop_reason check_tcp_csum(const struct segment_iter *iter)
 		DROP_MALFORMED : DROP_NONE;
 }
 
-/* segment_start() for TCP that has to be cut: gso_size octets at most, or what fits if that is 0. */
+/* segment_start() for TCP to be cut: into gso_size octets at most, or what fits if that is 0. */
 static enum drop_reason start_split(struct segment_iter *iter, uint32_t gso_size)
 {
 	uint8_t flags = iter->frame->data[iter->l2_len + iter->l3_len + TCP_FLAGS];

@@ -18,7 +18,7 @@
 
 /* A frame as read from the host port: Ethernet, maybe VLAN tags, IPv4 or IPv6. */
 struct host_frame {
-	struct virtio_net_hdr vnet;	/* little endian as TUNSETVNETLE or native; see host_port.h */
+	struct virtio_net_hdr vnet;	/* in the machine's byte order, as a TAP gives it */
 	uint8_t *data;			/* first octet of the Ethernet header */
 	uint32_t len;
 };

@@ -15,8 +15,9 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <linux/if_packet.h>
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -114,6 +115,18 @@ static void settings(void **state)
 	close(sock);
 }
 
+/* Somebody's persistent TAP that nobody has open now. */
+static void make_persistent_tap(const char *ifname, int on)
+{
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int fd = open("/dev/net/tun", O_RDWR);
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &ifr), 0);
+	assert_int_equal(ioctl(fd, TUNSETPERSIST, on), 0);
+	close(fd);
+}
+
 /* A taken or impossible name is refused; the first port stays as it was. */
 static void refused_names(void **state)
 {
@@ -123,6 +136,9 @@ static void refused_names(void **state)
 	assert_int_equal(host_port_create(&second, ""), -EINVAL);
 	assert_int_equal(host_port_create(&second, "a-name-too-long-for-it"), -EINVAL);
 	assert_int_not_equal(host_port_create(&second, "lo"), 0);
+	make_persistent_tap("ipsec-test1", 1);
+	assert_int_equal(host_port_create(&second, "ipsec-test1"), -EBUSY);
+	make_persistent_tap("ipsec-test1", 0);
 	assert_int_equal(second.fd, -1);
 	assert_int_equal(port->ifindex, if_nametoindex(PORT_NAME));
 }

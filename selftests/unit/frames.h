@@ -2,7 +2,7 @@
 /*
  * Frames for unit tests, built octet by octet from a description, with checksums computed the slow
  * way (RFC 1071, octet pairs). Deliberately shares nothing with lib/ but the names of fields.
- * Included by: test_checksum.c, test_segment.c, test_coalesce.c.
+ * Included by: test_checksum.c, test_segment.c, coalescing.h.
  */
 #ifndef IPSECBPF_TEST_FRAMES_H
 #define IPSECBPF_TEST_FRAMES_H

@@ -294,10 +294,12 @@ static void link_padding_is_cut(void **state)
 	(void)state;
 	len = build_frame(&spec, super);
 	frame.len = len + 6;
+	memset(got, 0x5a, sizeof(got));
 	assert_int_equal(segment_start(&iter, &frame, 1500), DROP_NONE);
 	assert_true(segment_next(&iter, &packet, len));
 	assert_int_equal(packet.len, len);
 	assert_memory_equal(got, super, len);
+	assert_int_equal(got[len], 0x5a);
 }
 
 /* ---- refusals ---- */
