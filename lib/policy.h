@@ -18,14 +18,11 @@
 #include <stdint.h>
 
 #include "abi_user.h"
+#include "json_where.h"
 #include "report.h"
 #include "suite.h"
 
 #define POLICY_VERSION 1
-
-struct position {
-	uint32_t line, column;	/* from 1; 0: unknown */
-};
 
 /* An inclusive range of addresses of one family. */
 struct address_range {
