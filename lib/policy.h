@@ -79,6 +79,7 @@ struct rule {
 	uint8_t icmp_type_lo, icmp_type_hi, icmp_code_lo, icmp_code_hi;
 	enum spd_action action;
 	size_t peer, protection;		/* indices; only with SPD_PROTECT */
+	bool invalid;				/* while parsing: has errors, only its name counts */
 	struct position at;
 };
 
@@ -108,7 +109,7 @@ struct policy *policy_load(const char *path, struct ipsecbpf_report *report);
 
 void policy_free(struct policy *policy);
 
-/* Called by policy_parse(): adds what it finds; returns the number of errors. */
+/* Called by policy_parse(): adds what it finds; the number of errors, SIZE_MAX without memory. */
 size_t policy_check(const struct policy *policy, struct ipsecbpf_report *report);
 
 /* Canonical JSON (stable key order, indented, defaults spelt out, final newline). malloc'd, or NULL
