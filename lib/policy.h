@@ -18,14 +18,11 @@
 #include <stdint.h>
 
 #include "abi_user.h"
+#include "json_where.h"
 #include "report.h"
 #include "suite.h"
 
 #define POLICY_VERSION 1
-
-struct position {
-	uint32_t line, column;	/* from 1; 0: unknown */
-};
 
 /* An inclusive range of addresses of one family. */
 struct address_range {
@@ -82,6 +79,7 @@ struct rule {
 	uint8_t icmp_type_lo, icmp_type_hi, icmp_code_lo, icmp_code_hi;
 	enum spd_action action;
 	size_t peer, protection;		/* indices; only with SPD_PROTECT */
+	bool invalid;				/* while parsing: has errors, only its name counts */
 	struct position at;
 };
 
@@ -111,7 +109,7 @@ struct policy *policy_load(const char *path, struct ipsecbpf_report *report);
 
 void policy_free(struct policy *policy);
 
-/* Called by policy_parse(): adds what it finds; returns the number of errors. */
+/* Called by policy_parse(): adds what it finds; the number of errors, SIZE_MAX without memory. */
 size_t policy_check(const struct policy *policy, struct ipsecbpf_report *report);
 
 /* Canonical JSON (stable key order, indented, defaults spelt out, final newline). malloc'd, or NULL

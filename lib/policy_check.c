@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * How the parts of a policy fit together: what JSON Schema cannot say. Works on what the parser
+ * made, and leaves alone what the parser has complained about already.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy_internal.h"
+
+struct checking {
+	const struct policy *policy;
+	struct ipsecbpf_report *report;
+	struct selector *selectors;	/* one per rule */
+	bool *skip;			/* rules with errors: not compared with others */
+	size_t errors;
+};
+
+#define check_error(checking, at, ...)							\
+	do {										\
+		(checking)->errors++;							\
+		policy_report_at((checking)->policy, (checking)->report, REPORT_ERROR, at,	\
+				 __VA_ARGS__);						\
+	} while (0)
+#define check_warning(checking, at, ...) \
+	policy_report_at((checking)->policy, (checking)->report, REPORT_WARNING, at, __VA_ARGS__)
+
+/* ---- names and addresses that must be unique ---- */
+
+static int compare_rules_by_name(const void *a, const void *b)
+{
+	const struct rule *x = *(const struct rule *const *)a;
+	const struct rule *y = *(const struct rule *const *)b;
+	int order = strcmp(x->name, y->name);
+
+	return order ? order : x < y ? -1 : 1;
+}
+
+static bool check_rule_names(struct checking *checking)
+{
+	const struct policy *policy = checking->policy;
+	const struct rule **sorted;
+
+	sorted = calloc(policy->rule_count + 1, sizeof(*sorted));
+	if (!sorted)
+		return false;
+	for (size_t i = 0; i < policy->rule_count; i++)
+		sorted[i] = &policy->rules[i];
+	qsort(sorted, policy->rule_count, sizeof(*sorted), compare_rules_by_name);
+	for (size_t i = 1; i < policy->rule_count; i++)
+		if (sorted[i]->name[0] && !strcmp(sorted[i]->name, sorted[i - 1]->name))
+			check_error(checking, sorted[i]->at,
+				    "rule \"%s\": the rule at line %u has the same name",
+				    sorted[i]->name, sorted[i - 1]->at.line);
+	free(sorted);
+	return true;
+}
+
+struct peer_address {
+	struct address_range range;
+	const struct peer *peer;
+};
+
+static int compare_peer_addresses(const void *a, const void *b)
+{
+	const struct peer_address *x = a, *y = b;
+	int order;
+
+	if (x->range.family != y->range.family)
+		return x->range.family < y->range.family ? -1 : 1;
+	order = addr128_compare(x->range.lo, y->range.lo);
+	return order ? order : x->peer < y->peer ? -1 : x->peer > y->peer;
+}
+
+static bool check_peer_addresses(struct checking *checking)
+{
+	const struct policy *policy = checking->policy;
+	struct peer_address *all;
+	size_t count = 0;
+	char text[100];
+
+	for (size_t i = 0; i < policy->peer_count; i++)
+		count += policy->peers[i].addresses.count;
+	all = calloc(count + 1, sizeof(*all));
+	if (!all)
+		return false;
+	count = 0;
+	for (size_t i = 0; i < policy->peer_count; i++)
+		for (size_t j = 0; j < policy->peers[i].addresses.count; j++)
+			all[count++] = (struct peer_address){
+				policy->peers[i].addresses.items[j], &policy->peers[i],
+			};
+	qsort(all, count, sizeof(*all), compare_peer_addresses);
+	for (size_t i = 1; i < count; i++) {
+		if (all[i].range.family != all[i - 1].range.family ||
+		    addr128_compare(all[i].range.lo, all[i - 1].range.lo))
+			continue;
+		address_format(&all[i].range, text, sizeof(text));
+		check_error(checking, all[i].peer->at,
+			    "peer \"%s\": peer \"%s\" at line %u has the address %s as well",
+			    all[i].peer->name, all[i - 1].peer->name, all[i - 1].peer->at.line,
+			    text);
+	}
+	free(all);
+	return true;
+}
+
+/* ---- protections ---- */
+
+static void check_protection(struct checking *checking, const struct protection *protection)
+{
+	bool encryption = protection->type == PROTECTION_ENCRYPTION;
+
+	for (size_t i = 0; i < protection->suite_count; i++)
+		if (protection->suites[i]->encrypts != encryption)
+			check_error(checking, protection->at,
+				    "protection \"%s\": suite \"%s\" %s, but the type is \"%s\"",
+				    protection->name, protection->suites[i]->name,
+				    encryption ? "does not encrypt" : "encrypts",
+				    policy_type_words[protection->type]);
+}
+
+/* ---- one rule ---- */
+
+static bool all_protocols(const struct rule *rule, bool (*fits)(uint8_t proto))
+{
+	for (size_t i = 0; i < rule->protocol_count; i++)
+		if (!fits(rule->protocols[i]))
+			return false;
+	return rule->protocol_count;
+}
+
+static bool has_ports(uint8_t proto)
+{
+	const struct policy_protocol *protocol = policy_protocol_find(proto);
+
+	return protocol && protocol->ports;
+}
+
+static bool is_icmp(uint8_t proto)
+{
+	return proto == PROTO_ICMP || proto == PROTO_ICMPV6;
+}
+
+static void check_protocol_needs(struct checking *checking, const struct rule *rule)
+{
+	if ((rule->local_port.count || rule->remote_port.count) && !all_protocols(rule, has_ports))
+		check_error(checking, rule->at, "rule \"%s\": ports need a protocol that has them, "
+			    "and no other: tcp, udp, udplite, sctp or dccp", rule->name);
+	if (rule->icmp_given && !all_protocols(rule, is_icmp))
+		check_error(checking, rule->at, "rule \"%s\": icmp_type and icmp_code need "
+			    "protocol icmp or icmpv6, and no other", rule->name);
+	if (rule->origin != ORIGIN_ANY && rule->direction != RULE_OUT)
+		check_error(checking, rule->at, "rule \"%s\": origin \"%s\" is known of outbound "
+			    "packets only: it needs direction \"out\", not \"%s\"", rule->name,
+			    policy_origin_words[rule->origin - 1],
+			    policy_direction_words[rule->direction]);
+}
+
+/* Transport mode ends at the other side itself: what lies elsewhere cannot be protected so. */
+static bool check_transport_remote(struct checking *checking, const struct rule *rule)
+{
+	const struct peer *peer = &checking->policy->peers[rule->peer];
+	struct address_list allowed, wanted;
+	bool fits = true, memory = true;
+
+	for (int family = 0; family < FAMILY_COUNT && memory; family++) {
+		allowed = wanted = (struct address_list){ 0 };
+		memory = !address_list_of_family(&peer->addresses, family, &allowed) &&
+			 !address_list_of_family(&rule->remote, family, &wanted);
+		fits = fits && memory && address_list_covers(&allowed, &wanted);
+		free(allowed.items);
+		free(wanted.items);
+	}
+	if (memory && !fits)
+		check_error(checking, rule->at, "rule \"%s\": remote goes beyond the addresses of "
+			    "peer \"%s\" (line %u), and protection \"%s\" is in transport mode: "
+			    "name the peer's addresses only, or use mode \"tunnel\"", rule->name,
+			    peer->name, peer->at.line,
+			    checking->policy->protections[rule->protection].name);
+	return memory;
+}
+
+static void check_families(struct checking *checking, const struct rule *rule,
+			   const struct selector *selector)
+{
+	const struct address_list (*address)[FAMILY_COUNT] = selector->address;
+
+	if (selector_matches_family(selector, FAMILY_V4) ||
+	    selector_matches_family(selector, FAMILY_V6))
+		return;
+	if ((address[SIDE_LOCAL][FAMILY_V4].count && address[SIDE_REMOTE][FAMILY_V4].count) ||
+	    (address[SIDE_LOCAL][FAMILY_V6].count && address[SIDE_REMOTE][FAMILY_V6].count))
+		check_error(checking, rule->at, "rule \"%s\" can match nothing: its protocol does "
+			    "not exist in its addresses' family (icmp is IPv4, icmpv6 is IPv6)",
+			    rule->name);
+	else
+		check_error(checking, rule->at, "rule \"%s\" can match nothing: local and remote "
+			    "have no address family in common", rule->name);
+}
+
+static bool refers_to_invalid(const struct policy *policy, const struct rule *rule)
+{
+	return rule->action == SPD_PROTECT &&
+	       (!policy->peers[rule->peer].addresses.count ||
+		!policy->protections[rule->protection].suite_count);
+}
+
+static bool check_rule(struct checking *checking, size_t index)
+{
+	const struct policy *policy = checking->policy;
+	const struct rule *rule = &policy->rules[index];
+	size_t errors = checking->errors;
+
+	checking->skip[index] = rule->invalid || refers_to_invalid(policy, rule);
+	if (rule->invalid)
+		return true;
+	if (selector_init(&checking->selectors[index], rule))
+		return false;
+	check_protocol_needs(checking, rule);
+	if (checking->skip[index])
+		return true;
+	if (rule->action == SPD_PROTECT &&
+	    policy->protections[rule->protection].mode == MODE_TRANSPORT &&
+	    !check_transport_remote(checking, rule))
+		return false;
+	check_families(checking, rule, &checking->selectors[index]);
+	checking->skip[index] = checking->errors != errors;
+	return true;
+}
+
+/* ---- rules against each other ---- */
+
+static void check_reachable(struct checking *checking, size_t index)
+{
+	const struct rule *rules = checking->policy->rules;
+
+	for (size_t earlier = 0; earlier < index; earlier++) {
+		if (checking->skip[earlier] ||
+		    !selector_covers(&checking->selectors[earlier], &checking->selectors[index]))
+			continue;
+		check_error(checking, rules[index].at, "rule \"%s\" can never match: rule \"%s\" "
+			    "at line %u matches all its packets first", rules[index].name,
+			    rules[earlier].name, rules[earlier].at.line);
+		return;
+	}
+}
+
+/* ---- warnings ---- */
+
+static bool rule_uses(const struct policy *policy, size_t index, bool as_peer)
+{
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (policy->rules[i].action == SPD_PROTECT &&
+		    (as_peer ? policy->rules[i].peer : policy->rules[i].protection) == index)
+			return true;
+	return false;
+}
+
+static void warn_of_unused(struct checking *checking)
+{
+	const struct policy *policy = checking->policy;
+
+	for (size_t i = 0; i < policy->protection_count; i++)
+		if (!rule_uses(policy, i, false))
+			check_warning(checking, policy->protections[i].at,
+				      "protection \"%s\" is used by no rule",
+				      policy->protections[i].name);
+	for (size_t i = 0; i < policy->peer_count; i++)
+		if (!rule_uses(policy, i, true))
+			check_warning(checking, policy->peers[i].at,
+				      "peer \"%s\" is used by no rule", policy->peers[i].name);
+}
+
+static void warn_of_half_rule(struct checking *checking, const struct rule *rule,
+			      const struct selector *selector)
+{
+	static const char *const words[] = { "IPv4", "IPv6" };
+
+	for (int family = 0; family < FAMILY_COUNT; family++) {
+		bool local = rule->local.count && selector->address[SIDE_LOCAL][family].count;
+		bool remote = rule->remote.count && selector->address[SIDE_REMOTE][family].count;
+
+		if (selector_matches_family(selector, family) || (!local && !remote))
+			continue;
+		check_warning(checking, rule->at, "rule \"%s\" never matches %s, although it names "
+			      "%s addresses", rule->name, words[family], words[family]);
+	}
+	if (rule->icmp_given && rule->protocol_count > 1)
+		check_warning(checking, rule->at, "rule \"%s\": icmp and icmpv6 number their types "
+			      "differently; one rule for each is safer", rule->name);
+}
+
+static bool names_family(const struct policy *policy, enum ip_family family)
+{
+	for (size_t i = 0; i < policy->peer_count; i++)
+		for (size_t j = 0; j < policy->peers[i].addresses.count; j++)
+			if (policy->peers[i].addresses.items[j].family == family)
+				return true;
+	return false;
+}
+
+/* Whether a rule lets something of neighbour discovery pass in the clear. */
+static bool a_rule_passes_nd(const struct checking *checking)
+{
+	const struct policy *policy = checking->policy;
+
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (policy->rules[i].action == SPD_BYPASS &&
+		    selector_matches_family(&checking->selectors[i], FAMILY_V6) &&
+		    checking->selectors[i].protocols[FAMILY_V6][0] >> PROTO_ICMPV6 & 1)
+			return true;
+	return false;
+}
+
+static void warn_of_deafness(struct checking *checking)
+{
+	const struct policy *policy = checking->policy;
+	struct position top = { .line = 1, .column = 1 };
+
+	if (!(policy->essential & ESSENTIAL(ARP)) && policy->non_ip_action == SPD_DISCARD &&
+	    (names_family(policy, FAMILY_V4) || !names_family(policy, FAMILY_V6)))
+		check_warning(checking, top, "ARP is discarded: no IPv4 neighbour can be resolved "
+			      "unless its address is entered by hand (\"arp\" in bypass_essential "
+			      "lets it pass)");
+	if (!(policy->essential & ESSENTIAL(ND)) && names_family(policy, FAMILY_V6) &&
+	    (policy->default_action[SPD_IN] == SPD_DISCARD ||
+	     policy->default_action[SPD_OUT] == SPD_DISCARD) && !a_rule_passes_nd(checking))
+		check_warning(checking, top, "IPv6 neighbour discovery is discarded: no IPv6 "
+			      "neighbour can be resolved (\"nd\" in bypass_essential lets it pass)");
+}
+
+static void add_warnings(struct checking *checking)
+{
+	const struct policy *policy = checking->policy;
+
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (policy->rules[i].invalid)
+			return;		/* half of what follows would be nonsense */
+	warn_of_deafness(checking);
+	warn_of_unused(checking);
+	for (size_t i = 0; i < policy->rule_count; i++)
+		warn_of_half_rule(checking, &policy->rules[i], &checking->selectors[i]);
+}
+
+static bool check_all(struct checking *checking)
+{
+	const struct policy *policy = checking->policy;
+
+	for (size_t i = 0; i < policy->protection_count; i++)
+		check_protection(checking, &policy->protections[i]);
+	if (!check_peer_addresses(checking) || !check_rule_names(checking))
+		return false;
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (!check_rule(checking, i))
+			return false;
+	for (size_t i = 1; i < policy->rule_count; i++)
+		if (!checking->skip[i])
+			check_reachable(checking, i);
+	if (!checking->errors)
+		add_warnings(checking);
+	return true;
+}
+
+size_t policy_check(const struct policy *policy, struct ipsecbpf_report *report)
+{
+	struct checking checking = { .policy = policy, .report = report };
+	bool memory;
+
+	checking.selectors = calloc(policy->rule_count + 1, sizeof(*checking.selectors));
+	checking.skip = calloc(policy->rule_count + 1, sizeof(*checking.skip));
+	memory = checking.selectors && checking.skip && check_all(&checking);
+	for (size_t i = 0; checking.selectors && i < policy->rule_count; i++)
+		selector_fini(&checking.selectors[i]);
+	free(checking.selectors);
+	free(checking.skip);
+	return memory ? checking.errors : SIZE_MAX;
+}

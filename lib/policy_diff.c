@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* The differences of two policies, found in their canonical JSON, key by key. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy_internal.h"
+
+/* A list under construction; `failed` once memory ran out. */
+struct diff {
+	struct policy_change *changes;
+	size_t count;
+	bool failed;
+};
+
+/* The names of one kind of object in one policy, and how to show one. */
+struct section {
+	const char *kind;
+	size_t count;
+	const char *(*name)(const struct policy *policy, size_t index);
+	json_t *(*show)(const struct policy *policy, size_t index);
+};
+
+/* Takes ownership of object and detail. */
+static void add_change(struct diff *diff, char sign, char *object, char *detail)
+{
+	struct policy_change *changes = NULL;
+
+	if (object)
+		changes = reallocarray(diff->changes, diff->count + 1, sizeof(*changes));
+	if (!changes) {
+		free(object);
+		free(detail);
+		diff->failed = true;
+		return;
+	}
+	diff->changes = changes;
+	changes[diff->count++] = (struct policy_change){ sign, object, detail };
+}
+
+static char *make_object(const char *kind, const char *name)
+{
+	char *object;
+	int len;
+
+	len = name ? asprintf(&object, "%s \"%s\"", kind, name) : asprintf(&object, "%s", kind);
+	return len < 0 ? NULL : object;
+}
+
+static void print_value(FILE *out, const json_t *value)
+{
+	const json_t *element;
+	size_t i;
+
+	if (json_is_string(value))
+		fputs(json_string_value(value), out);
+	else if (json_is_integer(value))
+		fprintf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	else if (!json_array_size(value))
+		fputs("none", out);
+	json_array_foreach(value, i, element) {
+		fputs(i ? ", " : "", out);
+		print_value(out, element);
+	}
+}
+
+static void print_difference(FILE *out, const char *key, const json_t *before, const json_t *after,
+			     bool *first)
+{
+	bool reference = !strcmp(key, "peer") || !strcmp(key, "protection");
+	json_t *absent = json_string(reference ? "none" : "any");
+
+	fprintf(out, "%s%s%s", *first ? "" : "; ", key, *key ? ": " : "");
+	print_value(out, before ? before : absent);
+	fputs(" -> ", out);
+	print_value(out, after ? after : absent);
+	json_decref(absent);
+	*first = false;
+}
+
+/* "key: old -> new; ..." of two objects, or "old -> new" of other values. NULL without memory. */
+static char *make_detail(json_t *before, json_t *after)
+{
+	const char *key;
+	bool first = true;
+	char *text = NULL;
+	json_t *value;
+	size_t len;
+	FILE *out;
+
+	out = open_memstream(&text, &len);
+	if (!out)
+		return NULL;
+	if (!json_is_object(before))
+		print_difference(out, "", before, after, &first);
+	json_object_foreach(before, key, value)
+		if (!json_equal(value, json_object_get(after, key)))
+			print_difference(out, key, value, json_object_get(after, key), &first);
+	json_object_foreach(after, key, value)
+		if (!json_object_get(before, key))
+			print_difference(out, key, NULL, value, &first);
+	if (!fclose(out))
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* Compares and releases two values. */
+static void compare(struct diff *diff, const char *kind, const char *name, json_t *before,
+		    json_t *after)
+{
+	char *detail;
+
+	if (!before || !after) {
+		diff->failed = true;
+	} else if (!json_equal(before, after)) {
+		detail = make_detail(before, after);
+		if (!detail)
+			diff->failed = true;
+		add_change(diff, '~', make_object(kind, name), detail);
+	}
+	json_decref(before);
+	json_decref(after);
+}
+
+static size_t find(const struct policy *policy, const struct section *section, const char *name)
+{
+	for (size_t i = 0; i < section->count; i++)
+		if (!strcmp(section->name(policy, i), name))
+			return i;
+	return SIZE_MAX;
+}
+
+/* What went, in the old file's order, then what came or changed, in the new file's. */
+static void compare_sections(struct diff *diff, const struct policy *old_policy,
+			     const struct section *old_section, const struct policy *new_policy,
+			     const struct section *new_section)
+{
+	const char *kind = new_section->kind, *name;
+	size_t other;
+
+	for (size_t i = 0; i < old_section->count; i++) {
+		name = old_section->name(old_policy, i);
+		if (find(new_policy, new_section, name) == SIZE_MAX)
+			add_change(diff, '-', make_object(kind, name), NULL);
+	}
+	for (size_t i = 0; i < new_section->count; i++) {
+		name = new_section->name(new_policy, i);
+		other = find(old_policy, old_section, name);
+		if (other == SIZE_MAX)
+			add_change(diff, '+', make_object(kind, name), NULL);
+		else
+			compare(diff, kind, name, old_section->show(old_policy, other),
+				new_section->show(new_policy, i));
+	}
+}
+
+static const char *protection_name(const struct policy *policy, size_t index)
+{
+	return policy->protections[index].name;
+}
+
+static const char *peer_name(const struct policy *policy, size_t index)
+{
+	return policy->peers[index].name;
+}
+
+static const char *rule_name(const struct policy *policy, size_t index)
+{
+	return policy->rules[index].name;
+}
+
+static struct section protections_of(const struct policy *policy)
+{
+	return (struct section){ "protection", policy->protection_count, protection_name,
+				 policy_show_protection };
+}
+
+static struct section peers_of(const struct policy *policy)
+{
+	return (struct section){ "peer", policy->peer_count, peer_name, policy_show_peer };
+}
+
+static struct section rules_of(const struct policy *policy)
+{
+	return (struct section){ "rule", policy->rule_count, rule_name, policy_show_rule };
+}
+
+/* The first match wins: the order of the rules that both have is part of the policy. */
+static void compare_order(struct diff *diff, const struct policy *old_policy,
+			  const struct policy *new_policy)
+{
+	struct section old_rules = rules_of(old_policy), new_rules = rules_of(new_policy);
+	size_t o = 0, n = 0;
+	char *detail;
+
+	for (;; o++, n++) {
+		while (o < old_rules.count &&
+		       find(new_policy, &new_rules, rule_name(old_policy, o)) == SIZE_MAX)
+			o++;
+		while (n < new_rules.count &&
+		       find(old_policy, &old_rules, rule_name(new_policy, n)) == SIZE_MAX)
+			n++;
+		if (o >= old_rules.count || n >= new_rules.count)
+			return;
+		if (strcmp(rule_name(old_policy, o), rule_name(new_policy, n)))
+			break;
+	}
+	if (asprintf(&detail, "\"%s\" now comes before \"%s\"", rule_name(new_policy, n),
+		     rule_name(old_policy, o)) < 0) {
+		diff->failed = true;
+		return;
+	}
+	add_change(diff, '~', make_object("order of rules", NULL), detail);
+}
+
+int policy_diff(const struct policy *old_policy, const struct policy *new_policy,
+		struct policy_change **ret_changes, size_t *ret_count)
+{
+	struct section (*const kinds[])(const struct policy *) = {
+		protections_of, peers_of, rules_of,
+	};
+	struct diff diff = { 0 };
+
+	compare(&diff, "bypass_essential", NULL, policy_show_essential(old_policy),
+		policy_show_essential(new_policy));
+	compare(&diff, "defaults", NULL, policy_show_defaults(old_policy),
+		policy_show_defaults(new_policy));
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct section before = kinds[i](old_policy), after = kinds[i](new_policy);
+
+		compare_sections(&diff, old_policy, &before, new_policy, &after);
+	}
+	compare_order(&diff, old_policy, new_policy);
+	if (diff.failed) {
+		policy_changes_free(diff.changes, diff.count);
+		return -ENOMEM;
+	}
+	*ret_changes = diff.changes;
+	*ret_count = diff.count;
+	return 0;
+}
+
+void policy_changes_free(struct policy_change *changes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free(changes[i].object);
+		free(changes[i].detail);
+	}
+	free(changes);
+}

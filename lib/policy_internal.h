@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the policy's steps share with each other and nobody else needs.
+ *
+ * Included by: policy_*.c, address.c.
+ */
+#ifndef IPSECBPF_POLICY_INTERNAL_H
+#define IPSECBPF_POLICY_INTERNAL_H
+
+#include "policy.h"
+
+#define POLICY_RULES_MAX	16384	/* bounds the comparison of rules with each other */
+#define POLICY_LIST_MAX		1024	/* elements of one selector: more would not compile anyway */
+
+#define PROTO_ICMP	1
+#define PROTO_ICMPV6	58
+
+/* X(number, name in policies, has ports) */
+#define POLICY_PROTOCOLS(X)		\
+	X(1, "icmp", false)		\
+	X(2, "igmp", false)		\
+	X(4, "ipip", false)		\
+	X(6, "tcp", true)		\
+	X(17, "udp", true)		\
+	X(33, "dccp", true)		\
+	X(41, "ipv6", false)		\
+	X(47, "gre", false)		\
+	X(50, "esp", false)		\
+	X(51, "ah", false)		\
+	X(58, "icmpv6", false)		\
+	X(89, "ospf", false)		\
+	X(103, "pim", false)		\
+	X(112, "vrrp", false)		\
+	X(115, "l2tp", false)		\
+	X(132, "sctp", true)		\
+	X(136, "udplite", true)
+
+struct policy_protocol {
+	const char *name;
+	uint8_t number;
+	bool ports;
+};
+
+/* The named protocols, ended by a NULL name; and the one of a number, or NULL. */
+extern const struct policy_protocol policy_protocols[];
+const struct policy_protocol *policy_protocol_find(uint8_t number);
+
+/* Words of enum protection_type and so on, as in JSON, each list ended by NULL. */
+extern const char *const policy_type_words[], *const policy_mode_words[];
+extern const char *const policy_direction_words[], *const policy_origin_words[];
+extern const char *const policy_action_words[], *const policy_essential_words[];
+
+/* Adds an item about the thing at `at` of the policy's file. */
+void policy_report_at(const struct policy *policy, struct ipsecbpf_report *report,
+		      enum report_level level, struct position at, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+
+/* ---- address.c ---- */
+
+int addr128_compare(struct addr128 a, struct addr128 b);
+struct address_range address_whole_family(enum ip_family family);
+
+/* ---- policy_selector.c: a rule's selectors made comparable ---- */
+
+enum selector_side { SIDE_LOCAL, SIDE_REMOTE, SIDE_COUNT };
+
+/* What packets a rule can match, per family; lists are sorted, without overlaps or duplicates. */
+struct selector {
+	const struct rule *rule;	/* borrowed: direction, origin, interfaces, ICMP */
+	struct address_list address[SIDE_COUNT][FAMILY_COUNT];	/* count 0: none of this family */
+	struct port_list port[SIDE_COUNT];			/* count 0: any, or no ports at all */
+	uint64_t protocols[FAMILY_COUNT][4];			/* bitmap by number */
+	bool any_protocol;
+};
+
+/* 0 or -ENOMEM. To be finished in both cases. */
+int selector_init(struct selector *selector, const struct rule *rule);
+void selector_fini(struct selector *selector);
+
+/* Whether a packet of this family can match at all. */
+bool selector_matches_family(const struct selector *selector, enum ip_family family);
+
+/* Whether every packet that `inner` matches is matched by `outer` as well. */
+bool selector_covers(const struct selector *outer, const struct selector *inner);
+
+/* Whether each address of `inner` lies in `outer`; both sorted and merged. */
+bool address_list_covers(const struct address_list *outer, const struct address_list *inner);
+
+/* The addresses of one family of a list (any, if it is empty), sorted and merged. 0 or -ENOMEM. */
+int address_list_of_family(const struct address_list *list, enum ip_family family,
+			   struct address_list *ret_list);
+
+/* ---- policy_show.c: parts that policy_diff.c compares; new references, NULL without memory ---- */
+
+struct json_t;
+struct json_t *policy_show_defaults(const struct policy *policy);
+struct json_t *policy_show_essential(const struct policy *policy);
+struct json_t *policy_show_protection(const struct policy *policy, size_t index);
+struct json_t *policy_show_peer(const struct policy *policy, size_t index);
+struct json_t *policy_show_rule(const struct policy *policy, size_t index);
+
+#endif /* IPSECBPF_POLICY_INTERNAL_H */

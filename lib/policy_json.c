@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * JSON text -> struct policy: the document, protections and peers. Rules are in policy_json_rule.c.
+ * Here is found what is wrong with a single value; how parts fit together is policy_check.c.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy_json.h"
+#include "suggest.h"
+
+void policy_read_description(struct json_reader *reader, struct json_value value, void *target)
+{
+	(void)target;
+	json_read_string(reader, value);	/* for people: not kept */
+}
+
+bool policy_read_name(struct json_reader *reader, struct json_value value, const char *name,
+		      char out[NAME_LEN])
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789 ._:@/+-";
+	struct position at = json_where_value(reader->where, value.node);
+	size_t len = strlen(name);
+
+	snprintf(out, NAME_LEN, "%s", name);	/* a bad one too: others may refer to it */
+	if (!json_is_string(value.json))	/* a member's name, not a value that is one */
+		at = json_where_key(reader->where, value.node);
+	if (!len || len >= NAME_LEN) {
+		json_error_at(reader, at, NULL, "a name has 1 to %d characters, not %zu",
+			      NAME_LEN - 1, len);
+		return false;
+	}
+	if (strspn(name, allowed) != len || name[0] == ' ' || name[len - 1] == ' ') {
+		json_error_at(reader, at, NULL, "\"%.60s\" is not a name: letters, digits, spaces "
+			      "inside and ._:@/+- are", name);
+		return false;
+	}
+	return true;
+}
+
+void *policy_list_slot(struct json_reader *reader, void *items_pointer, size_t *count, size_t size)
+{
+	char *items;
+
+	/* Copied, because the pointer's own type is the caller's affair. */
+	memcpy(&items, items_pointer, sizeof(items));
+	/* Doubles at powers of two, so that the count is all there is to remember. */
+	if (!(*count & (*count - 1))) {
+		items = reallocarray(items, *count ? *count * 2 : 1, size);
+		if (!items) {
+			reader->no_memory = true;
+			return NULL;
+		}
+		memcpy(items_pointer, &items, sizeof(items));
+	}
+	return memset(items + (*count)++ * size, 0, size);
+}
+
+/* ---- protections ---- */
+
+static void read_type(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct protection *protection = target;
+	size_t word;
+
+	if (json_read_word(reader, value, policy_type_words, &word))
+		protection->type = (enum protection_type)word;
+}
+
+static void read_level(struct json_reader *reader, struct json_value value, void *target)
+{
+	static const char *const words[] = { "mandatory", "optional", NULL };
+	size_t word;
+
+	(void)target;
+	if (json_read_word(reader, value, words, &word) && word == 1)
+		json_error(reader, value, "write \"mandatory\", or leave the key out",
+			   "\"optional\" protection is not supported by this version");
+}
+
+static void read_mode(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct protection *protection = target;
+	size_t word;
+
+	if (json_read_word(reader, value, policy_mode_words, &word))
+		protection->mode = (enum protection_mode)word;
+}
+
+static void read_suite(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct protection *protection = target;
+	const char *name = json_read_string(reader, value);
+	struct suggest near = { .word = name };
+	const struct esp_suite **slot, *suite;
+	char next[96];
+
+	if (!name)
+		return;
+	suite = suite_find(name);
+	for (size_t i = 0; !suite && suite_at(i); i++)
+		suggest_offer(&near, suite_at(i)->name);
+	if (!suite) {
+		json_error(reader, value, json_did_you_mean(near.best, next),
+			   "suite \"%.60s\" is not known", name);
+		return;
+	}
+	for (size_t i = 0; i < protection->suite_count; i++) {
+		if (protection->suites[i] == suite) {
+			json_error(reader, value, NULL, "suite \"%s\" is listed twice", name);
+			return;
+		}
+	}
+	slot = policy_list_slot(reader, &protection->suites, &protection->suite_count,
+				sizeof(*slot));
+	if (slot)
+		*slot = suite;
+}
+
+static void read_suites(struct json_reader *reader, struct json_value value, void *target)
+{
+	static const struct json_list list = { .max = 64, .read = read_suite };
+
+	if (!json_read_list(reader, value, &list, target) && json_is_array(value.json) &&
+	    !json_array_size(value.json))
+		json_error(reader, value, "leave the key out for the default suites",
+			   "at least one suite is needed");
+}
+
+static void default_suites(struct json_reader *reader, struct protection *protection)
+{
+	static const char *const names[][3] = {
+		[PROTECTION_ENCRYPTION] = { "aes128gcm16", "aes256gcm16", "chacha20poly1305" },
+		[PROTECTION_AUTHENTICATION] = { "null-sha256" },
+	};
+
+	for (size_t i = 0; i < 3 && names[protection->type][i]; i++) {
+		const struct esp_suite **slot;
+
+		slot = policy_list_slot(reader, &protection->suites, &protection->suite_count,
+					sizeof(*slot));
+		if (!slot)
+			return;
+		*slot = suite_find(names[protection->type][i]);
+	}
+}
+
+static void read_protection(struct json_reader *reader, struct json_value value, void *target)
+{
+	static const struct json_key keys[] = {
+		{ "type", false, read_type },
+		{ "level", false, read_level },
+		{ "mode", false, read_mode },
+		{ "suites", false, read_suites },
+		{ "description", false, policy_read_description },
+		{ 0 }
+	};
+	struct policy_reading *reading = target;
+	struct policy *policy = reading->policy;
+	const char *name = reader->key;
+	struct protection *protection;
+	size_t errors = reader->errors;
+
+	protection = policy_list_slot(reader, &policy->protections, &policy->protection_count,
+				      sizeof(*protection));
+	if (!protection)
+		return;
+	reader->key = NULL;
+	protection->at = json_where_key(reader->where, value.node);
+	snprintf(reader->subject, sizeof(reader->subject), "protection \"%.60s\"", name);
+	policy_read_name(reader, value, name, protection->name);
+	json_read_object(reader, value, keys, protection);
+	if (reader->errors == errors && !protection->suite_count)
+		default_suites(reader, protection);
+	else if (reader->errors != errors)
+		protection->suite_count = 0;	/* tells the check to leave it alone */
+	reader->subject[0] = '\0';
+}
+
+static void read_protections(struct json_reader *reader, struct json_value value, void *target)
+{
+	json_read_members(reader, value, read_protection, target);
+}
+
+/* ---- peers ---- */
+
+/* Why an address cannot be a peer's, or NULL. */
+static const char *unfit_for_peer(const struct address_range *range)
+{
+	uint64_t v4 = range->lo.lo;
+
+	if (addr128_compare(range->lo, range->hi))
+		return "a peer has single addresses, not prefixes or ranges";
+	if (!range->lo.hi && !range->lo.lo)
+		return "the unspecified address is no peer's";
+	if (range->family == FAMILY_V4 && (v4 >> 28 == 0xe || v4 == 0xffffffff))
+		return "multicast and broadcast addresses are no peer's";
+	if (range->family == FAMILY_V6 && range->lo.hi >> 56 == 0xff)
+		return "multicast addresses are no peer's";
+	if (range->family == FAMILY_V4 ? v4 >> 24 == 127 : !range->lo.hi && range->lo.lo == 1)
+		return "loopback addresses are no peer's";
+	return NULL;
+}
+
+static void read_peer_address(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct address_list *list = target;
+	size_t errors = reader->errors;
+	struct address_range *range;
+	const char *reason;
+
+	policy_read_address(reader, value, list);
+	if (reader->errors != errors || reader->no_memory)
+		return;
+	range = &list->items[list->count - 1];
+	reason = unfit_for_peer(range);
+	if (reason)
+		json_error(reader, value, NULL, "\"%s\": %s", json_string_value(value.json),
+			   reason);
+	for (size_t i = 0; i + 1 < list->count && !reason; i++) {
+		if (list->items[i].family != range->family ||
+		    addr128_compare(list->items[i].lo, range->lo))
+			continue;
+		json_error(reader, value, NULL, "\"%s\" is listed twice",
+			   json_string_value(value.json));
+		return;
+	}
+}
+
+static void read_peer_addresses(struct json_reader *reader, struct json_value value, void *target)
+{
+	static const struct json_list list = { .max = 64, .read = read_peer_address };
+	struct peer *peer = target;
+
+	if (!json_read_list(reader, value, &list, &peer->addresses) &&
+	    json_is_array(value.json) && !json_array_size(value.json))
+		json_error(reader, value, NULL, "at least one address is needed");
+}
+
+static void read_peer(struct json_reader *reader, struct json_value value, void *target)
+{
+	static const struct json_key keys[] = {
+		{ "addresses", true, read_peer_addresses },
+		{ "description", false, policy_read_description },
+		{ 0 }
+	};
+	struct policy_reading *reading = target;
+	struct policy *policy = reading->policy;
+	const char *name = reader->key;
+	size_t errors = reader->errors;
+	struct peer *peer;
+
+	peer = policy_list_slot(reader, &policy->peers, &policy->peer_count, sizeof(*peer));
+	if (!peer)
+		return;
+	reader->key = NULL;
+	peer->at = json_where_key(reader->where, value.node);
+	snprintf(reader->subject, sizeof(reader->subject), "peer \"%.60s\"", name);
+	policy_read_name(reader, value, name, peer->name);
+	json_read_object(reader, value, keys, peer);
+	if (reader->errors != errors)
+		peer->addresses.count = 0;	/* tells the check to leave it alone */
+	reader->subject[0] = '\0';
+}
+
+static void read_peers(struct json_reader *reader, struct json_value value, void *target)
+{
+	json_read_members(reader, value, read_peer, target);
+}
+
+/* ---- the document ---- */
+
+static void read_version(struct json_reader *reader, struct json_value value, void *target)
+{
+	(void)target;
+	if (!json_is_integer(value.json))
+		json_type_error(reader, value, "a whole number");
+	else if (json_integer_value(value.json) != POLICY_VERSION)
+		json_error(reader, value, NULL, "version %" JSON_INTEGER_FORMAT
+			   " is not known: this ipsecbpf reads version %d",
+			   json_integer_value(value.json), POLICY_VERSION);
+}
+
+static void read_essential_word(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct policy *policy = target;
+	size_t bit;
+
+	if (!json_read_word(reader, value, policy_essential_words, &bit))
+		return;
+	if (policy->essential & 1u << bit)
+		json_error(reader, value, NULL, "\"%s\" is listed twice",
+			   policy_essential_words[bit]);
+	policy->essential |= 1u << bit;
+}
+
+static void read_essential(struct json_reader *reader, struct json_value value, void *target)
+{
+	static const struct json_list list = { .max = 64, .read = read_essential_word };
+	struct policy_reading *reading = target;
+
+	json_read_list(reader, value, &list, reading->policy);
+}
+
+static void read_default_action(struct json_reader *reader, struct json_value value, void *target)
+{
+	static const char *const words[] = {
+		[SPD_BYPASS] = "bypass", [SPD_DISCARD] = "discard", NULL,
+	};
+	enum spd_action *action = target;
+	size_t word;
+
+	if (json_is_string(value.json) && !strcmp(json_string_value(value.json), "protect"))
+		json_error(reader, value, "make it the last rule",
+			   "a default cannot be \"protect\": it names no peer");
+	else if (json_read_word(reader, value, words, &word))
+		*action = (enum spd_action)word;
+}
+
+static void read_default_in(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct policy *policy = target;
+
+	read_default_action(reader, value, &policy->default_action[SPD_IN]);
+}
+
+static void read_default_out(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct policy *policy = target;
+
+	read_default_action(reader, value, &policy->default_action[SPD_OUT]);
+}
+
+static void read_default_non_ip(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct policy *policy = target;
+
+	read_default_action(reader, value, &policy->non_ip_action);
+}
+
+static void read_defaults(struct json_reader *reader, struct json_value value, void *target)
+{
+	static const struct json_key keys[] = {
+		{ "in", true, read_default_in },
+		{ "out", true, read_default_out },
+		{ "non_ip", true, read_default_non_ip },
+		{ 0 }
+	};
+	struct policy_reading *reading = target;
+
+	snprintf(reader->subject, sizeof(reader->subject), "defaults");
+	reader->key = NULL;
+	json_read_object(reader, value, keys, reading->policy);
+	reader->subject[0] = '\0';
+}
+
+/* Rules name peers and protections, wherever in the file those stand: they are read last. */
+static void keep_rules(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct policy_reading *reading = target;
+
+	(void)reader;
+	reading->rules = value;
+}
+
+static void read_document(struct json_reader *reader, struct policy_reading *reading)
+{
+	static const struct json_key keys[] = {
+		{ "version", true, read_version },
+		{ "bypass_essential", true, read_essential },
+		{ "defaults", true, read_defaults },
+		{ "protections", false, read_protections },
+		{ "peers", false, read_peers },
+		{ "rules", true, keep_rules },
+		{ "description", false, policy_read_description },
+		{ 0 }
+	};
+	struct json_value root = { reader->root, JSON_WHERE_ROOT };
+
+	json_read_object(reader, root, keys, reading);
+	if (reading->rules.json)
+		policy_read_rules(reader, reading);
+}
+
+struct policy *policy_parse(const char *text, size_t len, const char *name,
+			    struct ipsecbpf_report *report)
+{
+	struct json_reader reader = { .name = name, .report = report };
+	struct policy_reading reading = { 0 };
+	size_t errors = 0;
+	int err;
+
+	reading.policy = calloc(1, sizeof(*reading.policy));
+	if (!reading.policy)
+		return NULL;
+	reading.policy->origin = strdup(name);
+	err = reading.policy->origin ? json_reader_open(&reader, text, len) : -ENOMEM;
+	if (!err) {
+		read_document(&reader, &reading);
+		errors = policy_check(reading.policy, report);
+		if (reader.errors || errors)
+			err = -EINVAL;
+		if (reader.no_memory || errors == SIZE_MAX)
+			err = -ENOMEM;
+	}
+	json_reader_close(&reader);
+	if (!err)
+		return reading.policy;
+	policy_free(reading.policy);
+	errno = -err;
+	return NULL;
+}
+
+static void rule_fini(struct rule *rule)
+{
+	for (size_t i = 0; i < rule->interface_count; i++)
+		free(rule->interfaces[i]);
+	free(rule->interfaces);
+	free(rule->local.items);
+	free(rule->remote.items);
+	free(rule->protocols);
+	free(rule->local_port.items);
+	free(rule->remote_port.items);
+}
+
+void policy_free(struct policy *policy)
+{
+	if (!policy)
+		return;
+	for (size_t i = 0; i < policy->protection_count; i++)
+		free(policy->protections[i].suites);
+	for (size_t i = 0; i < policy->peer_count; i++)
+		free(policy->peers[i].addresses.items);
+	for (size_t i = 0; i < policy->rule_count; i++)
+		rule_fini(&policy->rules[i]);
+	free(policy->protections);
+	free(policy->peers);
+	free(policy->rules);
+	free(policy->origin);
+	free(policy);
+}

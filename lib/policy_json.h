@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The two halves of the policy parser: the document (policy_json.c), its rules
+ * (policy_json_rule.c).
+ *
+ * Included by: those two.
+ */
+#ifndef IPSECBPF_POLICY_JSON_H
+#define IPSECBPF_POLICY_JSON_H
+
+#include "json_read.h"
+#include "policy_internal.h"
+
+struct policy_reading {
+	struct policy *policy;
+	struct json_value rules;	/* json NULL: the file has none */
+};
+
+/* Reads reading->rules; protections and peers have been read. */
+void policy_read_rules(struct json_reader *reader, struct policy_reading *reading);
+
+/* A json_key's read functions. The first's target is unused, the second's a struct address_list. */
+void policy_read_description(struct json_reader *reader, struct json_value value, void *target);
+void policy_read_address(struct json_reader *reader, struct json_value value, void *target);
+
+/* Checks and copies a name: a member's, or a string value. */
+bool policy_read_name(struct json_reader *reader, struct json_value value, const char *name,
+		      char out[NAME_LEN]);
+
+/*
+ * Appends a zeroed element of `size` octets to the list at *items_pointer (a pointer to the pointer
+ * to the first element) and returns it; NULL without memory, which the reader remembers.
+ */
+void *policy_list_slot(struct json_reader *reader, void *items_pointer, size_t *count, size_t size);
+
+#endif /* IPSECBPF_POLICY_JSON_H */

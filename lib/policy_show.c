@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* struct policy -> canonical JSON, piece by piece: policy_diff.c compares the same pieces. */
+#include <jansson.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy_internal.h"
+
+/*
+ * jansson's setters release the value and return an error if any argument is NULL, so that chains
+ * of them need one check: `object` becomes NULL as soon as something failed.
+ */
+static void put(json_t **object, const char *key, json_t *value)
+{
+	if (!*object) {
+		json_decref(value);
+	} else if (json_object_set_new(*object, key, value)) {
+		json_decref(*object);
+		*object = NULL;
+	}
+}
+
+static void append(json_t **array, json_t *value)
+{
+	if (!*array) {
+		json_decref(value);
+	} else if (json_array_append_new(*array, value)) {
+		json_decref(*array);
+		*array = NULL;
+	}
+}
+
+/* A list of one is shown as its element; an empty one (any) is not shown. */
+static void put_selector(json_t **object, const char *key, json_t *array)
+{
+	json_t *only;
+
+	if (array && json_array_size(array) == 0) {
+		json_decref(array);
+	} else if (array && json_array_size(array) == 1) {
+		only = json_incref(json_array_get(array, 0));
+		json_decref(array);
+		put(object, key, only);
+	} else {
+		put(object, key, array);
+	}
+}
+
+static json_t *show_addresses(const struct address_list *list)
+{
+	json_t *array = json_array();
+	char text[100];
+
+	for (size_t i = 0; i < list->count; i++) {
+		address_format(&list->items[i], text, sizeof(text));
+		append(&array, json_string(text));
+	}
+	return array;
+}
+
+static json_t *show_span(unsigned int lo, unsigned int hi)
+{
+	if (lo == hi)
+		return json_integer((json_int_t)lo);
+	return json_sprintf("%u-%u", lo, hi);
+}
+
+static json_t *show_ports(const struct port_list *list)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < list->count; i++)
+		append(&array, show_span(list->items[i].lo, list->items[i].hi));
+	return array;
+}
+
+static json_t *show_protocols(const struct rule *rule)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < rule->protocol_count; i++) {
+		const struct policy_protocol *protocol = policy_protocol_find(rule->protocols[i]);
+
+		append(&array, protocol ? json_string(protocol->name) :
+					  json_integer(rule->protocols[i]));
+	}
+	return array;
+}
+
+static json_t *show_interfaces(const struct rule *rule)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < rule->interface_count; i++)
+		append(&array, json_string(rule->interfaces[i]));
+	return array;
+}
+
+json_t *policy_show_rule(const struct policy *policy, size_t index)
+{
+	const struct rule *rule = &policy->rules[index];
+	json_t *object = json_object();
+
+	put(&object, "name", json_string(rule->name));
+	put(&object, "direction", json_string(policy_direction_words[rule->direction]));
+	if (rule->origin != ORIGIN_ANY)
+		put(&object, "origin", json_string(policy_origin_words[rule->origin - 1]));
+	put_selector(&object, "interface", show_interfaces(rule));
+	put_selector(&object, "local", show_addresses(&rule->local));
+	put_selector(&object, "remote", show_addresses(&rule->remote));
+	put_selector(&object, "protocol", show_protocols(rule));
+	put_selector(&object, "local_port", show_ports(&rule->local_port));
+	put_selector(&object, "remote_port", show_ports(&rule->remote_port));
+	if (rule->icmp_given) {
+		put(&object, "icmp_type", show_span(rule->icmp_type_lo, rule->icmp_type_hi));
+		put(&object, "icmp_code", show_span(rule->icmp_code_lo, rule->icmp_code_hi));
+	}
+	put(&object, "action", json_string(policy_action_words[rule->action]));
+	if (rule->action == SPD_PROTECT) {
+		put(&object, "peer", json_string(policy->peers[rule->peer].name));
+		put(&object, "protection", json_string(policy->protections[rule->protection].name));
+	}
+	return object;
+}
+
+json_t *policy_show_peer(const struct policy *policy, size_t index)
+{
+	json_t *object = json_object();
+
+	put(&object, "addresses", show_addresses(&policy->peers[index].addresses));
+	return object;
+}
+
+json_t *policy_show_protection(const struct policy *policy, size_t index)
+{
+	const struct protection *protection = &policy->protections[index];
+	json_t *object = json_object(), *suites = json_array();
+
+	for (size_t i = 0; i < protection->suite_count; i++)
+		append(&suites, json_string(protection->suites[i]->name));
+	put(&object, "type", json_string(policy_type_words[protection->type]));
+	put(&object, "level", json_string("mandatory"));
+	put(&object, "mode", json_string(policy_mode_words[protection->mode]));
+	put(&object, "suites", suites);
+	return object;
+}
+
+json_t *policy_show_defaults(const struct policy *policy)
+{
+	json_t *object = json_object();
+
+	put(&object, "in", json_string(policy_action_words[policy->default_action[SPD_IN]]));
+	put(&object, "out", json_string(policy_action_words[policy->default_action[SPD_OUT]]));
+	put(&object, "non_ip", json_string(policy_action_words[policy->non_ip_action]));
+	return object;
+}
+
+json_t *policy_show_essential(const struct policy *policy)
+{
+	json_t *array = json_array();
+
+	for (size_t bit = 0; bit < ESSENTIAL_BIT_COUNT; bit++)
+		if (policy->essential & 1u << bit)
+			append(&array, json_string(policy_essential_words[bit]));
+	return array;
+}
+
+char *policy_show(const struct policy *policy)
+{
+	json_t *root = json_object(), *protections = json_object(), *peers = json_object();
+	json_t *rules = json_array();
+	char *text = NULL, *line = NULL;
+
+	for (size_t i = 0; i < policy->protection_count; i++)
+		put(&protections, policy->protections[i].name, policy_show_protection(policy, i));
+	for (size_t i = 0; i < policy->peer_count; i++)
+		put(&peers, policy->peers[i].name, policy_show_peer(policy, i));
+	for (size_t i = 0; i < policy->rule_count; i++)
+		append(&rules, policy_show_rule(policy, i));
+	put(&root, "version", json_integer(POLICY_VERSION));
+	put(&root, "bypass_essential", policy_show_essential(policy));
+	put(&root, "defaults", policy_show_defaults(policy));
+	put(&root, "protections", protections);
+	put(&root, "peers", peers);
+	put(&root, "rules", rules);
+	if (root)
+		text = json_dumps(root, JSON_INDENT(2));
+	json_decref(root);
+	if (text && asprintf(&line, "%s\n", text) < 0)
+		line = NULL;
+	free(text);
+	return line;
+}
+
+static int compare_suites(const void *a, const void *b)
+{
+	size_t x = suite_index(*(const struct esp_suite *const *)a);
+	size_t y = suite_index(*(const struct esp_suite *const *)b);
+
+	return x < y ? -1 : x > y;
+}
+
+/* Sorts copies by way of SHA-256 over a canonical text; 0 only if memory ran out. */
+uint64_t policy_protection_digest(const struct policy *policy, size_t peer, size_t protection)
+{
+	const struct protection *prot = &policy->protections[protection];
+	struct address_list addresses[FAMILY_COUNT] = { 0 };
+	const struct esp_suite **suites;
+	uint8_t hash[SHA256_DIGEST_LENGTH];
+	char *text = NULL, one[100];
+	uint64_t digest = 0;
+	size_t len = 0;
+	FILE *stream;
+
+	suites = calloc(prot->suite_count + 1, sizeof(*suites));
+	stream = open_memstream(&text, &len);
+	if (!suites || !stream)
+		goto out;
+	memcpy(suites, prot->suites, prot->suite_count * sizeof(*suites));
+	qsort(suites, prot->suite_count, sizeof(*suites), compare_suites);
+	fprintf(stream, "%s;%s", policy_type_words[prot->type], policy_mode_words[prot->mode]);
+	for (size_t i = 0; i < prot->suite_count; i++)
+		fprintf(stream, ";%s", suites[i]->name);
+	for (int family = 0; family < FAMILY_COUNT; family++) {
+		if (address_list_of_family(&policy->peers[peer].addresses, family,
+					   &addresses[family]))
+			goto out;
+		for (size_t i = 0; i < addresses[family].count; i++) {
+			address_format(&addresses[family].items[i], one, sizeof(one));
+			fprintf(stream, ";%s", one);
+		}
+	}
+	if (fflush(stream))
+		goto out;
+	SHA256((const unsigned char *)text, len, hash);
+	memcpy(&digest, hash, sizeof(digest));
+out:
+	if (stream)
+		fclose(stream);
+	for (int family = 0; family < FAMILY_COUNT; family++)
+		free(addresses[family].items);
+	free(suites);
+	free(text);
+	return digest;
+}
