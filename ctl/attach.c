@@ -89,10 +89,14 @@ static int run(const void *data, struct ipsecbpf_report *report)
 }
 
 const struct verb verb_attach = {
-	.name = "attach", .summary = "put policy in force on an interface",
-	.details = "Loads the BPF programs, the policy and the SAs, starts the supervisor and its worker "
-		   "in the background, and returns when packets flow under the policy. All or nothing: "
-		   "if anything is refused, the interface is as it was before.",
-	.operands = operands, .options = options, .args_size = sizeof(struct attach_args),
+	.name = "attach",
+	.summary = "put policy in force on an interface",
+	.details = "Loads the BPF programs, the policy and the SAs, starts the supervisor and "
+		   "its worker in the background, and returns when packets flow under the "
+		   "policy. All or nothing: if anything is refused, the interface is as it was "
+		   "before.",
+	.operands = operands,
+	.options = options,
+	.args_size = sizeof(struct attach_args),
 	.run = run,
 };

@@ -16,9 +16,13 @@ static int run(const void *data, struct ipsecbpf_report *report)
 }
 
 const struct verb verb_confirm = {
-	.name = "confirm", .summary = "end a trial period: the attachment stays",
-	.details = "Run it over the network connection that you want to keep: that it arrives is the "
-		   "proof that the policy lets you in.",
-	.operands = ifname_operand, .options = no_options,
-	.args_size = sizeof(struct ifname_args), .run = run,
+	.name = "confirm",
+	.summary = "end a trial period: the attachment stays",
+	.details =
+		"Run it over the network connection that you want to keep: that it arrives is the "
+		"proof that the policy lets you in.",
+	.operands = ifname_operand,
+	.options = no_options,
+	.args_size = sizeof(struct ifname_args),
+	.run = run,
 };

@@ -43,3 +43,9 @@ uninstall:
 		$(DESTDIR)$(MANDIR)/man5/ipsecbpf-policy.5 $(DESTDIR)$(MANDIR)/man5/ipsecbpf-sa.5 \
 		$(DESTDIR)$(COMPLETIONDIR)/ipsecbpf
 	rm -rf $(DESTDIR)$(DATADIR)
+
+# The command line without root and without an interface.
+.PHONY: check-cli
+check-cli: $(B)/ipsecbpf
+	$(Q)IPSECBPF=$(abspath $<) $(PYTHON) -m pytest -q -p no:cacheprovider \
+		selftests/unit/test_cli.py

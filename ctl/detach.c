@@ -33,10 +33,13 @@ static int run(const void *data, struct ipsecbpf_report *report)
 }
 
 const struct verb verb_detach = {
-	.name = "detach", .summary = "stop protecting an interface",
-	.details = "Stops the supervisor and the worker and forgets all SAs. Without --open a guard stays "
-		   "behind: traffic that the policy bypasses flows, traffic that it protects is dropped, so "
-		   "that nothing leaves in the clear by accident.",
-	.operands = operands, .options = options, .args_size = sizeof(struct detach_args),
+	.name = "detach",
+	.summary = "stop protecting an interface",
+	.details = "Stops the supervisor and the worker and forgets all SAs. Without --open a "
+		   "guard stays behind: traffic that the policy bypasses flows, traffic that it "
+		   "protects is dropped, so that nothing leaves in the clear by accident.",
+	.operands = operands,
+	.options = options,
+	.args_size = sizeof(struct detach_args),
 	.run = run,
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the build makes of the tables: the generated sections of ipsecbpf(8) and the
- * completion script for bash. Each function returns malloc'd text for generate_free(), or NULL + errno.
+ * completion script for bash. Each function returns malloc'd text for generate_free(), or
+ * NULL + errno.
  *
  * Included by: help.c.
  */

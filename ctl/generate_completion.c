@@ -95,7 +95,7 @@ static void put_facts(FILE *out)
 	fputs("\tesac\n}\n\n", out);
 }
 
-/* Sets words, or leaves files to the shell; the words of the line up to the cursor are in COMP_WORDS. */
+/* COMP_WORDS has the words of the line, the last is the one to complete. */
 static const char bash_body[] =
 	"_ipsecbpf() {\n"
 	"\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
@@ -123,7 +123,10 @@ static const char bash_body[] =
 	"\t\tfi\n"
 	"\tfi\n"
 	"\tcase $kind in\n"
-	"\tfile) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
+	"\tfile)\n"
+	"\t\tcompopt -o filenames 2>/dev/null\n"
+	"\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n"
+	"\t\treturn ;;\n"
 	"\tifname) words=$(cd /sys/class/net 2>/dev/null && echo *) ;;\n"
 	"\tverb) word=; ((operand)) && word=$prev; _ipsecbpf_groups \"$word\" ;;\n"
 	"\tesac\n"

@@ -75,8 +75,9 @@ static FILE *open_output(const char *path, struct ipsecbpf_report *report)
 		file = fdopen(fd, "w");
 	if (file)
 		return file;
-	report_error(report, path, errno == EEXIST ? "choose another name or remove it first" : NULL,
-		     "%s", errno == EEXIST ? "exists and is never overwritten" : strerror(errno));
+	report_error(report, path,
+		     errno == EEXIST ? "choose another name or remove it first" : NULL, "%s",
+		     errno == EEXIST ? "exists and is never overwritten" : strerror(errno));
 	if (fd >= 0) {
 		close(fd);
 		unlink(path);
@@ -133,9 +134,14 @@ static int run(const void *data, struct ipsecbpf_report *report)
 }
 
 const struct verb verb_sa_genkey = {
-	.group = "sa", .name = "genkey", .summary = "make an SA file with new random keys",
-	.details = "Both hosts use the same file. This host notes that the keys are new, so applying the "
-		   "file here needs no --fresh; the other host needs it the first time.",
-	.operands = no_operands, .options = options, .args_size = sizeof(struct genkey_args),
+	.group = "sa",
+	.name = "genkey",
+	.summary = "make an SA file with new random keys",
+	.details = "Both hosts use the same file. This host notes that the keys are new, so "
+		   "applying the file here needs no --fresh; the other host needs it the first "
+		   "time.",
+	.operands = no_operands,
+	.options = options,
+	.args_size = sizeof(struct genkey_args),
 	.run = run,
 };

@@ -49,6 +49,10 @@ static void show_option(const struct option_def *option)
 	out_bool(OUT_JSON, "required", out_plain, option->required);
 	out_string(OUT_ANY, "help", out_plain, help);
 	out_row_end();
+	if (option->type == OPT_UINT) {
+		out_uint(OUT_JSON, "min", out_plain, option->min);
+		out_uint(OUT_JSON, "max", out_plain, option->max);
+	}
 	if (option->type == OPT_WORD) {
 		out_array("words");
 		for (size_t i = 0; option->word_at(i); i++)

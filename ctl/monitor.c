@@ -18,7 +18,7 @@ static volatile sig_atomic_t stop_requested;
 
 struct watcher {
 	int64_t clock_offset_ns;	/* CLOCK_REALTIME minus CLOCK_MONOTONIC */
-	bool reader_gone;
+	bool output_closed;
 };
 
 static void on_signal(int number)
@@ -109,7 +109,7 @@ static void show_packet(const struct drop_event *event)
 static void end_record(struct watcher *watcher)
 {
 	if (!out_record())
-		watcher->reader_gone = true;
+		watcher->output_closed = true;
 }
 
 static void on_drop(void *context, const struct drop_event *event)
@@ -189,23 +189,24 @@ static int run(const void *data, struct ipsecbpf_report *report)
 	if (!monitor)
 		return exit_code(-errno, args->ifname, report);
 	out_stream();
-	while (!stop_requested && !watcher.reader_gone && !reader_left()) {
+	while (!stop_requested && !watcher.output_closed && !reader_left()) {
 		result = ipsecbpf_monitor_poll(monitor, POLL_MS);
 		if (result < 0 && result != -EINTR)
 			break;
 		result = 0;
 	}
 	ipsecbpf_monitor_close(monitor);
-	if (watcher.reader_gone)
-		out_abandon();
 	return exit_code(result, args->ifname, report);
 }
 
 const struct verb verb_monitor = {
-	.name = "monitor", .summary = "print dropped packets as they come",
-	.details = "One line for each drop, with -j one JSON object for each. Events are rate limited; "
-		   "\"ipsecbpf stats\" has the exact counts. Ends at Ctrl-C, SIGTERM or when its output is "
-		   "closed.",
-	.operands = ifname_operand, .options = no_options,
-	.args_size = sizeof(struct ifname_args), .run = run,
+	.name = "monitor",
+	.summary = "print dropped packets as they come",
+	.details = "One line for each drop, with -j one JSON object for each. Events are rate "
+		   "limited; \"ipsecbpf stats\" has the exact counts. Ends at Ctrl-C, SIGTERM or "
+		   "when its output is closed.",
+	.operands = ifname_operand,
+	.options = no_options,
+	.args_size = sizeof(struct ifname_args),
+	.run = run,
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,8 +116,8 @@ bool parse_uint(const char *text, size_t len, uint64_t max, uint64_t *ret_value)
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		static const char digits[] = "0123456789abcdef";
-		const char *digit = memchr(digits, text[i] | ('A' <= text[i] && text[i] <= 'F' ? 32 : 0),
-					   base);
+		int lower = tolower((unsigned char)text[i]);
+		const char *digit = memchr(digits, lower, base);
 		uint64_t add;
 
 		if (!digit)
@@ -190,8 +191,9 @@ static int store_mark(struct parser *parser, const struct option_def *option, co
 	if (!slash || !parse_uint(value, (size_t)(slash - value), UINT32_MAX, &mark) ||
 	    !parse_uint(slash + 1, strlen(slash + 1), UINT32_MAX, &mask) || !mask || !mark ||
 	    (mark & ~mask))
-		return bad_value(parser, option, value,
-				 "VALUE/MASK, two 32-bit numbers, with VALUE not 0 and within MASK");
+		return bad_value(
+			parser, option, value,
+			"VALUE/MASK, two 32-bit numbers, with VALUE not 0 and within MASK");
 	*ret_field = (struct mark_arg){ .value = (uint32_t)mark, .mask = (uint32_t)mask };
 	return 0;
 }
@@ -443,7 +445,8 @@ static int check_complete(struct parser *parser)
 		report_error(parser->report, parser->who, next, "a command is missing");
 		return -EINVAL;
 	}
-	for (const struct operand_def *operand = command->verb->operands; operand->name; operand++) {
+	for (const struct operand_def *operand = command->verb->operands; operand->name;
+	     operand++) {
 		if (i++ >= parser->operands && !operand->optional) {
 			report_error(parser->report, parser->who, NULL, "%s is missing",
 				     operand->name);

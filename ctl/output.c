@@ -26,7 +26,7 @@ static struct {
 	bool json;
 	bool raw;		/* standard output is taken by out_raw() */
 	bool stream;		/* records instead of one document */
-	bool abandoned;		/* nobody reads standard output any more */
+	int write_error;	/* -errno of the first record that was not written */
 	enum out_colour colour;	/* of the next text */
 	struct table *table;
 	json_t *stack[DEPTH_MAX];	/* [0] is the document and owns the others */
@@ -312,11 +312,6 @@ void out_stream(void)
 	out.stream = true;
 }
 
-void out_abandon(void)
-{
-	out.abandoned = true;
-}
-
 bool out_record(void)
 {
 	if (out.json) {
@@ -325,7 +320,10 @@ bool out_record(void)
 		out.depth = 0;
 	}
 	putchar('\n');
-	return fflush(stdout) == 0;
+	errno = 0;
+	if (!out.write_error && (fflush(stdout) || ferror(stdout)))
+		out.write_error = errno ? -errno : -EIO;
+	return !out.write_error;
 }
 
 /* ---- messages ------------------------------------------------------------------------------ */
@@ -371,7 +369,7 @@ static void message_text(const struct report_item *item)
 int out_close(const struct ipsecbpf_report *report)
 {
 	bool document = out.json && !out.raw;
-	int err = 0;
+	int err = out.write_error;
 
 	out.depth = 0;
 	if (document && report->count)
@@ -381,8 +379,10 @@ int out_close(const struct ipsecbpf_report *report)
 		putchar('\n');
 	}
 	errno = 0;
-	if ((fflush(stdout) || ferror(stdout)) && !out.abandoned)
+	if ((fflush(stdout) || ferror(stdout)) && !err)
 		err = errno ? -errno : -EIO;
+	if (out.stream && err == -EPIPE)
+		err = 0;	/* the reader has seen enough */
 	for (size_t i = 0; !document && i < report->count; i++)
 		message_text(&report->items[i]);
 	if (report->incomplete)

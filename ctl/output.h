@@ -34,7 +34,8 @@ int out_close(const struct ipsecbpf_report *report);
 
 /*
  * One value. `key` is the JSON member, NULL inside an array. `fmt` makes the text and has exactly
- * one conversion for the value; out_plain means the value alone. Inside a table each text is one cell.
+ * one conversion for the value; out_plain means the value alone. Inside a table each text is one
+ * cell.
  * Control characters in strings are shown as '?'.
  */
 void out_string(unsigned int where, const char *key, const char *fmt, const char *value)
@@ -71,10 +72,9 @@ void out_table_end(void);
 
 /* The output is a stream of records, none of which may ever come. */
 void out_stream(void);
-/* Ends one record of a stream and hands it to the reader. False: the reader has gone. */
+/* Ends one record of a stream and hands it to the reader. False: it could not be written, and there
+ * is no use in going on. That the reader has closed a pipe is no error for out_close(). */
 bool out_record(void);
-/* The reader has gone and that is well: out_close() does not complain about it. */
-void out_abandon(void);
 
 /* Standard output is this text in both forms (a file to be read back); messages go to stderr. */
 void out_raw(const char *text);

@@ -121,8 +121,10 @@ static int run_diff(const void *data, struct ipsecbpf_report *report)
 		return exit_code(-errno, args->file, report);
 	live = ipsecbpf_policy_live(args->ifname, report);
 	if (!live) {
-		code = errno == ENODATA && !report->errors ? diff_against_nothing() :
-							     exit_code(-errno, args->ifname, report);
+		if (errno == ENODATA && !report->errors)
+			code = diff_against_nothing();
+		else
+			code = exit_code(-errno, args->ifname, report);
 		goto out_free;
 	}
 	code = exit_code(policy_diff(live, file, &changes, &count), args->ifname, report);
@@ -166,9 +168,14 @@ static int run_show(const void *data, struct ipsecbpf_report *report)
 }
 
 const struct verb verb_policy_check = {
-	.group = "policy", .name = "check", .summary = "check a policy file, list every error",
-	.details = "Needs no root and touches nothing. FILE \"-\" is standard input, here and below.",
-	.operands = file_operand, .options = no_options, .args_size = sizeof(struct policy_args),
+	.group = "policy",
+	.name = "check",
+	.summary = "check a policy file, list every error",
+	.details =
+		"Needs no root and touches nothing. FILE \"-\" is standard input, here and below.",
+	.operands = file_operand,
+	.options = no_options,
+	.args_size = sizeof(struct policy_args),
 	.run = run_check,
 };
 

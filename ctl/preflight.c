@@ -59,9 +59,13 @@ static int run(const void *data, struct ipsecbpf_report *report)
 }
 
 const struct verb verb_preflight = {
-	.name = "preflight", .summary = "would attach work here? changes nothing",
-	.details = "Checks kernel, privileges, file systems, the interface, its queues and MTU, and other "
-		   "programs on its hooks. Exit code 1 if anything would make attach fail.",
-	.operands = ifname_operand, .options = no_options,
-	.args_size = sizeof(struct ifname_args), .run = run,
+	.name = "preflight",
+	.summary = "would attach work here? changes nothing",
+	.details = "Checks kernel, privileges, file systems, the interface, its queues and MTU, "
+		   "and other programs on its hooks. Exit code 1 if anything would make attach "
+		   "fail.",
+	.operands = ifname_operand,
+	.options = no_options,
+	.args_size = sizeof(struct ifname_args),
+	.run = run,
 };

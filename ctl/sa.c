@@ -139,17 +139,26 @@ static int run_flush(const void *data, struct ipsecbpf_report *report)
 }
 
 const struct verb verb_sa_apply = {
-	.group = "sa", .name = "apply", .summary = "install the SAs of a file",
-	.details = "The file must belong to root or the caller and have mode 0600 or stricter. The same "
-		   "file serves both hosts: which SA is inbound follows from the addresses.",
-	.operands = apply_operands, .options = apply_options, .args_size = sizeof(struct sa_args),
+	.group = "sa",
+	.name = "apply",
+	.summary = "install the SAs of a file",
+	.details = "The file must belong to root or the caller and have mode 0600 or stricter. "
+		   "The same file serves both hosts: which SA is inbound follows from the "
+		   "addresses.",
+	.operands = apply_operands,
+	.options = apply_options,
+	.args_size = sizeof(struct sa_args),
 	.run = run_apply,
 };
 
 const struct verb verb_sa_list = {
-	.group = "sa", .name = "list", .summary = "list the SAs, with use and fingerprint of the key",
-	.operands = ifname_operand, .options = no_options,
-	.args_size = sizeof(struct ifname_args), .run = run_list,
+	.group = "sa",
+	.name = "list",
+	.summary = "list the SAs, with use and fingerprint of the key",
+	.operands = ifname_operand,
+	.options = no_options,
+	.args_size = sizeof(struct ifname_args),
+	.run = run_list,
 };
 
 const struct verb verb_sa_flush = {

@@ -193,9 +193,13 @@ static int run(const void *data, struct ipsecbpf_report *report)
 }
 
 const struct verb verb_status = {
-	.name = "status", .summary = "what is attached, and what is wrong with it",
-	.details = "Without IFNAME, all attachments of this network namespace. Each problem comes with the "
-		   "next step. That there are problems does not change the exit code.",
-	.operands = operands, .options = no_options, .args_size = sizeof(struct ifname_args),
+	.name = "status",
+	.summary = "what is attached, and what is wrong with it",
+	.details = "Without IFNAME, all attachments of this network namespace. Each problem "
+		   "comes with the next step. That there are problems does not change the exit "
+		   "code.",
+	.operands = operands,
+	.options = no_options,
+	.args_size = sizeof(struct ifname_args),
 	.run = run,
 };
