@@ -384,14 +384,15 @@ def _quietly(function, *arguments, **options):
 class Topology:
 	"""Hosts on one wire. hosts: names; the n-th has 10.9.0.n/24 and fd00:9::n/64.
 
-	middle=False joins two hosts directly (no capture possible). Use as a context manager, or
-	call close(); at exit of the interpreter whatever is left is closed.
+	middle=False joins two hosts directly (no capture possible). base: where the run's files go.
+	Use as a context manager, or call close(); at exit of the interpreter whatever is left is
+	closed.
 	"""
 
 	count = 0
 	live = []
 
-	def __init__(self, hosts=("a", "b"), middle=True, mtu=1500):
+	def __init__(self, hosts=("a", "b"), middle=True, mtu=1500, base=None):
 		Topology.count += 1
 		self.tag = f"{PREFIX}-{os.getpid()}-{Topology.count}"
 		self.wire = f"{self.tag}-wire" if middle else None
@@ -399,6 +400,7 @@ class Topology:
 		self.processes = []
 		self.closers = []
 		self.made_dirs = []
+		self.base = base
 		self.directory = None
 		Topology.live.append(self)
 		try:
@@ -408,7 +410,7 @@ class Topology:
 			raise
 
 	def _build(self, names, mtu):
-		self.directory = tempfile.mkdtemp(prefix=f"{self.tag}-")
+		self.directory = tempfile.mkdtemp(prefix=f"{self.tag}-", dir=self.base)
 		for path in (STATE_ROOT,):
 			if not os.path.isdir(path):
 				os.makedirs(path, mode=0o700)
@@ -541,9 +543,12 @@ class Topology:
 
 
 class WireCount:
-	"""A running wirecount on both ports; stop() returns its result."""
+	"""A running wirecount on all ports. stop() returns its result, with "kernel": the least and
+	the most packets that the ports' own counters allow, as they cannot be read at one instant."""
 
 	def __init__(self, topology, options):
+		self.topology = topology
+		early = self._counted()
 		self.process = subprocess.Popen(
 			["nsenter", f"--net={netns_path(topology.wire)}", WIRECOUNT,
 			 *map(str, options), *[host.name for host in topology.hosts]],
@@ -551,13 +556,21 @@ class WireCount:
 		topology.processes.append(self.process)
 		if self.process.stdout.readline() != "ready\n":
 			raise Failure("wirecount did not start")
+		self.started = early, self._counted()
+
+	def _counted(self):
+		return sum(self.topology.port_packets().values())
 
 	def stop(self):
+		stopping = self._counted()
 		self.process.send_signal(signal.SIGUSR1)
 		output, _ = self.process.communicate(timeout=60)
 		if self.process.returncode:
 			raise Failure(f"wirecount: exit {self.process.returncode}")
-		return json.loads(output)
+		result = json.loads(output)
+		early, late = self.started
+		result["kernel"] = [stopping - late, self._counted() - early]
+		return result
 
 
 def _end(process):
