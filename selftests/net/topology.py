@@ -304,22 +304,15 @@ class Host:
 		return json.loads(self.ipsecbpf("-j", *argv).stdout)
 
 	def status(self):
-		"""The attachment's status object, whether the CLI wraps it in a list or not."""
-		status = self.json("status", IFNAME)
-		for wrapper in ("attachments", "interfaces", "status"):
-			if isinstance(status, dict) and wrapper in status:
-				status = status[wrapper]
-		return status[0] if isinstance(status, list) else status
+		return self.json("status", IFNAME)["attachments"][0]
+
+	def passed(self, counter):
+		return self.json("stats", IFNAME)["passed"][counter]
 
 	def drops(self, reason=None):
 		"""Dropped packets by reason, or the number for one."""
-		drops = self.json("stats", IFNAME)["drops"]
-		if isinstance(drops, list):
-			drops = {row.get("reason", row.get("name")):
-				 row.get("packets", row.get("count")) for row in drops}
-		drops = {name: value if isinstance(value, int) else value["packets"]
-			 for name, value in drops.items()}
-		return drops if reason is None else drops.get(reason, 0)
+		dropped = self.json("stats", IFNAME)["dropped"]
+		return dropped if reason is None else dropped[reason]
 
 	def wait_drop(self, reason, before, count=1, timeout=5.0):
 		"""Until the counter has risen by `count`; a failure names what has risen instead."""
@@ -330,10 +323,7 @@ class Host:
 			raise Failure(f"{error}; now {self.drops()}") from None
 
 	def worker_pid(self):
-		return self.status().get("worker_pid") or 0
-
-	def supervisor_pid(self):
-		return self.status().get("supervisor_pid") or 0
+		return self.status()["worker_pid"] or 0
 
 	def pids(self):
 		"""Processes in this host's network namespace, the holder included."""
