@@ -164,9 +164,13 @@ def snapshot(topology):
 
 
 def live(topology):
+	"""What is in force, without what changes by itself."""
 	a = topology.a
-	return (a.ipsecbpf("policy", "show", net.IFNAME).stdout, a.json("sa", "list", net.IFNAME),
-		{key: value for key, value in a.status().items() if key not in ("dropped",)})
+	sas = a.json("sa", "list", net.IFNAME)["sas"]
+	for sa in sas:
+		del sa["idle_ms"]
+	return (a.ipsecbpf("policy", "show", net.IFNAME).stdout, sas,
+		{key: value for key, value in a.status().items() if key != "dropped"})
 
 
 @pytest.fixture(scope="module")
@@ -176,12 +180,6 @@ def attached(product):
 		attach_pair(topology)
 		yield topology
 	assert topology.residue() == []
-
-
-def messages(done):
-	"""The message objects of a command run with -j."""
-	return json.loads(done.stdout.splitlines()[-1] if done.stdout.startswith("{\"") else
-			  done.stdout)["messages"]
 
 
 def assert_says(text, case):
@@ -202,7 +200,7 @@ def test_refused(attached, case):
 		return
 	done = attached.a.ipsecbpf("-j", *arguments, check=False, input=case.input)
 	assert done.returncode == case.code
-	errors = [m for m in messages(done) if m["level"] == "error"]
+	errors = [m for m in json.loads(done.stdout)["messages"] if m["level"] == "error"]
 	assert errors and all(m["object"] and m["cause"] for m in errors)
 	assert_says("\n".join(f"{m['object']}: {m['cause']}; {m['next'] or ''}" for m in errors), case)
 

@@ -45,23 +45,15 @@ def datagram(payload):
 	return IP(src="10.9.0.2", dst="10.9.0.1") / UDP(sport=7000, dport=7000) / Raw(payload)
 
 
-def passes(host, counter):
-	counters = host.json("stats", net.IFNAME)
-	for group in ("passes", "passed", "pass"):
-		if group in counters:
-			return counters[group][counter]
-	raise AssertionError(f"no pass counters in {counters}")
-
-
 def test_priority_tagged_esp_is_received(tagged):
 	send(tagged, tagged.peer.seal(datagram(b"priority")), Dot1Q(vlan=0, prio=5))
 	assert tagged.receiver.recv(100) == b"priority"
 
 
 def test_esp_in_a_vlan_is_verified(tagged):
-	before = passes(tagged.a, "in_verified")
+	before = tagged.a.passed("in_verified")
 	send(tagged, tagged.peer.seal(datagram(b"vlan")), Dot1Q(vlan=42))
-	net.wait_until(lambda: passes(tagged.a, "in_verified") == before + 1, "verified in VLAN 42")
+	net.wait_until(lambda: tagged.a.passed("in_verified") == before + 1, "verified in VLAN 42")
 
 
 @pytest.mark.parametrize("tags", ([Dot1Q(vlan=0)], [Dot1Q(vlan=42)],

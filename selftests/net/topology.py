@@ -304,22 +304,15 @@ class Host:
 		return json.loads(self.ipsecbpf("-j", *argv).stdout)
 
 	def status(self):
-		"""The attachment's status object, whether the CLI wraps it in a list or not."""
-		status = self.json("status", IFNAME)
-		for wrapper in ("attachments", "interfaces", "status"):
-			if isinstance(status, dict) and wrapper in status:
-				status = status[wrapper]
-		return status[0] if isinstance(status, list) else status
+		return self.json("status", IFNAME)["attachments"][0]
+
+	def passed(self, counter):
+		return self.json("stats", IFNAME)["passed"][counter]
 
 	def drops(self, reason=None):
 		"""Dropped packets by reason, or the number for one."""
-		drops = self.json("stats", IFNAME)["drops"]
-		if isinstance(drops, list):
-			drops = {row.get("reason", row.get("name")):
-				 row.get("packets", row.get("count")) for row in drops}
-		drops = {name: value if isinstance(value, int) else value["packets"]
-			 for name, value in drops.items()}
-		return drops if reason is None else drops.get(reason, 0)
+		dropped = self.json("stats", IFNAME)["dropped"]
+		return dropped if reason is None else dropped[reason]
 
 	def wait_drop(self, reason, before, count=1, timeout=5.0):
 		"""Until the counter has risen by `count`; a failure names what has risen instead."""
@@ -330,10 +323,7 @@ class Host:
 			raise Failure(f"{error}; now {self.drops()}") from None
 
 	def worker_pid(self):
-		return self.status().get("worker_pid") or 0
-
-	def supervisor_pid(self):
-		return self.status().get("supervisor_pid") or 0
+		return self.status()["worker_pid"] or 0
 
 	def pids(self):
 		"""Processes in this host's network namespace, the holder included."""
@@ -384,14 +374,15 @@ def _quietly(function, *arguments, **options):
 class Topology:
 	"""Hosts on one wire. hosts: names; the n-th has 10.9.0.n/24 and fd00:9::n/64.
 
-	middle=False joins two hosts directly (no capture possible). Use as a context manager, or
-	call close(); at exit of the interpreter whatever is left is closed.
+	middle=False joins two hosts directly (no capture possible). base: where the run's files go.
+	Use as a context manager, or call close(); at exit of the interpreter whatever is left is
+	closed.
 	"""
 
 	count = 0
 	live = []
 
-	def __init__(self, hosts=("a", "b"), middle=True, mtu=1500):
+	def __init__(self, hosts=("a", "b"), middle=True, mtu=1500, base=None):
 		Topology.count += 1
 		self.tag = f"{PREFIX}-{os.getpid()}-{Topology.count}"
 		self.wire = f"{self.tag}-wire" if middle else None
@@ -399,6 +390,7 @@ class Topology:
 		self.processes = []
 		self.closers = []
 		self.made_dirs = []
+		self.base = base
 		self.directory = None
 		Topology.live.append(self)
 		try:
@@ -408,7 +400,7 @@ class Topology:
 			raise
 
 	def _build(self, names, mtu):
-		self.directory = tempfile.mkdtemp(prefix=f"{self.tag}-")
+		self.directory = tempfile.mkdtemp(prefix=f"{self.tag}-", dir=self.base)
 		for path in (STATE_ROOT,):
 			if not os.path.isdir(path):
 				os.makedirs(path, mode=0o700)
@@ -541,9 +533,12 @@ class Topology:
 
 
 class WireCount:
-	"""A running wirecount on both ports; stop() returns its result."""
+	"""A running wirecount on all ports. stop() returns its result, with "kernel": the least and
+	the most packets that the ports' own counters allow, as they cannot be read at one instant."""
 
 	def __init__(self, topology, options):
+		self.topology = topology
+		early = self._counted()
 		self.process = subprocess.Popen(
 			["nsenter", f"--net={netns_path(topology.wire)}", WIRECOUNT,
 			 *map(str, options), *[host.name for host in topology.hosts]],
@@ -551,13 +546,21 @@ class WireCount:
 		topology.processes.append(self.process)
 		if self.process.stdout.readline() != "ready\n":
 			raise Failure("wirecount did not start")
+		self.started = early, self._counted()
+
+	def _counted(self):
+		return sum(self.topology.port_packets().values())
 
 	def stop(self):
+		stopping = self._counted()
 		self.process.send_signal(signal.SIGUSR1)
 		output, _ = self.process.communicate(timeout=60)
 		if self.process.returncode:
 			raise Failure(f"wirecount: exit {self.process.returncode}")
-		return json.loads(output)
+		result = json.loads(output)
+		early, late = self.started
+		result["kernel"] = [stopping - late, self._counted() - early]
+		return result
 
 
 def _end(process):
