@@ -79,6 +79,7 @@ $(B)/unit/%: selftests/unit/%.c $(B)/libipsecbpf.a
 .PHONY: units
 units: $(UNITS)
 
+include ctl/ctl.mk
 include selftests/selftests.mk
 
 -include $(LIB_OBJ:.o=.d) $(CTL_OBJ:.o=.d) $(UNITS:=.d)

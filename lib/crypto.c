@@ -48,3 +48,46 @@ const struct crypto_engine *crypto_engine_for(const struct esp_suite *suite, con
 	errno = ENOENT;
 	return NULL;
 }
+
+static int warm_up_suite(const struct crypto_engine *engine, const struct esp_suite *suite)
+{
+	const uint8_t key[SUITE_KEY_MAX] = { 1 }, mac_key[SUITE_KEY_MAX] = { 2 };
+	uint8_t packet[8 + SUITE_IV_MAX + 64 + SUITE_ICV_MAX] = { 0 };
+	struct crypto_op op = {
+		.data = packet + 8 + suite->iv_len,
+		.len = 64,
+		.aad = packet,
+		.aad_len = 8,
+		.iv = packet + 8,
+		.auth = packet,
+		.auth_len = 8u + suite->iv_len + 64u,
+		.icv = packet + 8 + suite->iv_len + 64,
+	};
+	struct crypto_key *made = engine->key_new(suite, key, mac_key);
+
+	if (!made)
+		return -errno;
+	engine->seal(made, &op, 1);
+	if (!op.err)
+		engine->open(made, &op, 1);
+	engine->key_free(made);
+	return op.err;
+}
+
+int crypto_warm_up(const char *name)
+{
+	const struct crypto_engine *engine;
+	const struct esp_suite *suite;
+	bool found = false;
+	int err = 0;
+
+	for (unsigned int i = 0; !err && (engine = crypto_engine_at(i)); i++) {
+		if (name && strcmp(name, engine->name))
+			continue;
+		found = true;
+		for (size_t k = 0; !err && (suite = suite_at(k)); k++)
+			if (engine->supports(suite))
+				err = warm_up_suite(engine, suite);
+	}
+	return err || found ? err : -ENOENT;
+}

@@ -59,4 +59,10 @@ const struct crypto_engine *crypto_engine_for(const struct esp_suite *suite, con
 /* Engine number `index`, NULL past the end (tests run every vector on every engine). */
 const struct crypto_engine *crypto_engine_at(unsigned int index);
 
+/*
+ * Uses every suite of every engine once, so that whatever the crypto libraries open, probe or
+ * allocate at first use has happened before a sandbox closes. 0, or -ENOENT if no engine is called `name`.
+ */
+int crypto_warm_up(const char *name);
+
 #endif /* IPSECBPF_CRYPTO_H */

@@ -90,7 +90,7 @@ struct ipsecbpf_apply_result {
 /* All or nothing. An equal policy changes nothing. */
 int ipsecbpf_policy_apply(const char *ifname, const struct policy *policy,
 			  struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report);
-/* The live policy; NULL + errno (ENODATA: none is loaded). Free with policy_free(). */
+/* The live policy; NULL + errno (ENODATA, without a word in report: none is loaded). Free with policy_free(). */
 struct policy *ipsecbpf_policy_live(const char *ifname, struct ipsecbpf_report *report);
 
 /* ---- SAs ----------------------------------------------------------------------------------- */

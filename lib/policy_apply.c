@@ -299,8 +299,6 @@ struct policy *ipsecbpf_policy_live(const char *ifname, struct ipsecbpf_report *
 	}
 	policy = policy_read_live(&pins, report);
 	err = errno;
-	if (!policy && err == ENODATA)
-		report_error(report, ifname, "ipsecbpf policy apply", "no policy is loaded");
 	pins_close(&pins);
 	errno = err;
 	return policy;

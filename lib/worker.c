@@ -130,6 +130,11 @@ static void cut(struct worker *worker, struct segment_iter *iter)
 			wire_port_unframe(worker->tx_port, &packet);
 			return;
 		}
+		if (packet.state == PACKET_DEAD) {
+			count_drop(worker, packet.drop, 1);
+			wire_port_unframe(worker->tx_port, &packet);
+			return;
+		}
 		worker->stats->host_rx_segments++;
 		worker->tx[worker->tx_count++] = packet;
 		if (worker->tx_count == BURST)
