@@ -4,7 +4,7 @@
 
 #include "generate.h"
 #include "output.h"
-#include "suggest.h"
+#include "lib/suggest.h"
 #include "verbs.h"
 
 struct help_args {
@@ -126,13 +126,13 @@ void help_show(const struct verb *verb, const char *group)
 
 static int unknown(const struct help_args *args, struct ipsecbpf_report *report)
 {
-	struct suggestion near = { 0 };
+	struct suggest near = { .word = args->first };
 	char next[96] = "ipsecbpf help";
 
 	for (const struct verb *const *verb = verbs; *verb; verb++)
-		suggest_offer(&near, args->first, (*verb)->group ? (*verb)->group : (*verb)->name);
-	if (near.word)
-		snprintf(next, sizeof(next), "did you mean \"ipsecbpf help %s\"?", near.word);
+		suggest_offer(&near, (*verb)->group ? (*verb)->group : (*verb)->name);
+	if (near.best)
+		snprintf(next, sizeof(next), "did you mean \"ipsecbpf help %s\"?", near.best);
 	report_error(report, "ipsecbpf help", next, "there is no command \"%s%s%s\"", args->first,
 		     args->second ? " " : "", args->second ? args->second : "");
 	return EXIT_USAGE;

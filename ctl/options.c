@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "suggest.h"
+#include "lib/suggest.h"
 
 const struct option_def global_options[] = {
 	{ "json", 'j', OPT_FLAG, NULL, "print one JSON object instead of text",
@@ -251,20 +251,20 @@ static const struct option_def *find_option(const struct parser *parser, const c
 
 static int unknown_option(struct parser *parser, const char *argument, const char *name)
 {
-	struct suggestion near = { 0 };
+	struct suggest near = { .word = name };
 	char next[128];
 
 	for (const struct option_def *option = global_options; option->name; option++)
-		suggest_offer(&near, name, option->name);
+		suggest_offer(&near, option->name);
 	if (parser->command->verb) {
 		const struct option_def *option = parser->command->verb->options;
 
 		for (; option->name; option++)
 			if (!option->hidden)
-				suggest_offer(&near, name, option->name);
+				suggest_offer(&near, option->name);
 	}
-	if (near.word)
-		snprintf(next, sizeof(next), "did you mean --%s?", near.word);
+	if (near.best)
+		snprintf(next, sizeof(next), "did you mean --%s?", near.best);
 	else
 		snprintf(next, sizeof(next), "%s --help", parser->who);
 	report_error(parser->report, parser->who, next, "unknown option %s", argument);
@@ -356,17 +356,17 @@ static int take_letters(struct parser *parser, const char *argument)
 static int unknown_word(struct parser *parser, const char *word)
 {
 	const char *group = parser->command->group;
-	struct suggestion near = { 0 };
+	struct suggest near = { .word = word };
 	char next[128];
 
 	for (const struct verb *const *verb = verbs; *verb; verb++) {
 		if (!group)
-			suggest_offer(&near, word, (*verb)->group ? (*verb)->group : (*verb)->name);
+			suggest_offer(&near, (*verb)->group ? (*verb)->group : (*verb)->name);
 		else if ((*verb)->group && !strcmp((*verb)->group, group))
-			suggest_offer(&near, word, (*verb)->name);
+			suggest_offer(&near, (*verb)->name);
 	}
-	if (near.word)
-		snprintf(next, sizeof(next), "did you mean \"%s %s\"?", parser->who, near.word);
+	if (near.best)
+		snprintf(next, sizeof(next), "did you mean \"%s %s\"?", parser->who, near.best);
 	else
 		snprintf(next, sizeof(next), "ipsecbpf help%s%s", group ? " " : "",
 			 group ? group : "");

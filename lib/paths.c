@@ -9,14 +9,15 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
-/* Are we in the network namespace of process 1? Without /proc/1 (hidepid) we must assume so. */
+/* Are we in the network namespace of process 1? Where that may not be asked: take it that we are not,
+ * since the longer name never collides. */
 static int netns_inode(ino_t *ret_inode, int *ret_initial)
 {
 	struct stat own, init;
 
 	if (stat("/proc/self/ns/net", &own))
 		return -errno;
-	*ret_initial = stat("/proc/1/ns/net", &init) || own.st_ino == init.st_ino;
+	*ret_initial = !stat("/proc/1/ns/net", &init) && own.st_ino == init.st_ino;
 	*ret_inode = own.st_ino;
 	return 0;
 }

@@ -135,6 +135,7 @@ static void cut(struct worker *worker, struct segment_iter *iter)
 			wire_port_unframe(worker->tx_port, &packet);
 			return;
 		}
+		packet.tailroom = (uint16_t)(room + PACKET_TAILROOM - packet.len);
 		worker->stats->host_rx_segments++;
 		worker->tx[worker->tx_count++] = packet;
 		if (worker->tx_count == BURST)
