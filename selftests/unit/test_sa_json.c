@@ -164,6 +164,8 @@ static void test_refusals(void **state)
 		  "single addresses" },
 		{ FILE_OF("{\"src\":\"10.9.0.1\",\"dst\":@\"224.0.0.1\",\"spi\":256," GCM REST "}"),
 		  "not the address of a host" },
+		{ FILE_OF("{\"src\":\"fd00::1\",\"dst\":@\"ff02::1\",\"spi\":256," GCM REST "}"),
+		  "not the address of a host" },
 		{ FILE_OF("{\"src\":\"fd00::1\",\"dst\":@\"::\",\"spi\":256," GCM REST "}"),
 		  "not the address of a host" },
 		{ FILE_OF(AT256 GCM REST "},\n@" AT256 "\"suite\":\"aes128gcm16\",\"key\":\""
