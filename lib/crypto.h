@@ -19,7 +19,8 @@
  * ESN), built apart from the packet; data/len is what is en- or decrypted.
  * Encrypt-then-MAC suites: the MAC covers auth/auth_len (ESP header, IV and ciphertext, contiguous in
  * the packet), then the ESN high half if esn_hi_len is 4 (RFC 4303 2.2.1); iv is the CBC IV.
- * `icv` is written by seal and compared by open in constant time.
+ * `icv` is written by seal and compared by open in constant time; it stands right behind what is
+ * en- or decrypted and authenticated. What open leaves in `data` when err is set is undefined.
  */
 struct crypto_op {
 	uint8_t *data;

@@ -15,6 +15,15 @@ void sa_config_wipe(struct sa_config *sa)
 	explicit_bzero(sa->mac_key, sizeof(sa->mac_key));
 }
 
+bool sa_address_usable(enum ip_family family, const union wire_addr *addr)
+{
+	static const union wire_addr unspecified;
+
+	if (family == FAMILY_V4)
+		return addr->b[0] != 0 && addr->b[0] < 224;
+	return addr->b[0] != 0xff && memcmp(addr, &unspecified, sizeof(unspecified));
+}
+
 /* Strings go in with their NUL, so that no two sequences of parts run together. */
 static void add_string(SHA256_CTX *ctx, const char *text)
 {

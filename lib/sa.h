@@ -38,6 +38,9 @@ struct sa_config {
 /* Overwrites the keys (not removable by the optimiser). */
 void sa_config_wipe(struct sa_config *sa);
 
+/* Can a host have this address? Not unspecified, multicast, 0/8 or 240/4. */
+bool sa_address_usable(enum ip_family family, const union wire_addr *addr);
+
 /* First 8 hex digits of SHA-256 over suite name, keys and salt; `out` gets a NUL. */
 void sa_fingerprint(const struct sa_config *sa, char out[SA_FINGERPRINT_LEN + 1]);
 

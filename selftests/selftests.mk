@@ -14,12 +14,18 @@ $(B)/net/test_host_port: selftests/net/test_host_port.c $(B)/libipsecbpf.a
 check-host-port: $(B)/net/test_host_port
 	$(Q)$<
 
+# Microbenchmarks, one program per bench_*.c. No privilege needed.
 $(B)/bench/%: selftests/bench/%.c $(B)/libipsecbpf.a
 	$(call say,BENCH,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -MMD -MP $(LDFLAGS_ALL) -o $@ $< \
 		$(B)/libipsecbpf.a $(LIBS)
 
 .PHONY: bench-segment
 bench-segment: $(B)/bench/bench_segment
+	$(Q)$<
+
+# P1: what ESP costs above the bare crypto, per packet.
+.PHONY: bench-esp
+bench-esp: $(B)/bench/bench_esp
 	$(Q)$<
 
 # The eavesdropper of the demo, the network tests and the benchmarks.

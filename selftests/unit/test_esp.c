@@ -560,6 +560,8 @@ static void test_trailers(void **state)
 		uint32_t len;
 		enum drop_reason drop;
 	} cases[] = {
+		/* First, as its IV ends in 1: with 2, 3, ... a padding that begins before the data. */
+		{ { 2, 3, 4, 5, 6, 7, 7, 17 }, 8, DROP_PADDING },
 		{ { 9, 9, 9, 9, 1, 2, 2, 17 }, 8, DROP_NONE },
 		{ { 9, 1, 2, 3, 4, 5, 5, 17 }, 8, DROP_NONE },
 		{ { 1, 2, 3, 4, 5, 6, 6, 17 }, 8, DROP_NONE },	/* no payload at all */

@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* SA files: what they mean, every error in them, who may own them, and that keys do not leak. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "lib/ipsecbpf.h"
+#include "lib/reservation.h"
+
+#define KEY20 "000102030405060708090a0b0c0d0e0f10111213"
+#define KEY20B "f00102030405060708090a0b0c0d0e0f10111213"
+#define KEY32 "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+#define ENDS "\"src\":\"10.9.0.1\",\"dst\":\"10.9.0.2\","
+#define BACK "\"src\":\"10.9.0.2\",\"dst\":\"10.9.0.1\","
+#define GCM "\"suite\":\"aes128gcm16\",\"key\":\"" KEY20 "\","
+#define REST "\"protection\":\"p\""
+#define FILE_OF(sas) "{\"version\":1,\"sas\":[" sas "]}"
+
+static struct ipsecbpf_report report;
+
+static struct sa_file *parse(const char *text)
+{
+	char *copy = strdup(text);
+	size_t len = strlen(text);
+	struct sa_file *file;
+
+	assert_non_null(copy);
+	report_fini(&report);
+	errno = 0;
+	file = sa_file_parse(copy, len, "sa.json", &report);
+	for (size_t i = 0; i < len; i++)
+		assert_int_equal(copy[i], 0);	/* wiped, however it ended */
+	free(copy);
+	if (!file)
+		assert_int_equal(errno, EINVAL);
+	assert_true(file ? !report.errors : report.errors > 0);
+	return file;
+}
+
+/*
+ * One error (there must be no other), at the place that is marked with '@' in the text, with
+ * `cause` in its cause. The mark is taken out before parsing.
+ */
+static void refuses(const char *marked, const char *cause)
+{
+	unsigned int line = 1, column = 1;
+	char *text = strdup(marked), *mark;
+	char place[64];
+
+	assert_non_null(text);
+	mark = strchr(text, '@');
+	assert_non_null(mark);
+	for (const char *c = text; c < mark; c++) {
+		line += *c == '\n';
+		column = *c == '\n' ? 1 : column + 1;
+	}
+	memmove(mark, mark + 1, strlen(mark));
+	snprintf(place, sizeof(place), "sa.json:%u:%u", line, column);
+	assert_null(parse(text));
+	print_message("%s: %s\n", report.items[0].object, report.items[0].cause);
+	assert_int_equal(report.errors, 1);
+	assert_string_equal(report.items[0].object, place);
+	assert_non_null(strstr(report.items[0].cause, cause));
+	free(text);
+}
+
+static void test_all_fields(void **state)
+{
+	struct sa_file *file = parse(FILE_OF(
+		"{\"src\":\"fd00::1\",\"dst\":\"fd00::2\",\"spi\":4294967295,\"proto\":\"esp\","
+		"\"mode\":\"tunnel\",\"suite\":\"aes128-sha256\","
+		"\"key\":\"000102030405060708090A0B0C0D0E0F\",\"auth_key\":\"" KEY32 "\","
+		"\"protection\":\"secret ftp\",\"esn\":false,\"replay_window\":0,"
+		"\"direction\":\"out\"},"
+		"{" ENDS "\"spi\":\"0x1001\"," GCM REST "}"));
+	const struct sa_config *sa;
+
+	(void)state;
+	assert_non_null(file);
+	assert_int_equal(file->count, 2);
+	sa = &file->sas[0];
+	assert_int_equal(sa->family, FAMILY_V6);
+	assert_int_equal(sa->src.b[0], 0xfd);
+	assert_int_equal(sa->dst.b[15], 2);
+	assert_int_equal(ntohl(sa->spi), 0xffffffff);
+	assert_int_equal(sa->proto, IPPROTO_ESP);
+	assert_true(sa->tunnel);
+	assert_string_equal(suite_at(sa->suite)->name, "aes128-sha256");
+	assert_int_equal(sa->key[15], 15);
+	assert_int_equal(sa->mac_key[31], 31);
+	assert_string_equal(sa->protection, "secret ftp");
+	assert_false(sa->esn);
+	assert_int_equal(sa->replay_window, 0);
+	assert_true(sa->direction_given);
+	assert_int_equal(sa->direction, SPD_OUT);
+	sa = &file->sas[1];
+	assert_int_equal(sa->family, FAMILY_V4);
+	assert_int_equal(sa->dst.b[3], 2);
+	assert_int_equal(ntohl(sa->spi), 0x1001);
+	assert_false(sa->tunnel);
+	assert_true(sa->esn);
+	assert_int_equal(sa->replay_window, 1024);
+	assert_false(sa->direction_given);
+	assert_int_equal(sa->key[19], 0x13);
+	sa_file_free(file);
+	file = parse("{\"version\":1,\"sas\":[]}");
+	assert_non_null(file);
+	assert_int_equal(file->count, 0);
+	sa_file_free(file);
+}
+
+#define AT256 "{" ENDS "\"spi\":256,"
+
+static void test_refusals(void **state)
+{
+	/* clang-format off */
+	static const struct {
+		const char *text, *cause;
+	} cases[] = {
+		{ "{\"version\":@2,\"sas\":[]}", "version 2" },
+		{ "@{\"sas\":[]}", "\"version\" is missing" },
+		{ "{\"version\":1,\"sas\":[],@\"x\":1}", "unknown key \"x\"" },
+		{ "{\"version\":1,\n \"sas\":[@}", "not valid JSON" },
+		{ FILE_OF("@7"), "must be an object" },
+		{ FILE_OF("{" ENDS "\"spi\":@255," GCM REST "}"), "reserved" },
+		{ FILE_OF("{" ENDS "\"spi\":@-1," GCM REST "}"), "32 bits" },
+		{ FILE_OF("{" ENDS "\"spi\":@\"0xff\"," GCM REST "}"), "reserved" },
+		{ FILE_OF("{" ENDS "\"spi\":@\"1001\"," GCM REST "}"), "hexadecimal" },
+		{ FILE_OF("{" ENDS "\"spi\":@\"0x\"," GCM REST "}"), "hexadecimal" },
+		{ FILE_OF("{" ENDS "\"spi\":@\"0x100000000\"," GCM REST "}"), "hexadecimal" },
+		{ FILE_OF("{" ENDS "\"spi\":@4294967296," GCM REST "}"), "32 bits" },
+		{ FILE_OF(AT256 "\"proto\":@\"ah\"," GCM REST "}"), "ah" },
+		{ FILE_OF(AT256 "\"suite\":@\"aes128gcm\",\"key\":\"" KEY20 "\"," REST "}"),
+		  "suite \"aes128gcm\" is not known" },
+		{ FILE_OF(AT256 "\"suite\":\"aes128gcm16\",\"key\":@\"" KEY32 "\"," REST "}"),
+		  "aes128gcm16 takes 20 octets (40 hex digits) here, found 32" },
+		{ FILE_OF(AT256 "\"suite\":\"aes128gcm16\",\"key\":@\"012\"," REST "}"),
+		  "found 1 and a half" },
+		{ FILE_OF("@" AT256 "\"suite\":\"aes128gcm16\"," REST "}"), "key: missing" },
+		{ FILE_OF(AT256 "\"suite\":\"aes128gcm16\",\"key\":@\"0g\"," REST "}"),
+		  "not hexadecimal (at digit 2)" },
+		{ FILE_OF(AT256 "\"suite\":\"aes128gcm16\",\"key\":@\""
+			  "0000000000000000000000000000000000000000\"," REST "}"), "all zeros" },
+		{ FILE_OF(AT256 GCM "\"auth_key\":@\"" KEY32 "\"," REST "}"),
+		  "aes128gcm16 has no such key" },
+		{ FILE_OF("@" AT256 "\"suite\":\"null-sha256\"," REST "}"), "auth_key: missing" },
+		{ FILE_OF(AT256 "\"esn\":@1," GCM REST "}"), "true or false" },
+		{ FILE_OF(AT256 "\"replay_window\":@4097," GCM REST "}"), "out of range 0-4096" },
+		{ FILE_OF(AT256 GCM "\"protection\":@\"\"}"), "a name has" },
+		{ FILE_OF("{\"src\":\"10.9.0.1\",\"dst\":@\"fd00::2\",\"spi\":256," GCM REST "}"),
+		  "different families" },
+		{ FILE_OF("{\"dst\":\"10.9.0.1\",\"src\":@\"10.9.0.1\",\"spi\":256," GCM REST "}"),
+		  "the same address" },
+		{ FILE_OF("{\"src\":@\"10.9.0.0/24\",\"dst\":\"10.9.0.1\",\"spi\":256," GCM REST "}"),
+		  "single addresses" },
+		{ FILE_OF("{\"src\":\"10.9.0.1\",\"dst\":@\"224.0.0.1\",\"spi\":256," GCM REST "}"),
+		  "not the address of a host" },
+		{ FILE_OF("{\"src\":\"fd00::1\",\"dst\":@\"ff02::1\",\"spi\":256," GCM REST "}"),
+		  "not the address of a host" },
+		{ FILE_OF("{\"src\":\"fd00::1\",\"dst\":@\"::\",\"spi\":256," GCM REST "}"),
+		  "not the address of a host" },
+		{ FILE_OF(AT256 GCM REST "},\n@" AT256 "\"suite\":\"aes128gcm16\",\"key\":\""
+			  KEY20B "\"," REST "}"), "same dst, proto and spi as sas[0] (line 1)" },
+		{ FILE_OF(AT256 GCM REST "},\n@{" BACK "\"spi\":256," GCM REST "}"),
+		  "another sender with the same key" },
+		{ "{\"version\":1,\"version@\":1,\"sas\":[]}", "duplicate" },
+	};
+	/* clang-format on */
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		refuses(cases[i].text, cases[i].cause);
+}
+
+/* The same key may come twice from one sender: its reservation keeps the numbers apart. */
+static void test_key_shared_by_one_sender(void **state)
+{
+	struct sa_file *file = parse(FILE_OF("{" ENDS "\"spi\":256," GCM REST "},"
+					     "{" ENDS "\"spi\":257," GCM REST "}"));
+
+	(void)state;
+	assert_non_null(file);
+	sa_file_free(file);
+}
+
+static void test_all_errors_are_listed(void **state)
+{
+	(void)state;
+	assert_null(parse(FILE_OF("{" ENDS "\"spi\":7,\"mode\":\"both\",\"colour\":1,"
+				  "\"suite\":\"aes128gcm16\",\"key\":\"00\"},\n"
+				  "{" ENDS "\"spi\":7,\"suite\":\"x\"," REST "}")));
+	/* protection, spi, mode, colour, key; spi, suite */
+	assert_int_equal(report.errors, 7);
+}
+
+/* Whatever is broken where, no message holds a part of the key. */
+static void test_keys_do_not_leak(void **state)
+{
+	static const char whole[] =
+		FILE_OF("{" ENDS "\"spi\":\"0x1001\",\"suite\":\"aes128gcm16\","
+			"\"key\":\"deadbeefcafed00ddeadbeefcafed00ddeadbeef\"," REST "}");
+	static const char junk[] = { '"', '}', 'g', ',', '\\', '\n', (char)0xff };
+	char text[sizeof(whole)];
+
+	(void)state;
+	for (size_t at = 0; at < strlen(whole); at++)
+		for (size_t j = 0; j <= sizeof(junk); j++) {
+			memcpy(text, whole, sizeof(whole));
+			text[at] = j < sizeof(junk) ? junk[j] : '\0';
+			report_fini(&report);
+			sa_file_free(sa_file_parse(text, text[at] ? strlen(whole) : at, "f", &report));
+			for (size_t i = 0; i < report.count; i++) {
+				assert_null(strstr(report.items[i].cause, "dead"));
+				assert_null(strstr(report.items[i].cause, "cafe"));
+			}
+		}
+}
+
+static void write_file(const char *path, const char *text, mode_t mode)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(path, mode), 0);
+}
+
+static void refuses_file(const char *path, const char *cause)
+{
+	report_fini(&report);
+	assert_null(sa_file_load(path, &report));
+	assert_int_equal(report.errors, 1);
+	print_message("%s: %s\n", report.items[0].object, report.items[0].cause);
+	assert_string_equal(report.items[0].object, path);
+	assert_non_null(strstr(report.items[0].cause, cause));
+}
+
+static void test_files(void **state)
+{
+	static const mode_t good[] = { 0600, 0400 }, bad[] = { 0640, 0644, 0604, 0660, 0700, 04600 };
+	char dir[] = "/tmp/test_sa_json.XXXXXX", path[64], link_path[64], fifo[64];
+	struct sa_file *file;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/sa.json", dir);
+	snprintf(link_path, sizeof(link_path), "%s/link", dir);
+	snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		write_file(path, FILE_OF("{" ENDS "\"spi\":256," GCM REST "}"), good[i]);
+		report_fini(&report);
+		file = sa_file_load(path, &report);
+		assert_non_null(file);
+		assert_int_equal(file->count, 1);
+		sa_file_free(file);
+		assert_int_equal(unlink(path), 0);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		write_file(path, "{}", bad[i]);
+		refuses_file(path, "mode");
+		assert_int_equal(unlink(path), 0);
+	}
+	write_file(path, "{}", 0600);
+	assert_int_equal(symlink(path, link_path), 0);
+	refuses_file(link_path, "symbolic link");
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	refuses_file(fifo, "not a regular file");
+	refuses_file(dir, "not a regular file");
+	if (geteuid() == 0) {
+		assert_int_equal(chown(path, 12345, 0), 0);
+		refuses_file(path, "neither root nor you");
+	} else {
+		print_message("not root: foreign owner not tested\n");
+	}
+	unlink(fifo);
+	unlink(link_path);
+	unlink(path);
+	refuses_file(path, "No such file");
+	rmdir(dir);
+}
+
+static void test_fingerprints(void **state)
+{
+	struct sa_config a = { .suite = (uint16_t)suite_index(suite_find("aes128gcm16")),
+			       .key = { 1, 2, 3 } }, b = a;
+	char fa[SA_FINGERPRINT_LEN + 1], fb[SA_FINGERPRINT_LEN + 1], ia[33], ib[33];
+
+	(void)state;
+	b.key[16] ^= 1;		/* the salt: another fingerprint, the same cipher key */
+	b.spi = 7;
+	sa_fingerprint(&a, fa);
+	sa_fingerprint(&b, fb);
+	sa_key_id(&a, ia);
+	sa_key_id(&b, ib);
+	assert_int_equal(strlen(fa), SA_FINGERPRINT_LEN);
+	assert_int_equal(strlen(ia), 32);
+	assert_string_not_equal(fa, fb);
+	assert_string_equal(ia, ib);
+	b.key[15] ^= 1;
+	sa_key_id(&b, ib);
+	assert_string_not_equal(ia, ib);
+	sa_config_wipe(&a);
+	for (size_t i = 0; i < SUITE_KEY_MAX; i++)
+		assert_int_equal(a.key[i] | a.mac_key[i], 0);
+}
+
+/* ---- genkey; the records themselves are tested elsewhere -------------------------------------- */
+
+static char started[4][33];
+static unsigned int started_count;
+
+int reservation_start(const char key_id[33], struct ipsecbpf_report *unused)
+{
+	(void)unused;
+	assert_true(started_count < 4);
+	memcpy(started[started_count++], key_id, 33);
+	return 0;
+}
+
+static char *genkey(const struct ipsecbpf_genkey_opts *opts, int want)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	assert_non_null(out);
+	report_fini(&report);
+	started_count = 0;
+	assert_int_equal(ipsecbpf_sa_genkey(opts, out, &report), want);
+	fclose(out);
+	assert_true(want ? report.errors > 0 && !len && !started_count : !report.errors);
+	return text;
+}
+
+static void genkey_round_trip(const char *suite, bool one_way)
+{
+	const struct ipsecbpf_genkey_opts opts = { .sz = sizeof(opts), .src = "fd00::1",
+						   .dst = "fd00::2", .suite = suite,
+						   .tunnel = true, .no_esn = one_way,
+						   .one_way = one_way, .spi = 0x300 };
+	char *text = genkey(&opts, 0), key_id[33];
+	struct sa_file *file = parse(text);
+
+	assert_non_null(file);
+	assert_int_equal(file->count, one_way ? 1 : 2);
+	assert_int_equal(started_count, file->count);
+	for (size_t i = 0; i < file->count; i++) {
+		const struct sa_config *sa = &file->sas[i];
+
+		sa_key_id(sa, key_id);
+		assert_string_equal(key_id, started[i]);
+		assert_string_equal(suite_at(sa->suite)->name, suite);
+		assert_int_equal(sa->src.b[15], i ? 2 : 1);
+		assert_int_equal(sa->dst.b[15], i ? 1 : 2);
+		assert_true(sa->tunnel);
+		assert_int_equal(sa->esn, !one_way);
+		assert_int_equal(sa->replay_window, 1024);
+		assert_string_equal(sa->protection, "default");
+	}
+	assert_int_equal(ntohl(file->sas[0].spi), 0x300);
+	if (!one_way) {
+		assert_memory_not_equal(file->sas[0].key, file->sas[1].key, SUITE_KEY_MAX * 2);
+		assert_string_not_equal(started[0], started[1]);
+	}
+	sa_file_free(file);
+	free(text);
+}
+
+static void test_genkey(void **state)
+{
+	const struct esp_suite *suite;
+
+	(void)state;
+	for (size_t i = 0; (suite = suite_at(i)); i++) {
+		genkey_round_trip(suite->name, false);
+		genkey_round_trip(suite->name, true);
+	}
+}
+
+static void test_genkey_refusals(void **state)
+{
+	static const struct ipsecbpf_genkey_opts bad[] = {
+		{ .src = NULL, .dst = "10.0.0.2" },
+		{ .src = "10.0.0.1", .dst = "fd00::2" },
+		{ .src = "10.0.0.1", .dst = "10.0.0.1" },
+		{ .src = "10.0.0.0/8", .dst = "10.0.0.1" },
+		{ .src = "10.0.0.1", .dst = "239.0.0.1" },
+		{ .src = "10.0.0.1", .dst = "10.0.0.2", .suite = "des" },
+		{ .src = "10.0.0.1", .dst = "10.0.0.2", .spi = 255 },
+		{ .src = "10.0.0.1", .dst = "10.0.0.2", .replay_window = 4097 },
+		{ .src = "10.0.0.1", .dst = "10.0.0.2", .protection = "a\"b" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		free(genkey(&bad[i], -EINVAL));
+}
+
+static int fini(void **state)
+{
+	(void)state;
+	report_fini(&report);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_all_fields),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_key_shared_by_one_sender),
+		cmocka_unit_test(test_all_errors_are_listed),
+		cmocka_unit_test(test_keys_do_not_leak),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_fingerprints),
+		cmocka_unit_test(test_genkey),
+		cmocka_unit_test(test_genkey_refusals),
+	};
+
+	return cmocka_run_group_tests_name("sa_json", tests, NULL, fini);
+}
