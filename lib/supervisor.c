@@ -68,11 +68,14 @@ static int worker_remove(void *context, uint32_t slot)
 
 static int start_worker(struct supervisor *supervisor)
 {
+	const struct worker_message run = { .type = WORKER_RUN };
 	int err = worker_process_start(&supervisor->worker);
 
 	for (uint32_t slot = 1; !err && slot < supervisor->sad.slots; slot++)
 		if (supervisor->sad.sas[slot].used)
 			err = worker_add(supervisor, slot, &supervisor->sad.sas[slot]);
+	if (!err)
+		err = worker_process_tell(&supervisor->worker, &run);
 	if (err)
 		worker_process_stop(&supervisor->worker);
 	return err;

@@ -36,6 +36,7 @@ struct worker {
 	struct coalescer coalescer;
 	uint8_t *host_buffer;
 	uint64_t now_ns;
+	bool running;
 	/* outbound burst: all of one SA */
 	struct worker_sa *tx_sa;
 	struct wire_port *tx_port;
@@ -288,10 +289,16 @@ static void take_message(struct worker *worker)
 	tx_flush(worker);
 	worker->tx_sa = NULL;
 	answer = 0;
-	if (message.type == WORKER_SA_ADD)
+	switch (message.type) {
+	case WORKER_SA_ADD:
 		answer = worker_sas_add(&worker->sas, &message, worker->config);
-	else
+		break;
+	case WORKER_SA_REMOVE:
 		worker_sas_remove(&worker->sas, message.slot);
+		break;
+	default:
+		worker->running = true;
+	}
 	explicit_bzero(&message, sizeof(message));
 	if (send(worker->config->message_fd, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
 		_exit(1);
@@ -308,7 +315,7 @@ static void wait_for_work(struct worker *worker)
 	for (uint32_t i = 0; i < config->port_count; i++)
 		fds[2 + i] = (struct pollfd){ wire_port_fd(&config->ports[i]), POLLIN, 0 };
 	worker->stats->polls++;
-	poll(fds, 2 + config->port_count, -1);
+	poll(fds, worker->running ? 2 + config->port_count : 1, -1);
 	take_message(worker);
 }
 
@@ -316,6 +323,8 @@ static void run(struct worker *worker)
 {
 	const struct worker_config *config = worker->config;
 
+	while (!worker->running)
+		wait_for_work(worker);
 	for (unsigned int round = 0;; round++) {
 		bool busy = false;
 

@@ -31,7 +31,8 @@ struct worker_config {
 	const char *engine;		/* crypto engine by name; NULL: the best */
 };
 
-enum worker_message_type { WORKER_SA_ADD, WORKER_SA_REMOVE };
+/* A new worker moves no packet before WORKER_RUN: it would drop what belongs to SAs it has not got yet. */
+enum worker_message_type { WORKER_SA_ADD, WORKER_SA_REMOVE, WORKER_RUN };
 
 /* Supervisor to worker; answered by an int32_t, 0 or -errno, once it has taken effect. */
 struct worker_message {
