@@ -326,8 +326,8 @@ static void warn_of_deafness(struct checking *checking)
 	if (!(policy->essential & ESSENTIAL(ND)) && names_family(policy, FAMILY_V6) &&
 	    (policy->default_action[SPD_IN] == SPD_DISCARD ||
 	     policy->default_action[SPD_OUT] == SPD_DISCARD) && !a_rule_passes_nd(checking))
-		check_warning(checking, top, "IPv6 neighbour discovery is discarded: no IPv6 "
-			      "neighbour can be resolved (\"nd\" in bypass_essential lets it pass)");
+		check_warning(checking, top, "IPv6 neighbour discovery is discarded: no IPv6 neighbour "
+			      "can be resolved (\"nd\" in bypass_essential lets it pass)");
 }
 
 static void add_warnings(struct checking *checking)
