@@ -126,7 +126,7 @@ bool address_parse(const char *text, struct address_range *ret_range, const char
 	enum ip_family family;
 
 	if (!parse_one(text, len, &family, &range.lo)) {
-		*ret_error = strchr(text, '%') ? "zones (%eth0) are not part of a packet's address" :
+		*ret_error = strchr(text, '%') ? "zones (%eth0) are in no packet's address" :
 						 "not an IPv4 or IPv6 address, prefix or range";
 		return false;
 	}

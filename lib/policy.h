@@ -79,7 +79,7 @@ struct rule {
 	uint8_t icmp_type_lo, icmp_type_hi, icmp_code_lo, icmp_code_hi;
 	enum spd_action action;
 	size_t peer, protection;		/* indices; only with SPD_PROTECT */
-	bool invalid;				/* while parsing: has errors, only its name counts */
+	bool invalid;				/* while parsing: has errors; its name counts */
 	struct position at;
 };
 

@@ -276,10 +276,14 @@ static void warn_of_half_rule(struct checking *checking, const struct rule *rule
 			      const struct selector *selector)
 {
 	static const char *const words[] = { "IPv4", "IPv6" };
+	/* In transport mode it is the peer that has the addresses: the rule need not use all. */
+	bool named = rule->remote.count &&
+		     (rule->action != SPD_PROTECT ||
+		      checking->policy->protections[rule->protection].mode != MODE_TRANSPORT);
 
 	for (int family = 0; family < FAMILY_COUNT; family++) {
 		bool local = rule->local.count && selector->address[SIDE_LOCAL][family].count;
-		bool remote = rule->remote.count && selector->address[SIDE_REMOTE][family].count;
+		bool remote = named && selector->address[SIDE_REMOTE][family].count;
 
 		if (selector_matches_family(selector, family) || (!local && !remote))
 			continue;
@@ -326,8 +330,8 @@ static void warn_of_deafness(struct checking *checking)
 	if (!(policy->essential & ESSENTIAL(ND)) && names_family(policy, FAMILY_V6) &&
 	    (policy->default_action[SPD_IN] == SPD_DISCARD ||
 	     policy->default_action[SPD_OUT] == SPD_DISCARD) && !a_rule_passes_nd(checking))
-		check_warning(checking, top, "IPv6 neighbour discovery is discarded: no IPv6 "
-			      "neighbour can be resolved (\"nd\" in bypass_essential lets it pass)");
+		check_warning(checking, top, "IPv6 neighbour discovery is discarded: no IPv6 neighbour "
+			      "can be resolved (\"nd\" in bypass_essential lets it pass)");
 }
 
 static void add_warnings(struct checking *checking)

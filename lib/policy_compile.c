@@ -260,8 +260,8 @@ int policy_compile(const struct policy *policy, const char *ifname, protect_id_f
 	struct rule_plan *plans;
 	int err;
 
-	for (int direction = 0; direction < SPD_DIRECTION_COUNT; direction++)
-		compiled.head.default_action[direction] = (uint8_t)policy->default_action[direction];
+	for (int i = 0; i < SPD_DIRECTION_COUNT; i++)
+		compiled.head.default_action[i] = (uint8_t)policy->default_action[i];
 	plans = calloc(at_least_one(policy->rule_count), sizeof(*plans));
 	if (!plans)
 		return -ENOMEM;

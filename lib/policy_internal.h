@@ -10,7 +10,7 @@
 #include "policy.h"
 
 #define POLICY_RULES_MAX	16384	/* bounds the comparison of rules with each other */
-#define POLICY_LIST_MAX		1024	/* elements of one selector: more would not compile anyway */
+#define POLICY_LIST_MAX		1024	/* elements of one selector: more would not compile */
 
 #define PROTO_ICMP	1
 #define PROTO_ICMPV6	58
@@ -68,7 +68,7 @@ enum selector_side { SIDE_LOCAL, SIDE_REMOTE, SIDE_COUNT };
 struct selector {
 	const struct rule *rule;	/* borrowed: direction, origin, interfaces, ICMP */
 	struct address_list address[SIDE_COUNT][FAMILY_COUNT];	/* count 0: none of this family */
-	struct port_list port[SIDE_COUNT];			/* count 0: any, or no ports at all */
+	struct port_list port[SIDE_COUNT];			/* count 0: any, or none at all */
 	uint64_t protocols[FAMILY_COUNT][4];			/* bitmap by number */
 	bool any_protocol;
 };
@@ -90,7 +90,7 @@ bool address_list_covers(const struct address_list *outer, const struct address_
 int address_list_of_family(const struct address_list *list, enum ip_family family,
 			   struct address_list *ret_list);
 
-/* ---- policy_show.c: parts that policy_diff.c compares; new references, NULL without memory ---- */
+/* ---- policy_show.c: parts that policy_diff.c compares; new references, NULL: no memory ---- */
 
 struct json_t;
 struct json_t *policy_show_defaults(const struct policy *policy);

@@ -180,9 +180,20 @@ static void read_protection(struct json_reader *reader, struct json_value value,
 	reader->subject[0] = '\0';
 }
 
+/* More than can be in use at once would only make the look-ups by name slow. */
+static void read_named(struct json_reader *reader, struct json_value value,
+		       void (*read)(struct json_reader *, struct json_value, void *), void *target)
+{
+	if (json_object_size(value.json) > PROTECT_MAX)
+		json_error(reader, value, NULL, "%zu members: more than the limit of %d",
+			   json_object_size(value.json), PROTECT_MAX);
+	else
+		json_read_members(reader, value, read, target);
+}
+
 static void read_protections(struct json_reader *reader, struct json_value value, void *target)
 {
-	json_read_members(reader, value, read_protection, target);
+	read_named(reader, value, read_protection, target);
 }
 
 /* ---- peers ---- */
@@ -268,7 +279,7 @@ static void read_peer(struct json_reader *reader, struct json_value value, void 
 
 static void read_peers(struct json_reader *reader, struct json_value value, void *target)
 {
-	json_read_members(reader, value, read_peer, target);
+	read_named(reader, value, read_peer, target);
 }
 
 /* ---- the document ---- */

@@ -8,6 +8,7 @@
 #include "suggest.h"
 
 #define INTERFACE_PATTERN_MAX 63
+#define SUGGESTIONS_MAX 100	/* after so many errors the nearest name is not looked for */
 
 /* A rule being read, and what of it only matters until its end. */
 struct rule_reading {
@@ -292,7 +293,8 @@ static void read_peer_name(struct json_reader *reader, struct json_value value, 
 			reading->rule->peer = i;
 			return;
 		}
-		suggest_offer(&near, policy->peers[i].name);
+		if (reader->errors < SUGGESTIONS_MAX)
+			suggest_offer(&near, policy->peers[i].name);
 	}
 	if (name)
 		unknown_reference(reader, value, "peer", near.best);
@@ -311,7 +313,8 @@ static void read_protection_name(struct json_reader *reader, struct json_value v
 			reading->rule->protection = i;
 			return;
 		}
-		suggest_offer(&near, policy->protections[i].name);
+		if (reader->errors < SUGGESTIONS_MAX)
+			suggest_offer(&near, policy->protections[i].name);
 	}
 	if (name)
 		unknown_reference(reader, value, "protection", near.best);

@@ -22,7 +22,9 @@ const struct policy_protocol *policy_protocol_find(uint8_t number)
 }
 
 const char *const policy_type_words[] = {
-	[PROTECTION_ENCRYPTION] = "encryption", [PROTECTION_AUTHENTICATION] = "authentication", NULL,
+	[PROTECTION_ENCRYPTION] = "encryption",
+	[PROTECTION_AUTHENTICATION] = "authentication",
+	NULL,
 };
 
 const char *const policy_mode_words[] = {

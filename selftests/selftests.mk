@@ -4,6 +4,7 @@
 .PHONY: check-unit
 check-unit: units
 	$(Q)set -e; for t in $(UNITS); do $$t; done
+	$(Q)$(PYTHON) -B -m pytest -q -p no:cacheprovider selftests/unit/test_schemas.py
 
 # Needs root: a TAP in a network namespace of the test's own.
 $(B)/net/test_host_port: selftests/net/test_host_port.c $(B)/libipsecbpf.a

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the policy tests share. Included by: selftests/unit/test_policy_*.c, after cmocka's needs. */
+/* What the policy tests share. Included by: selftests/unit/test_policy_*.c. */
 #ifndef POLICY_TESTING_H
 #define POLICY_TESTING_H
 

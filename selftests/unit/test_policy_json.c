@@ -172,6 +172,22 @@ static void test_size_limit(void **state)
 	free(text);
 }
 
+static void test_many_peers(void **state)
+{
+	size_t len;
+	char *text = NULL;
+	FILE *out = open_memstream(&text, &len);
+
+	(void)state;
+	fputs("{\"peers\":{\"0\":{}", out);
+	for (int i = 1; i < 4097; i++)
+		fprintf(out, ",\"%d\":{}", i);
+	fputs("}}", out);
+	fclose(out);
+	assert_said(text, len, "test.json:1:10: peers: 4097 members: more than the limit of 4096");
+	free(text);
+}
+
 static void test_many_rules(void **state)
 {
 	size_t len;
@@ -188,7 +204,7 @@ static void test_many_rules(void **state)
 	free(text);
 }
 
-/* A good policy with octets changed, cut or repeated: for the sanitizers; it must only not crash. */
+/* A good policy with octets changed, cut or repeated: for the sanitizers: it must not crash. */
 static void test_mutations(void **state)
 {
 	static const char alphabet[] = "{}[]\",:\\/-0919 aeE.\n\t\xff\xc3";
@@ -244,6 +260,7 @@ int main(void)
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_transport_remote_defaults_to_peer),
 		cmocka_unit_test(test_size_limit),
+		cmocka_unit_test(test_many_peers),
 		cmocka_unit_test(test_many_rules),
 		cmocka_unit_test(test_mutations),
 		cmocka_unit_test(test_load_failures),
