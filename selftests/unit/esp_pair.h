@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Two hosts' run-times of one SA, and frames to send between them. Included by: test_esp*.c.
+ */
+#ifndef SELFTESTS_ESP_PAIR_H
+#define SELFTESTS_ESP_PAIR_H
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/bytes.h"
+#include "lib/checksum.h"
+#include "lib/esp.h"
+
+#define FRAME_MAX 10240
+#define HEAD 128
+
+/* A pair of run-times of one SA, as the two hosts have them. */
+struct pair {
+	struct sa_config config;
+	struct sa_state out_state, in_state;
+	struct sa_runtime out, in;
+};
+
+/* A packet in memory of its own; what it was before is kept for comparing. */
+struct frame {
+	uint8_t mem[HEAD + FRAME_MAX];
+	struct packet packet;
+	uint8_t before[FRAME_MAX];
+	uint32_t before_len;
+};
+
+static inline union wire_addr address(enum ip_family family, uint8_t last)
+{
+	union wire_addr addr = { .b = { 10, 9, 0, last } };
+
+	if (family == FAMILY_V6)
+		addr = (union wire_addr){ .b = { 0xfd, 9, [15] = last } };
+	return addr;
+}
+
+static inline void pair_init(struct pair *pair, const char *suite, const char *engine,
+		      enum ip_family family, bool tunnel, bool esn)
+{
+	struct sa_config *config = &pair->config;
+
+	memset(pair, 0, sizeof(*pair));
+	*config = (struct sa_config){ .src = address(family, 1), .dst = address(family, 2),
+				      .spi = htobe32(0x1001), .proto = IPPROTO_ESP,
+				      .family = family, .direction = SPD_OUT, .tunnel = tunnel,
+				      .esn = esn, .replay_window = 1024,
+				      .suite = (uint16_t)suite_index(suite_find(suite)) };
+	for (unsigned int i = 0; i < SUITE_KEY_MAX; i++) {
+		config->key[i] = (uint8_t)(i * 3 + 1);
+		config->mac_key[i] = (uint8_t)(i * 5 + 2);
+	}
+	pair->out_state.seq_next = 1;
+	pair->out_state.seq_reserved = UINT64_MAX;
+	assert_int_equal(sa_runtime_init(&pair->out, config, &pair->out_state, engine), 0);
+	config->direction = SPD_IN;
+	assert_int_equal(sa_runtime_init(&pair->in, config, &pair->in_state, engine), 0);
+}
+
+static inline void pair_fini(struct pair *pair)
+{
+	sa_runtime_fini(&pair->out);
+	sa_runtime_fini(&pair->in);
+}
+
+static inline uint8_t *frame_ip(struct frame *frame)
+{
+	return frame->packet.data + frame->packet.l2_len;
+}
+
+static inline void frame_finish(struct frame *frame, uint32_t ip_len)
+{
+	struct packet *packet = &frame->packet;
+
+	packet->len = packet->l2_len + ip_len;
+	packet->tailroom = (uint16_t)(FRAME_MAX - packet->len);
+	packet->state = PACKET_CLEAR;
+	memcpy(frame->before, packet->data, packet->len);
+	frame->before_len = packet->len;
+}
+
+/* Ethernet, VLAN tags, MACs that tell their places apart. */
+static inline void frame_start(struct frame *frame, enum ip_family family, unsigned int vlans)
+{
+	struct packet *packet = &frame->packet;
+
+	memset(frame, 0xee, sizeof(*frame));
+	*packet = (struct packet){ .data = frame->mem + HEAD, .headroom = HEAD, .family = family,
+				   .l2_len = (uint16_t)(14 + 4 * vlans) };
+	for (uint8_t i = 0; i < 12; i++)
+		packet->data[i] = i;
+	for (unsigned int i = 0; i < vlans; i++)
+		store_be32(packet->data + 12 + 4 * i, 0x81000064 + i);
+	store_be16(packet->data + packet->l2_len - 2, family == FAMILY_V4 ? 0x0800 : 0x86dd);
+}
+
+static inline void fill(uint8_t *at, uint32_t len)
+{
+	for (uint32_t i = 0; i < len; i++)
+		at[i] = (uint8_t)(i * 11 + len);
+}
+
+/* options: octets of IPv4 options, a multiple of 4. */
+static inline void frame_ipv4(struct frame *frame, uint32_t options, uint32_t payload, unsigned int vlans)
+{
+	uint8_t *ip;
+
+	frame_start(frame, FAMILY_V4, vlans);
+	ip = frame_ip(frame);
+	memset(ip, 0, 20);
+	ip[0] = (uint8_t)(0x40 | (20 + options) / 4);
+	ip[1] = 0xb9;			/* DSCP 46, ECT(1) */
+	store_be16(ip + 2, (uint16_t)(20 + options + payload));
+	store_be16(ip + 4, 0x1234);
+	ip[6] = 0x40;
+	ip[8] = 63;
+	ip[9] = IPPROTO_UDP;
+	memcpy(ip + 12, address(FAMILY_V4, 1).b, 4);
+	memcpy(ip + 16, address(FAMILY_V4, 2).b, 4);
+	memset(ip + 20, 1, options);
+	checksum_ipv4(ip, 20 + options);
+	fill(ip + 20 + options, payload);
+	frame_finish(frame, 20 + options + payload);
+}
+
+/* `types`: extension headers of 8 octets each, 0-terminated; IPPROTO_HOPOPTS is 0: written as 1. */
+static inline void frame_ipv6(struct frame *frame, const uint8_t *types, uint32_t payload,
+		       unsigned int vlans)
+{
+	uint32_t off = 40;
+	uint8_t *ip, *next;
+
+	frame_start(frame, FAMILY_V6, vlans);
+	ip = frame_ip(frame);
+	store_be32(ip, 0x6b912345);	/* traffic class 0xb9, a flow label */
+	ip[7] = 63;
+	memcpy(ip + 8, address(FAMILY_V6, 1).b, 16);
+	memcpy(ip + 24, address(FAMILY_V6, 2).b, 16);
+	next = ip + 6;
+	for (; *types; types++, off += 8) {
+		*next = *types == 1 ? IPPROTO_HOPOPTS : *types;
+		next = ip + off;
+		memcpy(ip + off, (const uint8_t[]){ 0, 0, 1, 0, 0, 0, 0, 0 }, 8);
+		if (*types == IPPROTO_ROUTING || *types == IPPROTO_FRAGMENT)
+			memset(ip + off + 2, 0, 6);
+	}
+	*next = IPPROTO_UDP;
+	store_be16(ip + 4, (uint16_t)(off - 40 + payload));
+	fill(ip + off, payload);
+	frame_finish(frame, off + payload);
+}
+
+static inline void frame_plain(struct frame *frame, enum ip_family family, uint32_t payload)
+{
+	if (family == FAMILY_V4)
+		frame_ipv4(frame, 0, payload, 0);
+	else
+		frame_ipv6(frame, (const uint8_t[]){ 0 }, payload, 0);
+}
+
+static inline void encap(struct pair *pair, struct frame *frame)
+{
+	struct packet *packet = &frame->packet;
+
+	esp_encap(&pair->out, &packet, 1);
+}
+
+static inline void decap(struct pair *pair, struct frame *frame)
+{
+	struct packet *packet = &frame->packet;
+
+	esp_decap(&pair->in, &packet, 1);
+}
+
+#define assert_dropped(frame, reason)						\
+	do {									\
+		assert_int_equal((frame)->packet.state, PACKET_DEAD);		\
+		assert_int_equal((frame)->packet.drop, reason);			\
+	} while (0)
+
+#endif /* SELFTESTS_ESP_PAIR_H */

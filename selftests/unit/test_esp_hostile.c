@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Damaged and cut packets, at every octet and bit. What matters is that nothing outside of them is
+ * touched, which AddressSanitizer sees: build with SAN=-fsanitize=address,undefined.
+ */
+#include "esp_pair.h"
+
+/* A copy that ends exactly where it says, so that the sanitizer sees any step outside. */
+static void decap_exact(struct pair *pair, const uint8_t *data, uint32_t len,
+			const struct packet *like, struct packet *ret_packet)
+{
+	uint8_t *copy = malloc(len ? len : 1);
+	struct packet *packet = ret_packet;
+
+	assert_non_null(copy);
+	memset(&pair->in_state, 0, sizeof(pair->in_state));
+	memcpy(copy, data, len);
+	*packet = *like;
+	packet->data = copy;
+	packet->len = len;
+	packet->headroom = packet->tailroom = 0;
+	packet->state = PACKET_PROTECTED;
+	esp_decap(&pair->in, &packet, 1);
+	free(copy);
+}
+
+static void hostile(const char *suite, enum ip_family family, bool tunnel)
+{
+	static struct frame frame;
+	struct packet result;
+	struct pair pair;
+	uint8_t *data;
+
+	pair_init(&pair, suite, NULL, family, tunnel, true);
+	if (family == FAMILY_V4)
+		frame_ipv4(&frame, 8, 61, 1);
+	else
+		frame_ipv6(&frame, (const uint8_t[]){ 1, IPPROTO_ROUTING, 0 }, 61, 1);
+	encap(&pair, &frame);
+	assert_int_equal(frame.packet.state, PACKET_PROTECTED);
+	data = frame.packet.data;
+	for (uint32_t len = 0; len < frame.packet.len; len++) {
+		decap_exact(&pair, data, len, &frame.packet, &result);
+		assert_int_equal(result.state, PACKET_DEAD);
+		/* The same, with a length field that agrees. */
+		if (len >= 18 + 40u) {
+			uint8_t saved[6];
+
+			memcpy(saved, data + 18, 6);
+			store_be16(data + 18 + (family == FAMILY_V4 ? 2 : 4),
+				   (uint16_t)(len - 18 - (family == FAMILY_V4 ? 0 : 40)));
+			decap_exact(&pair, data, len, &frame.packet, &result);
+			assert_int_equal(result.state, PACKET_DEAD);
+			memcpy(data + 18, saved, 6);
+		}
+	}
+	/* Every bit behind the Ethernet header; those of fields that ESP does not cover may pass. */
+	for (uint32_t bit = 18 * 8; bit < frame.packet.len * 8; bit++) {
+		data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		decap_exact(&pair, data, frame.packet.len, &frame.packet, &result);
+		if (bit / 8 >= frame.packet.len - 16)
+			assert_int_equal(result.state, PACKET_DEAD);
+		data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	pair_fini(&pair);
+}
+
+static void test_hostile_packets(void **state)
+{
+	const struct esp_suite *suite;
+
+	(void)state;
+	for (size_t s = 0; (suite = suite_at(s)); s++)
+		for (int variant = 0; variant < 4; variant++)
+			hostile(suite->name, variant & 1 ? FAMILY_V6 : FAMILY_V4, variant & 2);
+}
+
+/* The same from the host's side: whatever the header claims, encapsulation stays inside. */
+static void test_hostile_clear_packets(void **state)
+{
+	static struct frame frame;
+	struct pair pair;
+
+	(void)state;
+	for (int variant = 0; variant < 4; variant++) {
+		enum ip_family family = variant & 1 ? FAMILY_V6 : FAMILY_V4;
+
+		pair_init(&pair, "aes128-sha256", NULL, family, variant & 2, true);
+		if (family == FAMILY_V4)
+			frame_ipv4(&frame, 8, 21, 1);
+		else
+			frame_ipv6(&frame, (const uint8_t[]){ 1, IPPROTO_ROUTING, 0 }, 21, 1);
+		for (uint32_t bit = 18 * 8; bit < frame.before_len * 8; bit++)
+			for (uint32_t cut = 0; cut < frame.before_len; cut += bit % 8 ? 999 : 1) {
+				uint32_t len = frame.before_len - cut;
+				uint8_t *copy = malloc(96 + len + 48);
+				struct packet p = { .data = copy + 96, .len = len, .l2_len = 18,
+						    .headroom = 96, .tailroom = 48,
+						    .family = family, .state = PACKET_CLEAR };
+				struct packet *packet = &p;
+
+				assert_non_null(copy);
+				memcpy(p.data, frame.before, len);
+				if (bit / 8 < len)
+					p.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+				esp_encap(&pair.out, &packet, 1);
+				free(copy);
+			}
+		pair_fini(&pair);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_hostile_packets),
+		cmocka_unit_test(test_hostile_clear_packets),
+	};
+
+	return cmocka_run_group_tests_name("esp_hostile", tests, NULL, NULL);
+}
