@@ -154,8 +154,8 @@ class Host:
                 run_command(["ip", "netns", "pids", self.netns], check=False).stdout.split()]
 
     def attached(self):
-        return os.path.isdir(os.path.join(PIN_ROOT, self.key)) or any(
-                self.key in name for name in _listdir(RUN_ROOT))
+        return os.path.isdir(os.path.join(PIN_ROOT, self.key)) or \
+            os.path.exists(os.path.join(RUN_ROOT, self.key + ".sock"))
 
     def cleanup(self):
         """Detaches, ends all processes, removes pins, sockets and namespaces. Never raises."""
