@@ -17,118 +17,118 @@ conf.ipv6_enabled = True
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.ipsec import AUTH_ALGOS, CRYPT_ALGOS, ESP, AuthAlgo, IPSecIntegrityError, \
-	SecurityAssociation
+        SecurityAssociation
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw, raw
 
 CIPHERS = {
-	"aes128gcm16": "AES-GCM", "aes192gcm16": "AES-GCM", "aes256gcm16": "AES-GCM",
-	"chacha20poly1305": "CHACHA20-POLY1305",
-	"aes128-sha256": "AES-CBC", "aes192-sha256": "AES-CBC", "aes256-sha256": "AES-CBC",
-	"null-sha256": "NULL",
+        "aes128gcm16": "AES-GCM", "aes192gcm16": "AES-GCM", "aes256gcm16": "AES-GCM",
+        "chacha20poly1305": "CHACHA20-POLY1305",
+        "aes128-sha256": "AES-CBC", "aes192-sha256": "AES-CBC", "aes256-sha256": "AES-CBC",
+        "null-sha256": "NULL",
 }
 
 
 class EsnAuthAlgo(AuthAlgo):
-	"""HMAC-SHA-256-128 over packet and high sequence number."""
+    """HMAC-SHA-256-128 over packet and high sequence number."""
 
-	def __init__(self, high):
-		base = AUTH_ALGOS["SHA2-256-128"]
-		super().__init__(base.name, base.mac, base.digestmod, base.icv_size, base.key_size)
-		self.high = struct.pack("!L", high)
+    def __init__(self, high):
+        base = AUTH_ALGOS["SHA2-256-128"]
+        super().__init__(base.name, base.mac, base.digestmod, base.icv_size, base.key_size)
+        self.high = struct.pack("!L", high)
 
-	def _icv(self, data, key):
-		mac = self.new_mac(key)
-		mac.update(data + self.high)
-		return mac.finalize()[:self.icv_size]
+    def _icv(self, data, key):
+        mac = self.new_mac(key)
+        mac.update(data + self.high)
+        return mac.finalize()[:self.icv_size]
 
-	def sign(self, pkt, key, esn_en=False, esn=0):
-		pkt[ESP].data += self._icv(raw(pkt[ESP]), key)
-		return pkt
+    def sign(self, pkt, key, esn_en=False, esn=0):
+        pkt[ESP].data += self._icv(raw(pkt[ESP]), key)
+        return pkt
 
-	def verify(self, pkt, key, esn_en=False, esn=0):
-		data = raw(pkt[ESP])
-		if self._icv(data[:-self.icv_size], key) != data[-self.icv_size:]:
-			raise IPSecIntegrityError("ICV")
+    def verify(self, pkt, key, esn_en=False, esn=0):
+        data = raw(pkt[ESP])
+        if self._icv(data[:-self.icv_size], key) != data[-self.icv_size:]:
+            raise IPSecIntegrityError("ICV")
 
 
 class Peer:
-	"""One SA of an SA file, in scapy's hands. high: upper 32 bits of the sequence number."""
+    """One SA of an SA file, in scapy's hands. high: upper 32 bits of the sequence number."""
 
-	def __init__(self, sa, high=0):
-		self.sa = sa
-		self.v6 = ":" in sa["src"]
-		self.tunnel = sa.get("mode", "transport") == "tunnel"
-		self.esn = sa.get("esn", True)
-		self.high = high
-		self.seq = 1
-		self.cipher = CRYPT_ALGOS[CIPHERS[sa["suite"]]]
-		spi = sa["spi"]
-		self.spi = spi if isinstance(spi, int) else int(spi, 0)
+    def __init__(self, sa, high=0):
+        self.sa = sa
+        self.v6 = ":" in sa["src"]
+        self.tunnel = sa.get("mode", "transport") == "tunnel"
+        self.esn = sa.get("esn", True)
+        self.high = high
+        self.seq = 1
+        self.cipher = CRYPT_ALGOS[CIPHERS[sa["suite"]]]
+        spi = sa["spi"]
+        self.spi = spi if isinstance(spi, int) else int(spi, 0)
 
-	def _association(self):
-		sa = self.sa
-		header = None
-		if self.tunnel:
-			header = (IPv6 if self.v6 else IP)(src=sa["src"], dst=sa["dst"])
-		aead = self.cipher.is_aead
-		made = SecurityAssociation(
-			ESP, spi=self.spi, crypt_algo=CIPHERS[sa["suite"]],
-			crypt_key=bytes.fromhex(sa.get("key", "")) or None,
-			auth_algo=None if aead else "SHA2-256-128",
-			auth_key=bytes.fromhex(sa.get("auth_key", "")) or None,
-			tunnel_header=header, esn_en=aead and self.esn, esn=self.high)
-		if not aead and self.esn:
-			made.auth_algo = EsnAuthAlgo(self.high)
-		return made
+    def _association(self):
+        sa = self.sa
+        header = None
+        if self.tunnel:
+            header = (IPv6 if self.v6 else IP)(src=sa["src"], dst=sa["dst"])
+        aead = self.cipher.is_aead
+        made = SecurityAssociation(
+                ESP, spi=self.spi, crypt_algo=CIPHERS[sa["suite"]],
+                crypt_key=bytes.fromhex(sa.get("key", "")) or None,
+                auth_algo=None if aead else "SHA2-256-128",
+                auth_key=bytes.fromhex(sa.get("auth_key", "")) or None,
+                tunnel_header=header, esn_en=aead and self.esn, esn=self.high)
+        if not aead and self.esn:
+            made.auth_algo = EsnAuthAlgo(self.high)
+        return made
 
-	def seal(self, inner, seq=None, iv=None):
-		"""The IP packet with ESP for `inner`, an IP or IPv6 packet. seq: low 32 bits."""
-		if seq is None:
-			seq = self.seq
-			self.seq += 1
-		if iv is None:
-			iv = os.urandom(self.cipher.iv_size)
-		inner = inner.__class__(raw(inner))
-		return self._association().encrypt(inner, seq_num=seq, iv=iv)
+    def seal(self, inner, seq=None, iv=None):
+        """The IP packet with ESP for `inner`, an IP or IPv6 packet. seq: low 32 bits."""
+        if seq is None:
+            seq = self.seq
+            self.seq += 1
+        if iv is None:
+            iv = os.urandom(self.cipher.iv_size)
+        inner = inner.__class__(raw(inner))
+        return self._association().encrypt(inner, seq_num=seq, iv=iv)
 
-	def open(self, packet):
-		"""The inner packet of an IP packet with ESP. Raises IPSecIntegrityError."""
-		packet = packet.__class__(raw(packet))
-		return self._association().decrypt(packet)
+    def open(self, packet):
+        """The inner packet of an IP packet with ESP. Raises IPSecIntegrityError."""
+        packet = packet.__class__(raw(packet))
+        return self._association().decrypt(packet)
 
-	def open_exact(self, frame):
-		"""Opens a frame and proves it byte for byte: sealing the result again with the same
-		sequence number and IV must give the same octets, padding and ICV included, with
-		nothing behind them. Returns (outer header, sequence number, inner packet)."""
-		outer = ip_of(frame)
-		assert outer is not None and outer.haslayer(ESP), f"not ESP: {frame.hex()}"
-		esp = raw(outer[ESP])
-		spi, seq = struct.unpack_from("!LL", esp)
-		assert spi == self.spi, f"SPI {spi:#x}, expected {self.spi:#x}"
-		inner = self.open(outer)
-		again = self.seal(inner, seq=seq, iv=esp[8:8 + self.cipher.iv_size])
-		assert raw(again[ESP]) == esp, \
-			f"ESP differs from what scapy makes:\n{esp.hex()}\n{raw(again[ESP]).hex()}"
-		return outer, seq, inner
+    def open_exact(self, frame):
+        """Opens a frame and proves it byte for byte: sealing the result again with the same
+        sequence number and IV must give the same octets, padding and ICV included, with
+        nothing behind them. Returns (outer header, sequence number, inner packet)."""
+        outer = ip_of(frame)
+        assert outer is not None and outer.haslayer(ESP), f"not ESP: {frame.hex()}"
+        esp = raw(outer[ESP])
+        spi, seq = struct.unpack_from("!LL", esp)
+        assert spi == self.spi, f"SPI {spi:#x}, expected {self.spi:#x}"
+        inner = self.open(outer)
+        again = self.seal(inner, seq=seq, iv=esp[8:8 + self.cipher.iv_size])
+        assert raw(again[ESP]) == esp, \
+                f"ESP differs from what scapy makes:\n{esp.hex()}\n{raw(again[ESP]).hex()}"
+        return outer, seq, inner
 
 
 def ip_of(frame):
-	"""The IP packet of a frame (bytes), VLAN tags and link padding taken off; None if not IP."""
-	ether = Ether(frame)
-	layer = ether.getlayer(IP) or ether.getlayer(IPv6)
-	if layer is None:
-		return None
-	data = raw(layer)
-	length = struct.unpack_from("!H", data, 2)[0] if layer.version == 4 \
-		else 40 + struct.unpack_from("!H", data, 4)[0]
-	return layer.__class__(data[:length])
+    """The IP packet of a frame (bytes), VLAN tags and link padding taken off; None if not IP."""
+    ether = Ether(frame)
+    layer = ether.getlayer(IP) or ether.getlayer(IPv6)
+    if layer is None:
+        return None
+    data = raw(layer)
+    length = struct.unpack_from("!H", data, 2)[0] if layer.version == 4 \
+            else 40 + struct.unpack_from("!H", data, 4)[0]
+    return layer.__class__(data[:length])
 
 
 def assert_checksums(packet):
-	"""IPv4 header and TCP/UDP/ICMP checksums of a packet are what scapy computes."""
-	fresh = packet.__class__(raw(packet))
-	for layer in (IP, UDP, TCP, ICMP, ICMPv6EchoRequest):
-		if fresh.haslayer(layer):
-			delattr(fresh[layer], "cksum" if layer is ICMPv6EchoRequest else "chksum")
-	assert raw(fresh) == raw(packet), f"checksums:\n{raw(packet).hex()}\n{raw(fresh).hex()}"
+    """IPv4 header and TCP/UDP/ICMP checksums of a packet are what scapy computes."""
+    fresh = packet.__class__(raw(packet))
+    for layer in (IP, UDP, TCP, ICMP, ICMPv6EchoRequest):
+        if fresh.haslayer(layer):
+            delattr(fresh[layer], "cksum" if layer is ICMPv6EchoRequest else "chksum")
+    assert raw(fresh) == raw(packet), f"checksums:\n{raw(packet).hex()}\n{raw(fresh).hex()}"

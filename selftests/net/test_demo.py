@@ -14,38 +14,38 @@ DEMO = os.path.join(net.HERE, "..", "demo")
 
 
 def run_demo(build=net.BUILD):
-	environment = dict(os.environ, B=build, DEMO_MB="16")
-	return subprocess.run([DEMO], env=environment, text=True, capture_output=True, timeout=120,
-			      stdin=subprocess.DEVNULL)
+    environment = dict(os.environ, B=build, DEMO_MB="16")
+    return subprocess.run([DEMO], env=environment, text=True, capture_output=True, timeout=120,
+                          stdin=subprocess.DEVNULL)
 
 
 def machine():
-	"""What a run could leave behind outside its own names."""
-	return {path: sorted(net._listdir(path)) for path in
-		("/run/netns", "/dev/shm", net.PIN_ROOT, net.RUN_ROOT, net.STATE_ROOT)}
+    """What a run could leave behind outside its own names."""
+    return {path: sorted(net._listdir(path)) for path in
+            ("/run/netns", "/dev/shm", net.PIN_ROOT, net.RUN_ROOT, net.STATE_ROOT)}
 
 
 def test_demo_twice(product):
-	before = machine()
-	for _ in range(2):
-		done = run_demo()
-		assert done.returncode == 0, done.stdout + done.stderr
-		assert re.fullmatch(r"demo: OK: [1-9]\d+ ESP packets, 0 clear-text packets on the wire, "
-				    r"\d+\.\d\d Gbit/s", done.stdout.splitlines()[-1])
-	assert machine() == before
+    before = machine()
+    for _ in range(2):
+        done = run_demo()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert re.fullmatch(r"demo: OK: [1-9]\d+ ESP packets, 0 clear-text packets on the wire, "
+                            r"\d+\.\d\d Gbit/s", done.stdout.splitlines()[-1])
+    assert machine() == before
 
 
 def test_demo_fails_on_clear_text(tmp_path):
-	"""With a product that does nothing, the same traffic is in the clear, and the demo says so."""
-	if not os.access(net.WIRECOUNT, os.X_OK):
-		pytest.fail(f"{net.WIRECOUNT} is missing: run make")
-	fake = tmp_path / "ipsecbpf"
-	fake.write_text("#!/bin/sh\ncase \"$*\" in *status*) echo '{}' ;; esac\n")
-	fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
-	(tmp_path / "wirecount").symlink_to(net.WIRECOUNT)
-	before = machine()
-	done = run_demo(str(tmp_path))
-	assert done.returncode == 1
-	assert re.match(r"demo: FAILED: \d+ clear-text packets on the wire",
-			done.stdout.splitlines()[-1])
-	assert machine() == before
+    """With a product that does nothing, the same traffic is in the clear, and the demo says so."""
+    if not os.access(net.WIRECOUNT, os.X_OK):
+        pytest.fail(f"{net.WIRECOUNT} is missing: run make")
+    fake = tmp_path / "ipsecbpf"
+    fake.write_text("#!/bin/sh\ncase \"$*\" in *status*) echo '{\"attachments\":[{}]}' ;; esac\n")
+    fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
+    (tmp_path / "wirecount").symlink_to(net.WIRECOUNT)
+    before = machine()
+    done = run_demo(str(tmp_path))
+    assert done.returncode == 1
+    assert re.match(r"demo: FAILED: \d+ clear-text packets on the wire",
+                    done.stdout.splitlines()[-1])
+    assert machine() == before

@@ -17,58 +17,58 @@ PEER_MAC = "02:00:00:00:00:02"
 
 @pytest.fixture
 def tagged(product, lone):
-	"""The attached host, its inbound SA in scapy's hands and a port on the wire."""
-	host = lone.a
-	sas = [net.new_sa("10.9.0.1", "10.9.0.2", 0x3000), net.new_sa("10.9.0.2", "10.9.0.1", 0x3001)]
-	host.neighbour("10.9.0.2", PEER_MAC)
-	rule = {"name": "all", "action": "protect", "peer": "peer", "protection": "wire"}
-	policy = net.policy([rule], {"peer": ["10.9.0.2"]}, {"wire": net.protection_of()})
-	host.ipsecbpf("attach", net.IFNAME, "--policy", lone.write("policy.json", policy),
-		      "--sa", lone.write("sa.json", net.sa_file(*sas), mode=0o600), "--fresh")
-	lone.peer = Peer(sas[1])
-	lone.wire_port = lone.port(host)
-	lone.receiver = host.socket(socket.AF_INET, socket.SOCK_DGRAM)
-	lone.receiver.bind(("10.9.0.1", 7000))
-	lone.receiver.settimeout(5)
-	yield lone
-	lone.receiver.close()
+    """The attached host, its inbound SA in scapy's hands and a port on the wire."""
+    host = lone.a
+    sas = [net.new_sa("10.9.0.1", "10.9.0.2", 0x3000), net.new_sa("10.9.0.2", "10.9.0.1", 0x3001)]
+    host.neighbour("10.9.0.2", PEER_MAC)
+    rule = {"name": "all", "action": "protect", "peer": "peer", "protection": "wire"}
+    policy = net.policy([rule], {"peer": ["10.9.0.2"]}, {"wire": net.protection_of()})
+    host.ipsecbpf("attach", net.IFNAME, "--policy", lone.write("policy.json", policy),
+                  "--sa", lone.write("sa.json", net.sa_file(*sas), mode=0o600), "--fresh")
+    lone.peer = Peer(sas[1])
+    lone.wire_port = lone.port(host)
+    lone.receiver = host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    lone.receiver.bind(("10.9.0.1", 7000))
+    lone.receiver.settimeout(5)
+    yield lone
+    lone.receiver.close()
 
 
 def send(lone, packet, *tags):
-	frame = Ether(src=PEER_MAC, dst=lone.a.mac)
-	for tag in tags:
-		frame /= tag
-	lone.wire_port.send(raw(frame / packet))
+    frame = Ether(src=PEER_MAC, dst=lone.a.mac)
+    for tag in tags:
+        frame /= tag
+    lone.wire_port.send(raw(frame / packet))
 
 
 def datagram(payload):
-	return IP(src="10.9.0.2", dst="10.9.0.1") / UDP(sport=7000, dport=7000) / Raw(payload)
+    return IP(src="10.9.0.2", dst="10.9.0.1") / UDP(sport=7000, dport=7000) / Raw(payload)
 
 
 def test_priority_tagged_esp_is_received(tagged):
-	send(tagged, tagged.peer.seal(datagram(b"priority")), Dot1Q(vlan=0, prio=5))
-	assert tagged.receiver.recv(100) == b"priority"
+    send(tagged, tagged.peer.seal(datagram(b"priority")), Dot1Q(vlan=0, prio=5))
+    assert tagged.receiver.recv(100) == b"priority"
 
 
 def test_esp_in_a_vlan_is_verified(tagged):
-	before = tagged.a.passed("in_verified")
-	send(tagged, tagged.peer.seal(datagram(b"vlan")), Dot1Q(vlan=42))
-	net.wait_until(lambda: tagged.a.passed("in_verified") == before + 1, "verified in VLAN 42")
+    before = tagged.a.passed("in_verified")
+    send(tagged, tagged.peer.seal(datagram(b"vlan")), Dot1Q(vlan=42))
+    net.wait_until(lambda: tagged.a.passed("in_verified") == before + 1, "verified in VLAN 42")
 
 
 @pytest.mark.parametrize("tags", ([Dot1Q(vlan=0)], [Dot1Q(vlan=42)],
-				  [Dot1Q(type=0x8100, vlan=42), Dot1Q(vlan=0)]),
-			 ids=("priority", "vlan", "double"))
+                                  [Dot1Q(type=0x8100, vlan=42), Dot1Q(vlan=0)]),
+                         ids=("priority", "vlan", "double"))
 def test_clear_text_in_a_tag_is_dropped(tagged, tags):
-	before = sum(tagged.a.drops().values())
-	send(tagged, datagram(b"clear"), *tags)
-	net.wait_until(lambda: sum(tagged.a.drops().values()) == before + 1, "a drop is counted")
-	send(tagged, tagged.peer.seal(datagram(b"fence")))
-	assert tagged.receiver.recv(100) == b"fence"
+    before = sum(tagged.a.drops().values())
+    send(tagged, datagram(b"clear"), *tags)
+    net.wait_until(lambda: sum(tagged.a.drops().values()) == before + 1, "a drop is counted")
+    send(tagged, tagged.peer.seal(datagram(b"fence")))
+    assert tagged.receiver.recv(100) == b"fence"
 
 
 def test_broken_icv_in_a_tag_is_dropped(tagged):
-	before = tagged.a.drops("icv")
-	packet = raw(tagged.peer.seal(datagram(b"broken")))
-	send(tagged, Raw(packet[:-1] + bytes([packet[-1] ^ 1])), Dot1Q(vlan=42, type=0x0800))
-	tagged.a.wait_drop("icv", before)
+    before = tagged.a.drops("icv")
+    packet = raw(tagged.peer.seal(datagram(b"broken")))
+    send(tagged, Raw(packet[:-1] + bytes([packet[-1] ^ 1])), Dot1Q(vlan=42, type=0x0800))
+    tagged.a.wait_drop("icv", before)

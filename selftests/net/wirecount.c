@@ -5,7 +5,8 @@
  *
  * A whole transfer fits the rings (TPACKET_V3, truncated frames), so that counting neither slows
  * the traffic down nor loses packets while the cores are busy. "ready" on stdout, then one JSON
- * object after SIGINT, SIGTERM or SIGUSR1. Used by selftests/demo, selftests/net and the benchmarks.
+ * object after SIGINT, SIGTERM or SIGUSR1. Used by selftests/demo, selftests/net and the
+ * benchmarks.
  *
  *   wirecount [-m MARKER] [-n PACKETS] [-s OCTETS] [-w FILE] IFNAME...
  */
@@ -35,27 +36,27 @@
 #define PACKET_IGNORE_OUTGOING 23
 #endif
 
-#define PORTS_MAX	4
-#define BLOCK_SIZE	(1u << 20)
-#define BLOCK_COUNT	96u		/* octets of ring per port, in units of BLOCK_SIZE */
-#define RETIRE_MS	20u		/* the kernel hands over a partly filled block after this time */
-#define SAMPLES_MAX	8u		/* clear-text packets described in the result */
-#define SAMPLE_LEN	160
-#define IPV6_EXT_MAX	8
+#define PORTS_MAX    4
+#define BLOCK_SIZE   (1u << 20)
+#define BLOCK_COUNT  96u /* octets of ring per port, in units of BLOCK_SIZE */
+#define RETIRE_MS    20u /* the kernel hands over a partly filled block after this time */
+#define SAMPLES_MAX  8u	 /* clear-text packets described in the result */
+#define SAMPLE_LEN   160
+#define IPV6_EXT_MAX 8
 
 /* What a packet was. X(enumerator, JSON key) */
-#define PACKET_KINDS(X)		\
-	X(ESP, "esp")		\
-	X(ARP, "arp")		\
-	X(ND, "nd")		\
-	X(CLEAR, "clear")	\
+#define PACKET_KINDS(X)   \
+	X(ESP, "esp")     \
+	X(ARP, "arp")     \
+	X(ND, "nd")       \
+	X(CLEAR, "clear") \
 	X(NON_IP, "non_ip")
 
 enum packet_kind {
 #define X(id, word) KIND_##id,
 	PACKET_KINDS(X)
 #undef X
-	KIND_COUNT
+		KIND_COUNT
 };
 
 static const char *const kind_names[] = {
@@ -69,14 +70,14 @@ struct esp_record {
 	uint32_t port;
 	uint32_t spi;
 	uint32_t seq;
-	uint8_t iv[8];		/* first octets after the sequence number: all of an AEAD's IV */
+	uint8_t iv[8]; /* first octets after the sequence number: all of an AEAD's IV */
 };
 
 struct port {
 	const char *ifname;
 	int fd;
 	uint8_t *ring;
-	unsigned int block;		/* next to be read */
+	unsigned int block; /* next to be read */
 	uint64_t packets;
 	uint64_t lost;
 };
@@ -84,13 +85,13 @@ struct port {
 struct wirecount {
 	struct port ports[PORTS_MAX];
 	unsigned int port_count;
-	const char *marker;		/* plaintext to look for; NULL: none */
-	uint32_t snaplen;		/* octets of each frame that are looked at and saved */
-	uint64_t save_left;		/* packets still to be saved */
+	const char *marker; /* plaintext to look for; NULL: none */
+	uint32_t snaplen;   /* octets of each frame that are looked at and saved */
+	uint64_t save_left; /* packets still to be saved */
 	FILE *pcap;
 	uint64_t kinds[KIND_COUNT];
 	uint64_t bytes, esp_bytes;
-	uint64_t first_ns, last_ns;	/* of ESP packets */
+	uint64_t first_ns, last_ns; /* of ESP packets */
 	uint64_t marker_seen;
 	struct esp_record *records;
 	size_t record_count, record_room;
@@ -102,7 +103,7 @@ struct wirecount {
 /* One truncated frame. */
 struct frame {
 	const uint8_t *data;
-	uint32_t len;		/* octets present */
+	uint32_t len; /* octets present */
 	uint32_t wire_len;
 	uint64_t ns;
 	uint32_t port;
@@ -236,8 +237,9 @@ static void describe_clear(struct wirecount *wc, const struct frame *f)
 		inet_ntop(AF_INET6, f->data + at + 24, dst, sizeof(dst));
 		proto = ipv6_upper(f, &at);
 	}
-	snprintf(wc->samples[wc->sample_count++], SAMPLE_LEN, "%s > %s protocol %u, %u octets, from %s",
-		 src, dst, proto, f->wire_len, wc->ports[f->port].ifname);
+	snprintf(wc->samples[wc->sample_count++], SAMPLE_LEN,
+		 "%s > %s protocol %u, %u octets, from %s", src, dst, proto, f->wire_len,
+		 wc->ports[f->port].ifname);
 }
 
 static int save_frame(struct wirecount *wc, const struct frame *f)
@@ -288,8 +290,10 @@ static int limit_snaplen(int fd, uint32_t snaplen)
 
 static int map_ring(struct port *port)
 {
-	struct tpacket_req3 req = { .tp_block_size = BLOCK_SIZE, .tp_block_nr = BLOCK_COUNT,
-				    .tp_frame_size = 2048, .tp_retire_blk_tov = RETIRE_MS };
+	struct tpacket_req3 req = { .tp_block_size = BLOCK_SIZE,
+				    .tp_block_nr = BLOCK_COUNT,
+				    .tp_frame_size = 2048,
+				    .tp_retire_blk_tov = RETIRE_MS };
 	int version = TPACKET_V3;
 
 	req.tp_frame_nr = BLOCK_SIZE / req.tp_frame_size * BLOCK_COUNT;
@@ -330,8 +334,10 @@ static int read_block(struct wirecount *wc, uint32_t index, struct tpacket_block
 
 	for (uint32_t i = 0; i < block->hdr.bh1.num_pkts; i++) {
 		struct tpacket3_hdr *h = (struct tpacket3_hdr *)at;
-		struct frame f = { .data = at + h->tp_mac, .len = h->tp_snaplen,
-				   .wire_len = h->tp_len, .port = index,
+		struct frame f = { .data = at + h->tp_mac,
+				   .len = h->tp_snaplen,
+				   .wire_len = h->tp_len,
+				   .port = index,
 				   .ns = h->tp_sec * 1000000000ull + h->tp_nsec };
 		int err = account(wc, &f);
 
@@ -454,7 +460,8 @@ static void print_spis(const struct wirecount *wc)
 
 		if (i + 1 < wc->record_count && r[1].port == r->port && r[1].spi == r->spi)
 			continue;
-		printf("%s{\"port\":\"%s\",\"spi\":%u,\"packets\":%zu,\"first_seq\":%u,\"last_seq\":%u}",
+		printf("%s{\"port\":\"%s\",\"spi\":%u,\"packets\":%zu,\"first_seq\":%u,\"last_"
+		       "seq\":%u}",
 		       separator, wc->ports[r->port].ifname, ntohl(r->spi), i - from + 1,
 		       ntohl(wc->records[from].seq), ntohl(r->seq));
 		separator = ",";
@@ -521,7 +528,8 @@ static int open_signal_fd(void)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: wirecount [-m MARKER] [-n PACKETS] [-s OCTETS] [-w FILE] IFNAME...\n");
+	fprintf(stderr,
+		"usage: wirecount [-m MARKER] [-n PACKETS] [-s OCTETS] [-w FILE] IFNAME...\n");
 	return 2;
 }
 
