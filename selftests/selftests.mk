@@ -45,3 +45,16 @@ demo: all $(B)/wirecount
 .PHONY: bench
 bench: all
 	$(Q)B=$(abspath $(B)) $(PYTHON) -B selftests/bench/bench_tcp
+
+# Stock Debian kernels in QEMU, by emulation; kernel XFRM is the peer. GUESTTEST="-k tcp -x" passes
+# options to pytest; check-vm-harness has XFRM on both sides, which tests the tests.
+GUESTTEST ?=
+.PHONY: check-vm check-kernels check-vm-harness
+check-vm: all
+	$(Q)B=$(B) selftests/vm/test-guest bookworm -- $(GUESTTEST)
+
+check-kernels: all
+	$(Q)B=$(B) selftests/vm/test-guest trixie sid -- $(GUESTTEST)
+
+check-vm-harness:
+	$(Q)B=$(B) selftests/vm/test-guest --self-proof bookworm -- $(GUESTTEST)

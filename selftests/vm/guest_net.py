@@ -28,7 +28,7 @@ IPPROTO_ESP = 50
 IPPROTO_ICMPV6 = 58
 ND_TYPES = range(133, 138)      # RFC 4861 §4
 # A lost packet shows as a time-out; emulation is slow, so the limit is generous.
-LIMIT_S = 20
+LIMIT_S = 10
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -72,6 +72,8 @@ class Host:
 A = Host("A", "veth0", "10.99.0.1", "fd99::1")
 B = Host("B", "veth0", "10.99.0.2", "fd99::2")
 WIRE = "W"
+# The same hosts by addresses that only a tunnel carries, as those of a network behind each.
+INNER = {A: Host("A", "lo", "10.77.1.1", "fd77:1::1"), B: Host("B", "lo", "10.77.2.1", "fd77:2::1")}
 
 
 def set_up_network():
@@ -90,6 +92,11 @@ def set_up_network():
                              f"link set {host.dev} up",
                              f"address add {host.v4}/24 dev {host.dev}",
                              f"address add {host.v6}/64 dev {host.dev} nodad"])
+    for host, peer in ((A, B), (B, A)):
+        inner, beyond = INNER[host], INNER[peer]
+        ip_batch(host.name, [f"address add {inner.v4}/32 dev lo", f"address add {inner.v6}/128 dev lo",
+                             f"route add {beyond.v4}/32 via {peer.v4} src {inner.v4}",
+                             f"route add {beyond.v6}/128 via {peer.v6} src {inner.v6}"])
 
 
 def tear_down_network():

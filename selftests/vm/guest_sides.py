@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from guest_net import in_netns, ip_batch
+from guest_net import INNER, in_netns, ip_batch
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,15 @@ class Config:
     suite: str
     mode: str
     esn: bool
+    inner: bool = False     # tunnel mode between other addresses than the hosts' own
 
     def __str__(self):
-        return f"{self.suite}-{self.mode}-{'esn' if self.esn else 'noesn'}"
+        mode = "networks" if self.inner else self.mode
+        return f"{self.suite}-{mode}-{'esn' if self.esn else 'noesn'}"
+
+    def endpoint(self, host):
+        """The host, by the addresses that its protected traffic has."""
+        return INNER[host] if self.inner else host
 
 
 @dataclass(frozen=True)
@@ -90,18 +96,20 @@ class XfrmSide:
                     f"auth-trunc hmac(sha256) 0x{sa.mac_key.hex()} {ICV_BITS}")
         else:
             algo = f"aead {suite.cipher} 0x{sa.key.hex()} {ICV_BITS}"
-        window = "replay-window 128 flag esn" if config.esn else "replay-window 32"
+        # Two busy virtual CPUs can put packets in another order than their sequence numbers'.
+        window = f"replay-window 1024{' flag esn' if config.esn else ''}"
         return (f"xfrm state add src {sa.src} dst {sa.dst} proto esp spi {sa.spi:#x} reqid 1 "
                 f"mode {config.mode} {window} {algo}")
 
     def policies(self, config):
         """Everything between the hosts is protected, except what finds the neighbour."""
         for family in (4, 6):
-            here, there = self.host.address(family), self.peer.address(family)
-            for direction, src, dst in (("out", here, there), ("in", there, here)):
-                selector = f"src {src} dst {dst}"
+            for direction, src, dst in (("out", self.host, self.peer), ("in", self.peer, self.host)):
+                inner = [config.endpoint(host).address(family) for host in (src, dst)]
+                selector = f"src {inner[0]} dst {inner[1]}"
                 yield (f"xfrm policy add {selector} dir {direction} priority 10 "
-                       f"tmpl {selector} proto esp reqid 1 mode {config.mode}")
+                       f"tmpl src {src.address(family)} dst {dst.address(family)} "
+                       f"proto esp reqid 1 mode {config.mode}")
                 if family == 6:
                     yield from (f"xfrm policy add {selector} proto ipv6-icmp type {kind} "
                                 f"dir {direction} priority 1" for kind in ND_TYPES)
@@ -131,22 +139,27 @@ class IpsecbpfSide:
     def __init__(self, host, peer, program, directory):
         self.host, self.peer, self.program = host, peer, program
         self.directory = Path(directory)
+        self.attached = False
 
-    def run(self, *args, check=True):
+    def run(self, *args):
         with in_netns(self.host.name):
             result = subprocess.run([self.program, *args], capture_output=True, text=True,
                                     stdin=subprocess.DEVNULL)
-        if check and result.returncode:
+        if result.returncode:
             raise RuntimeError(f"ipsecbpf {' '.join(map(str, args))}: exit {result.returncode}\n"
                                f"{result.stdout}{result.stderr}")
-        return result
+        return result.stdout
 
-    def query(self, *args):
-        return json.loads(self.run("--json", *args).stdout)
+    def status(self):
+        return json.loads(self.run("--json", "status", self.host.dev))["attachments"][0]
+
+    def drops(self, reason):
+        return json.loads(self.run("--json", "stats", self.host.dev))["drops"][reason]
 
     def start(self):
         policy = self.write("start.json", self.policy(Config("aes128gcm16", "transport", True)))
         self.run("attach", self.host.dev, "--policy", policy, "--xdp", "native")
+        self.attached = True
 
     def configure(self, config, sas):
         self.forget()
@@ -157,7 +170,9 @@ class IpsecbpfSide:
         self.run("sa", "flush", self.host.dev)
 
     def stop(self):
-        self.run("detach", self.host.dev, "--open")
+        if self.attached:
+            self.run("detach", self.host.dev, "--open")
+            self.attached = False
 
     def write(self, name, value):
         path = self.directory / name
@@ -166,15 +181,16 @@ class IpsecbpfSide:
         return path
 
     def policy(self, config):
-        authentication = config.suite == "null-sha256"
+        """Everything between the hosts is protected, and there is nothing else."""
+        kind = "authentication" if config.suite == "null-sha256" else "encryption"
+        beyond = config.endpoint(self.peer)
         return {
             "version": 1,
             "bypass_essential": ["arp", "nd"],
             "defaults": {"in": "discard", "out": "discard", "non_ip": "discard"},
-            "protections": {"guest": {"type": "authentication" if authentication else "encryption",
-                                      "mode": config.mode, "suites": [config.suite]}},
+            "protections": {"guest": {"type": kind, "mode": config.mode, "suites": [config.suite]}},
             "peers": {"peer": {"addresses": [self.peer.v4, self.peer.v6]}},
-            "rules": [{"name": "everything", "remote": [self.peer.v4, self.peer.v6],
+            "rules": [{"name": "everything", "remote": [beyond.v4, beyond.v6],
                        "action": "protect", "peer": "peer", "protection": "guest"}],
         }
 
@@ -182,8 +198,12 @@ class IpsecbpfSide:
     def sa_file(sas):
         def entry(sa):
             result = {"src": sa.src, "dst": sa.dst, "spi": f"{sa.spi:#x}", "proto": "esp",
-                      "mode": sa.config.mode, "suite": sa.config.suite, "key": sa.key.hex(),
+                      "mode": sa.config.mode, "suite": sa.config.suite,
                       "protection": "guest", "esn": sa.config.esn}
-            return {**result, "auth_key": sa.mac_key.hex()} if sa.mac_key else result
+            if sa.key:
+                result["key"] = sa.key.hex()
+            if sa.mac_key:
+                result["auth_key"] = sa.mac_key.hex()
+            return result
 
         return {"version": 1, "sas": [entry(sa) for sa in sas]}

@@ -4,26 +4,42 @@
 With GUEST_SELF_PROOF=1 host A runs XFRM too: that tests this harness, not the product.
 """
 
+import ctypes
+import dataclasses
+import json
 import os
+import socket
+import struct
 import sys
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from guest_net import (A, B, Wire, ping, set_up_network, tcp_transfer, tear_down_network,
-                       udp_exchange)
+from guest_net import (A, B, LIMIT_S, Wire, in_netns, ip_batch, make_socket, ping, set_up_network,
+                       tcp_transfer, tear_down_network, udp_exchange)
 from guest_sides import SUITES, Config, IpsecbpfSide, XfrmSide, sa_pairs
 
 SELF_PROOF = os.environ.get("GUEST_SELF_PROOF") == "1"
-PROGRAM = os.environ.get("IPSECBPF", "build/ipsecbpf")
+PROGRAM = Path(os.environ.get("B", "build")).resolve() / "ipsecbpf"
+PINS = Path("/sys/fs/bpf/ipsecbpf")
 TCP_BYTES = 2 << 20
+# From one octet, over those around a cipher's block, to what fits a packet in every suite and mode.
 UDP_SIZES = (1, 2, 3, 15, 16, 17, 64, 500, 1300)
+PLAIN = Config("aes128gcm16", "transport", True)
 CONFIGS = [Config(suite, mode, esn)
            for suite in SUITES for mode in ("transport", "tunnel") for esn in (True, False)]
+CONFIGS.append(Config("aes128gcm16", "tunnel", True, inner=True))
 FAMILIES = pytest.mark.parametrize("family", (4, 6), ids=("ipv4", "ipv6"))
 DIRECTIONS = pytest.mark.parametrize("src, dst", ((A, B), (B, A)), ids=("A-to-B", "B-to-A"))
+PRODUCT = pytest.mark.skipif(SELF_PROOF, reason="tests ipsecbpf, not the harness")
+
+SYS_BPF = 321           # x86-64
+BPF_PROG_QUERY = 16
+BPF_TCX_EGRESS = 47     # since 6.6; newer than Debian 12's headers
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +47,7 @@ def sides(tmp_path_factory):
     """Both hosts up, A protected by the implementation under test, without any SA yet."""
     set_up_network()
     side_a = XfrmSide(A, B) if SELF_PROOF else \
-        IpsecbpfSide(A, B, os.path.abspath(PROGRAM), tmp_path_factory.mktemp("A"))
+        IpsecbpfSide(A, B, PROGRAM, tmp_path_factory.mktemp("A"))
     side_b = XfrmSide(B, A)
     try:
         side_a.start()
@@ -41,65 +57,183 @@ def sides(tmp_path_factory):
         tear_down_network()
 
 
-@pytest.fixture(scope="module", params=CONFIGS, ids=str)
-def link(request, sides):
-    """The hosts with a fresh set of SAs and a capture of the wire since before their first packet."""
-    side_a, side_b = sides
-    link = Link(side_a, side_b, Wire())
-    link.configure(request.param)
-    yield link
-    link.wire.close()
-
-
 class Link:
-    def __init__(self, side_a, side_b, wire):
-        self.a, self.b, self.wire = side_a, side_b, wire
-        self.sas = []
-        self.errors_before = {}
+    """The two sides with a set of SAs, and a capture of the wire since before their first packet."""
+
+    def __init__(self, side_a, side_b):
+        self.a, self.b, self.wire = side_a, side_b, Wire()
+        self.config, self.sas, self.errors_before = None, [], {}
 
     def configure(self, config):
-        self.sas = sa_pairs(A, B, config)
+        self.config, self.sas = config, sa_pairs(A, B, config)
         self.b.configure(config, self.sas)
         self.a.configure(config, self.sas)
         self.errors_before = self.b.errors()
         self.wire.forget()
 
-    def assert_only_esp(self):
+    def assert_no_clear_text(self):
         self.wire.read()
         assert not self.wire.clear, "clear text on the wire"
-        spis = {(sa.src, sa.dst, sa.spi) for sa in self.sas}
-        assert {(p.src, p.dst, p.spi) for p in self.wire.esp} <= spis, "ESP of another SA"
+
+    def assert_only_our_esp(self):
+        self.assert_no_clear_text()
+        ours = {(sa.src, sa.dst, sa.spi) for sa in self.sas}
+        assert {(p.src, p.dst, p.spi) for p in self.wire.esp} <= ours, "ESP of another SA"
+
+
+@pytest.fixture(scope="module", params=CONFIGS, ids=str)
+def link(request, sides):
+    link = Link(*sides)
+    link.configure(request.param)
+    yield link
+    link.wire.close()
+
+
+@pytest.fixture
+def bare_link(sides):
+    """For tests that break things: nothing is configured yet."""
+    link = Link(*sides)
+    yield link
+    link.wire.close()
+
+
+# ---- what the kernel says of an attachment ----
+
+def xdp_of(host):
+    entry = json.loads(ip_batch(host.name, [f"link show dev {host.dev}"], "-j", "-d"))[0]
+    return entry.get("xdp")
+
+
+def tcx_programs(host):
+    """Programs on tcx egress, or None if this kernel has no tcx."""
+    with in_netns(host.name):
+        attr = ctypes.create_string_buffer(
+            struct.pack("=IIIIQIIQQQ", socket.if_nametoindex(host.dev), BPF_TCX_EGRESS, *([0] * 8)))
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syscall(SYS_BPF, BPF_PROG_QUERY, attr, ctypes.c_uint(len(attr) - 1)) != 0:
+            return None
+    return struct.unpack_from("=I", attr, 24)[0]
+
+
+def clsact_programs(host):
+    return os.popen(f"tc -n {host.name} filter show dev {host.dev} egress").read().count("bpf")
+
+
+def processes_of(host):
+    return os.popen(f"ip netns pids {host.name}").read().split()
+
+
+def wait_for(condition, what):
+    """Polls; `what` is said on failure, or makes what is said."""
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {LIMIT_S} s: {what() if callable(what) else what}")
+        time.sleep(0.02)
+
+
+# ---- tests ----
+
+@PRODUCT
+def test_attached_to_this_kernel(sides):
+    status = sides[0].status()
+    assert status["state"] == "running"
+    assert status["xdp_mode"] == "native"
+    xdp = xdp_of(A)
+    assert xdp and xdp["mode"] == 1, f"not XDP in the driver: {xdp}"
+    if tcx_programs(A) is None:
+        assert status["tc_mode"] == "clsact"
+        assert clsact_programs(A) > 0
+    else:
+        assert status["tc_mode"] == "tcx"
+        assert tcx_programs(A) == 1
+
+
+@PRODUCT
+@FAMILIES
+def test_without_sa_nothing_leaves(bare_link, family):
+    link = bare_link
+    link.b.forget()
+    link.a.forget()
+    before = link.a.drops("no_sa_out")
+    with make_socket(A, family, socket.SOCK_DGRAM) as sock:
+        for _ in range(3):
+            sock.sendto(b"secret", (B.address(family), 9))
+    wait_for(lambda: link.a.drops("no_sa_out") == before + 3, "three drops for want of an SA")
+    link.assert_no_clear_text()
+    assert not link.wire.esp
+
+
+@PRODUCT
+@FAMILIES
+def test_clear_text_from_the_peer_is_refused(bare_link, family):
+    link = bare_link
+    link.configure(PLAIN)
+    link.b.forget()
+    before = link.a.drops("clear_text")
+    with make_socket(A, family, socket.SOCK_DGRAM, bind_port=0) as server, \
+            make_socket(B, family, socket.SOCK_DGRAM) as client:
+        for _ in range(3):
+            client.sendto(b"forged", server.getsockname())
+        wait_for(lambda: link.a.drops("clear_text") == before + 3, "three drops of clear text")
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.recv(64)
+
+
+@PRODUCT
+@FAMILIES
+def test_another_key_is_refused_by_both(bare_link, family):
+    link = bare_link
+    link.configure(PLAIN)
+    link.b.configure(PLAIN, [dataclasses.replace(sa, key=bytes(len(sa.key))) for sa in link.sas])
+    before = link.a.drops("icv"), link.b.errors().get("XfrmInStateProtoError", 0)
+    with make_socket(A, family, socket.SOCK_DGRAM, bind_port=0) as at_a, \
+            make_socket(B, family, socket.SOCK_DGRAM, bind_port=0) as at_b:
+        at_a.sendto(b"to B", at_b.getsockname())
+        at_b.sendto(b"to A", at_a.getsockname())
+        wait_for(lambda: link.a.drops("icv") == before[0] + 1, "ipsecbpf refuses XFRM's packet")
+        wait_for(lambda: link.b.errors().get("XfrmInStateProtoError", 0) == before[1] + 1,
+                 "XFRM refuses ipsecbpf's packet")
+        for sock in (at_a, at_b):
+            sock.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                sock.recv(64)
+    link.assert_only_our_esp()
 
 
 @FAMILIES
 @DIRECTIONS
 def test_ping(link, src, dst, family):
+    src, dst = map(link.config.endpoint, (src, dst))
     assert ping(src, dst, family) == 2
-    link.assert_only_esp()
+    link.assert_only_our_esp()
 
 
 @FAMILIES
 @DIRECTIONS
 def test_tcp(link, src, dst, family):
+    src, dst = map(link.config.endpoint, (src, dst))
     tcp_transfer(src, dst, family, TCP_BYTES)
-    link.assert_only_esp()
+    link.assert_only_our_esp()
 
 
 @FAMILIES
 def test_udp(link, family):
-    udp_exchange(A, B, family, UDP_SIZES)
-    link.assert_only_esp()
+    udp_exchange(*map(link.config.endpoint, (A, B)), family, UDP_SIZES)
+    link.assert_only_our_esp()
 
 
 def test_every_packet_counted_and_none_refused(link):
     """After the tests above: the wire, XFRM's SAs and XFRM's error counters tell one story."""
-    link.wire.read()
-    assert not link.wire.clear
-    on_wire = Counter(packet.spi for packet in link.wire.esp)
-    counted = link.b.packets()
-    for sa in link.sas:
-        assert on_wire[sa.spi] > 0, f"no packet from {sa.src} to {sa.dst}"
-        assert counted[sa.spi] == (on_wire[sa.spi], 0), f"SA {sa.spi:#x} from {sa.src} to {sa.dst}"
+    def count():
+        link.assert_only_our_esp()
+        return Counter(packet.spi for packet in link.wire.esp)
+
+    # A connection's last acknowledgement may still be under way.
+    wait_for(lambda: {spi: (number, 0) for spi, number in count().items()} == link.b.packets(),
+             lambda: f"on the wire {count()}, in XFRM (packets, refused) {link.b.packets()}")
+    assert set(count()) == {sa.spi for sa in link.sas}, "an SA was not used"
     assert link.b.errors() == link.errors_before
 
 
@@ -109,3 +243,17 @@ def test_sequence_numbers_begin_at_one_and_never_repeat(link):
         seqs = [packet.seq for packet in link.wire.esp if packet.spi == sa.spi]
         assert len(set(seqs)) == len(seqs), f"SA {sa.spi:#x}: a sequence number twice"
         assert min(seqs) == 1, f"SA {sa.spi:#x}: begins at {min(seqs)}"
+
+
+@PRODUCT
+def test_detach_leaves_nothing(bare_link):
+    link = bare_link
+    link.b.forget()
+    link.a.stop()
+    assert xdp_of(A) is None
+    assert not tcx_programs(A) and not clsact_programs(A)
+    assert not list(PINS.glob("*")), "pins are left"
+    wait_for(lambda: not processes_of(A), "no process left on host A")
+    assert ping(A, B, 4) == 2
+    link.wire.read()
+    assert link.wire.clear and not link.wire.esp
