@@ -50,6 +50,10 @@ UNITS := $(UNIT_SRC:selftests/unit/%.c=$(B)/unit/%)
 .PHONY: all
 all: $(B)/ipsecbpf
 
+.PHONY: deps
+deps:
+	$(Q)tools/deps
+
 $(B)/ipsecbpf: $(CTL_OBJ) $(B)/libipsecbpf.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
@@ -83,6 +87,11 @@ include ctl/ctl.mk
 include selftests/selftests.mk
 
 -include $(LIB_OBJ:.o=.d) $(CTL_OBJ:.o=.d) $(UNITS:=.d)
+
+# The unit tests under the sanitizers, in a tree of their own.
+.PHONY: asan
+asan:
+	$(Q)$(MAKE) --no-print-directory B=$(B)/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" check-unit
 
 .PHONY: clean
 clean:

@@ -116,6 +116,7 @@ static int run(const void *data, struct ipsecbpf_report *report)
 
 	if (!file)
 		return EXIT_REFUSED;
+	setvbuf(file, NULL, _IONBF, 0);	/* a buffer would keep the keys */
 	err = ipsecbpf_sa_genkey(&opts, file, report);
 	if (!path && !err)
 		out_raw("");	/* the SA file is the output, in both forms */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine.h"
+#include "iv_pool.h"
 
 /* All engines, the best first: crypto_engine_for() takes the first that fits. */
 static const struct crypto_engine *const known[] = { &engine_ipsec_mb, &engine_openssl };
@@ -74,6 +75,16 @@ static int warm_up_suite(const struct crypto_engine *engine, const struct esp_su
 	return op.err;
 }
 
+static int warm_up_ivs(void)
+{
+	struct iv_pool *pool = iv_pool_new();
+
+	if (!pool)
+		return -errno;
+	iv_pool_free(pool);
+	return 0;
+}
+
 int crypto_warm_up(const char *name)
 {
 	const struct crypto_engine *engine;
@@ -89,5 +100,7 @@ int crypto_warm_up(const char *name)
 			if (engine->supports(suite))
 				err = warm_up_suite(engine, suite);
 	}
+	if (!err)
+		err = warm_up_ivs();
 	return err || found ? err : -ENOENT;
 }
