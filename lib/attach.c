@@ -22,10 +22,6 @@
 #include "supervisor.h"
 #include "wire_port.h"
 
-#define MTU_MIN	    1280		/* IPv6 asks for it, and ESP must still fit */
-#define FRAME_SMALL 2048u
-#define FRAME_LARGE 4096u
-
 struct attach {
 	const char *ifname;
 	const struct ipsecbpf_attach_opts *opts;
@@ -59,16 +55,17 @@ static int check_nic(struct attach *attach)
 			     "not an Ethernet interface");
 		return -EINVAL;
 	}
-	if (nic->mtu < MTU_MIN) {
+	if (nic->mtu < WIRE_MTU_MIN) {
 		report_error(attach->report, ifname, "ip link set dev NAME mtu 1500",
-			     "its MTU is %u; ESP needs at least %u", nic->mtu, MTU_MIN);
+			     "its MTU is %u; ESP needs at least %u", nic->mtu, WIRE_MTU_MIN);
 		return -EINVAL;
 	}
-	attach->frame_size = nic->mtu <= wire_port_mtu_max(FRAME_SMALL) ? FRAME_SMALL : FRAME_LARGE;
-	if (nic->mtu > wire_port_mtu_max(FRAME_LARGE)) {
+	attach->frame_size = nic->mtu <= wire_port_mtu_max(WIRE_FRAME_SMALL) ? WIRE_FRAME_SMALL :
+									  WIRE_FRAME_LARGE;
+	if (nic->mtu > wire_port_mtu_max(WIRE_FRAME_LARGE)) {
 		report_error(attach->report, ifname, "ip link set dev NAME mtu 1500",
 			     "its MTU is %u; AF_XDP frames hold at most %u", nic->mtu,
-			     wire_port_mtu_max(FRAME_LARGE));
+			     wire_port_mtu_max(WIRE_FRAME_LARGE));
 		return -EINVAL;
 	}
 	if (nic->queues > QUEUES_MAX) {
@@ -97,12 +94,8 @@ static int check_system(struct attach *attach)
 /* Would this cut off the session it was typed in? Without a policy all but essential traffic stops. */
 static int check_session(struct attach *attach)
 {
-	const char *connection = getenv("SSH_CONNECTION");
-	char client[64], port[16], server[64];
-
-	if (attach->policy || attach->opts->force || attach->opts->trial_seconds || !connection ||
-	    sscanf(connection, "%63s %15s %63s", client, port, server) != 3 ||
-	    !nic_has_address(attach->ifname, server))
+	if (attach->policy || attach->opts->force || attach->opts->trial_seconds ||
+	    !nic_carries_session(attach->ifname))
 		return 0;
 	report_error(attach->report, attach->ifname,
 		     "give --policy FILE, or --trial SECONDS to have it undone by itself, or --force",

@@ -9,6 +9,7 @@
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -90,7 +91,8 @@ static bool equal_address(const struct sockaddr *have, const char *address)
 	return *text && !strcmp(text, address);
 }
 
-bool nic_has_address(const char *ifname, const char *address)
+/* Is this address (as text) one of the interface's? */
+static bool has_address(const char *ifname, const char *address)
 {
 	struct ifaddrs *list;
 	bool found = false;
@@ -101,4 +103,13 @@ bool nic_has_address(const char *ifname, const char *address)
 		found = !strcmp(at->ifa_name, ifname) && equal_address(at->ifa_addr, address);
 	freeifaddrs(list);
 	return found;
+}
+
+bool nic_carries_session(const char *ifname)
+{
+	const char *connection = getenv("SSH_CONNECTION");
+	char client[64], port[16], server[64];
+
+	return connection && sscanf(connection, "%63s %15s %63s", client, port, server) == 3 &&
+	       has_address(ifname, server);
 }

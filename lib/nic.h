@@ -19,7 +19,7 @@ struct nic {
 /* 0, -ENODEV, or -errno. */
 int nic_read(const char *ifname, struct nic *ret_nic);
 
-/* Is this address (as text) one of the interface's? For "does my ssh session come through here". */
-bool nic_has_address(const char *ifname, const char *address);
+/* Does the ssh session that this process runs in arrive at one of the interface's addresses? */
+bool nic_carries_session(const char *ifname);
 
 #endif /* IPSECBPF_NIC_H */

@@ -20,6 +20,9 @@
 
 #define WIRE_FRAMES 4096		/* per port, both directions */
 #define WIRE_RING   2048		/* descriptors in each of the four rings */
+#define WIRE_FRAME_SMALL 2048u		/* octets; the one that holds the MTU is taken */
+#define WIRE_FRAME_LARGE 4096u
+#define WIRE_MTU_MIN	 1280u		/* IPv6 asks for it, and ESP must still fit */
 
 struct wire_port {
 	struct xsk_socket *socket;
