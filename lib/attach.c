@@ -318,7 +318,7 @@ int ipsecbpf_attach(const char *ifname, const struct ipsecbpf_attach_opts *opts,
 		err = check_free(&attach);
 		if (!err)
 			err = build(&attach);
-		close(lock);
+		pins_unlock(&attach.paths, lock);
 	}
 	policy_free(attach.policy);
 	sa_file_free(attach.sas);
@@ -369,10 +369,8 @@ int ipsecbpf_detach(const char *ifname, bool open, struct ipsecbpf_report *repor
 		pins_remove(&pins.paths);
 	}
 	pins_close(&pins);
-	if (open)
-		unlink(paths.lock);
 unlock:
-	close(lock);
+	pins_unlock(&paths, lock);
 	return err;
 }
 

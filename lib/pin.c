@@ -183,7 +183,7 @@ static int try_lock(const struct paths *paths)
 
 	if (fd < 0)
 		return -errno;
-	/* detach --open removes the file: a lock on a removed one excludes nobody. */
+	/* pins_unlock() may have removed the file: a lock on a removed one excludes nobody. */
 	if (!flock(fd, LOCK_EX | LOCK_NB) && !fstat(fd, &ours) && !stat(paths->lock, &current) &&
 	    ours.st_ino == current.st_ino)
 		return fd;
@@ -216,4 +216,11 @@ int pins_lock(const struct paths *paths, struct ipsecbpf_report *report)
 	if (ftruncate(fd, 0) || pwrite(fd, pid, (size_t)len, 0) != len)
 		report_warning(report, paths->lock, NULL, "cannot note the holder: %s", strerror(errno));
 	return fd;
+}
+
+void pins_unlock(const struct paths *paths, int lock)
+{
+	if (access(paths->pins, F_OK))
+		unlink(paths->lock);
+	close(lock);
 }

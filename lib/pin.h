@@ -57,4 +57,7 @@ void pins_remove(const struct paths *paths);
  */
 int pins_lock(const struct paths *paths, struct ipsecbpf_report *report);
 
+/* Gives the lock back. Its file goes too where nothing is attached: nothing is left behind. */
+void pins_unlock(const struct paths *paths, int lock);
+
 #endif /* IPSECBPF_PIN_H */

@@ -283,7 +283,7 @@ int ipsecbpf_policy_apply(const char *ifname, const struct policy *policy,
 		err = policy_install(&pins, ifname, policy, ret_result, report);
 		pins_close(&pins);
 	}
-	close(lock);
+	pins_unlock(&paths, lock);
 	return err;
 }
 

@@ -243,7 +243,7 @@ int ipsecbpf_sa_apply(const char *ifname, const struct sa_file *file, uint32_t f
 		err = sa_install(&pins, file, flags, ret_result, report);
 		pins_close(&pins);
 	}
-	close(lock);
+	pins_unlock(&paths, lock);
 	return err;
 }
 

@@ -294,6 +294,7 @@ static void trial_over(struct supervisor *supervisor)
 	syslog(LOG_WARNING, "%s: trial period over, detaching", supervisor->config->ifname);
 	loader_detach_clsact(&pins->attachment);
 	pins_remove(&pins->paths);
+	unlink(pins->paths.lock);
 	shut_down(supervisor);
 	supervisor->stopping = true;
 }
