@@ -154,7 +154,7 @@ class IpsecbpfSide:
         return json.loads(self.run("--json", "status", self.host.dev))["attachments"][0]
 
     def drops(self, reason):
-        return json.loads(self.run("--json", "stats", self.host.dev))["drops"][reason]
+        return json.loads(self.run("--json", "stats", self.host.dev))["dropped"][reason]
 
     def start(self):
         policy = self.write("start.json", self.policy(Config("aes128gcm16", "transport", True)))

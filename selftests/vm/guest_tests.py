@@ -26,7 +26,7 @@ from guest_sides import SUITES, Config, IpsecbpfSide, XfrmSide, sa_pairs
 SELF_PROOF = os.environ.get("GUEST_SELF_PROOF") == "1"
 PROGRAM = Path(os.environ.get("B", "build")).resolve() / "ipsecbpf"
 PINS = Path("/sys/fs/bpf/ipsecbpf")
-TCP_BYTES = 2 << 20
+TCP_BYTES = {"long": 2 << 20, "short": 512 << 10}
 # From one octet, over those around a cipher's block, to what fits a packet in every suite and mode.
 UDP_SIZES = (1, 2, 3, 15, 16, 17, 64, 500, 1300)
 PLAIN = Config("aes128gcm16", "transport", True)
@@ -214,7 +214,8 @@ def test_ping(link, src, dst, family):
 @DIRECTIONS
 def test_tcp(link, src, dst, family):
     src, dst = map(link.config.endpoint, (src, dst))
-    tcp_transfer(src, dst, family, TCP_BYTES)
+    long = link.config.mode == "transport" and link.config.esn     # one in four: emulation is slow
+    tcp_transfer(src, dst, family, TCP_BYTES["long" if long else "short"])
     link.assert_only_our_esp()
 
 
