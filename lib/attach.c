@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "control.h"
@@ -21,6 +21,9 @@
 #include "sa_apply.h"
 #include "supervisor.h"
 #include "wire_port.h"
+
+#define HOST_PORT_TRIES	   20
+#define HOST_PORT_PAUSE_NS 50000000
 
 struct attach {
 	const char *ifname;
@@ -165,11 +168,17 @@ static int check_free(struct attach *attach)
 
 static int create_host_port(struct attach *attach)
 {
+	const struct timespec pause = { .tv_nsec = HOST_PORT_PAUSE_NS };
 	char name[IF_NAMESIZE];
 	int err;
 
 	snprintf(name, sizeof(name), "ipsec%u", attach->nic.ifindex);
 	err = host_port_create(&attach->host, name);
+	/* The worker of a supervisor that was killed may take a moment to go, and its port with it. */
+	for (int i = 0; err == -EBUSY && i < HOST_PORT_TRIES; i++) {
+		nanosleep(&pause, NULL);
+		err = host_port_create(&attach->host, name);
+	}
 	if (err)
 		report_error(attach->report, name, "is /dev/net/tun there, and the name free?",
 			     "cannot create the host port: %s", strerror(-err));
