@@ -46,7 +46,7 @@ def assert_clean(result):
 def test_killing_the_worker_loses_no_connection(pair, iperf):
     pair.a.run("ping", "-c1", "-W5", pair.b.address(4))
     counter = pair.wirecount()
-    client = iperf(40)
+    client = iperf(20)
     net.wait_until(lambda: crossed(pair) > BETWEEN, "traffic")
     for number in range(KILLS):
         kill_worker((pair.a, pair.b)[number % 2])
