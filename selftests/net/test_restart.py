@@ -46,7 +46,7 @@ def assert_clean(result):
 def test_killing_the_worker_loses_no_connection(pair, iperf):
     pair.a.run("ping", "-c1", "-W5", pair.b.address(4))
     counter = pair.wirecount()
-    client = iperf(40)
+    client = iperf(20)
     net.wait_until(lambda: crossed(pair) > BETWEEN, "traffic")
     for number in range(KILLS):
         kill_worker((pair.a, pair.b)[number % 2])
@@ -58,7 +58,7 @@ def test_killing_the_worker_loses_no_connection(pair, iperf):
     result = counter.stop()
     assert client.returncode == 0, output
     report = json.loads(output)
-    assert "error" not in report
+    assert "error" not in report, report["error"]
     assert report["end"]["sum_received"]["bytes"] > 0
     assert report["intervals"][-1]["sum"]["bytes"] > 0, "the connection was dead at the end"
     assert_clean(result)
