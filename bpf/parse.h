@@ -16,7 +16,7 @@
 #include "abi.h"
 
 #define VLAN_DEPTH_MAX	   2
-#define IPV6_EXT_DEPTH_MAX 6
+#define IPV6_EXT_DEPTH_MAX 6	/* steps: five extension headers and a look at what follows */
 #define IPV4_MORE_FRAGMENTS 0x2000
 #define IPV4_OFFSET_MASK    0x1fff
 #define NON_ESP_MARKER_LEN  4
@@ -78,6 +78,11 @@ static __always_inline void *cursor_take(struct cursor *c, __u32 size)
 	return here;
 }
 
+static __always_inline bool is_vlan(__be16 ethertype)
+{
+	return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
+}
+
 static __always_inline int parse_ethernet(struct cursor *c, struct packet_info *info)
 {
 	struct ethhdr *eth = cursor_take(c, sizeof(*eth));
@@ -88,15 +93,15 @@ static __always_inline int parse_ethernet(struct cursor *c, struct packet_info *
 	for (int i = 0; i < VLAN_DEPTH_MAX; i++) {
 		struct vlan_tag *tag;
 
-		if (info->ethertype != bpf_htons(ETH_P_8021Q) &&
-		    info->ethertype != bpf_htons(ETH_P_8021AD))
+		if (!is_vlan(info->ethertype))
 			break;
 		tag = cursor_take(c, sizeof(*tag));
 		if (!tag)
 			return -DROP_MALFORMED;
 		info->ethertype = tag->ethertype;
 	}
-	return 0;
+	/* More tags than this bound are refused: what they hide is not "not IP". */
+	return is_vlan(info->ethertype) ? -DROP_MALFORMED : 0;
 }
 
 static __always_inline int parse_ipv4(struct cursor *c, struct packet_info *info)
@@ -123,6 +128,12 @@ static __always_inline int parse_ipv4(struct cursor *c, struct packet_info *info
 	if (header > sizeof(*ip) && !cursor_take(c, header - sizeof(*ip)))
 		return -DROP_MALFORMED;
 	return 0;
+}
+
+static __always_inline bool is_ipv6_ext(__u8 proto)
+{
+	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_DSTOPTS ||
+	       proto == IPPROTO_FRAGMENT;
 }
 
 /* Steps over one extension header. 1: stepped, 0: info->proto is not one, negative: malformed. */
@@ -180,14 +191,18 @@ static __always_inline int parse_udp(struct cursor *c, struct packet_info *info)
 {
 	struct udphdr *udp = cursor_take(c, sizeof(*udp));
 	__be32 *marker;
+	__u16 len;
 
 	if (!udp)
 		return -DROP_MALFORMED;
 	info->src_port = udp->source;
 	info->dst_port = udp->dest;
 	marker = cursor_take(c, NON_ESP_MARKER_LEN);
-	/* RFC 3948 2.2, 2.3: IKE carries four zero octets, a keep-alive is a single octet */
-	info->non_esp_marker = marker ? *marker == 0 : udp->len == bpf_htons(sizeof(*udp) + 1);
+	/* RFC 3948 2.2, 2.3: IKE carries four zero octets, a keep-alive is a single octet. By UDP's
+	 * own length: what follows it may be Ethernet's padding. */
+	len = bpf_ntohs(udp->len);
+	info->non_esp_marker = len == sizeof(*udp) + 1 ||
+			       (len >= sizeof(*udp) + NON_ESP_MARKER_LEN && marker && !*marker);
 	return 0;
 }
 

@@ -18,6 +18,7 @@ struct spd_query {
 	__u8 proto;
 	__u8 icmp_type, icmp_code;
 	__u8 later_fragment;	/* ports and ICMP type are not in this packet */
+	__u8 proto_hidden;	/* nor is the upper protocol: extension headers went with the first */
 };
 
 struct spd_verdict {
@@ -53,12 +54,15 @@ static __always_inline bool port_within(__u16 port, __u16 lo, __u16 hi)
 
 /*
  * Upper-layer selectors. A later fragment shows none: an entry that asks for them then matches
- * unless it would let the packet pass in the clear. (RFC 4301 7: never bypass on a guess.)
+ * unless it would let the packet pass in the clear. (RFC 4301 7: never bypass on a guess.) The same
+ * holds for its protocol if extension headers follow the fragment header.
  */
 static __always_inline bool upper_matches(const struct spd_entry *e, const struct spd_query *q)
 {
 	if (!(e->flags & SPD_F_PROTO))
 		return true;
+	if (q->proto_hidden)
+		return e->action != SPD_BYPASS;
 	if (e->proto != q->proto)
 		return false;
 	if (!(e->flags & (SPD_F_PORTS | SPD_F_ICMP)))
@@ -174,6 +178,7 @@ static __always_inline void spd_query_fill(struct spd_query *q, const struct pac
 	q->icmp_type = info->icmp_type;
 	q->icmp_code = info->icmp_code;
 	q->later_fragment = info->fragment == FRAGMENT_LATER;
+	q->proto_hidden = q->later_fragment && info->family == FAMILY_V6 && is_ipv6_ext(info->proto);
 }
 
 /*
@@ -187,11 +192,13 @@ static __always_inline int spd_decide(const struct control *ctl, const struct pa
 	__u32 generation = ctl->active & 1;
 	struct spd_generation *head;
 	struct spd_query query = {};
-	bool blocked = ctl->state == ATTACH_BLOCKED;
+	bool blocked;
 
 	head = bpf_map_lookup_elem(&generations, &generation);
 	if (!head)
 		return -DROP_INTERNAL;
+	/* The first flip is two stores; seen the other way round, the generation is an empty one. */
+	blocked = ctl->state == ATTACH_BLOCKED || !head->serial;
 	if (is_essential(info, blocked ? ESSENTIAL_ALL : head->essential, direction)) {
 		verdict->action = SPD_BYPASS;
 		verdict->essential = 1;

@@ -71,3 +71,15 @@ check-kernels: all
 
 check-vm-harness:
 	$(Q)B=$(B) selftests/vm/test-guest --self-proof bookworm -- $(GUESTTEST)
+
+# BPF_PROG_TEST_RUN: packets as data through the three programs, attached to nothing. Root.
+BPF_TESTS := $(B)/bpf/run_fixtures $(B)/bpf/cross_check
+$(BPF_TESTS): $(B)/bpf/%: selftests/bpf/%.c selftests/bpf/datapath.c selftests/bpf/datapath.h \
+		$(B)/libipsecbpf.a
+	$(call say,TEST,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ \
+		$(filter %.c %.a,$^) $(LIBS)
+
+$(B)/bpf/fixtures.json: selftests/bpf/expand.py selftests/bpf/policies.json \
+		$(wildcard selftests/bpf/fixtures/*.json)
+	$(call say,GEN,$@)mkdir -p $(@D) && $(PYTHON) -B $< $(wildcard selftests/bpf/fixtures/*.json) \
+		> $@.tmp && mv $@.tmp $@
