@@ -351,23 +351,13 @@ static void withdraw_all_sas(const struct pins *pins)
 
 int ipsecbpf_detach(const char *ifname, bool open, struct ipsecbpf_report *report)
 {
-	struct paths paths;
 	void *reply = NULL;
 	struct pins pins;
 	uint32_t len;
-	int err, lock;
+	int lock = pins_open_locked(&pins, ifname, report);
 
-	err = paths_init(&paths, ifname);
-	if (err) {
-		report_error(report, ifname, "ip link shows the names", "not an interface name");
-		return err;
-	}
-	lock = pins_lock(&paths, report);
 	if (lock < 0)
 		return lock;
-	err = pins_open(&pins, ifname, report);
-	if (err)
-		goto unlock;
 	if (!open)
 		__atomic_store_n(&pins.control->state, ATTACH_GUARD, __ATOMIC_RELEASE);
 	if (control_ask(&pins.paths, CONTROL_STOP, 0, NULL, 0, &reply, &len, NULL))
@@ -377,10 +367,8 @@ int ipsecbpf_detach(const char *ifname, bool open, struct ipsecbpf_report *repor
 		loader_detach_clsact(&pins.attachment);
 		pins_remove(&pins.paths);
 	}
-	pins_close(&pins);
-unlock:
-	pins_unlock(&paths, lock);
-	return err;
+	pins_close_locked(&pins, lock);
+	return 0;
 }
 
 int ipsecbpf_confirm(const char *ifname, struct ipsecbpf_report *report)

@@ -90,17 +90,24 @@ static void pins_clear(struct pins *pins)
 	pins->control = NULL;
 }
 
+static int name_paths(struct paths *paths, const char *ifname, struct ipsecbpf_report *report)
+{
+	int err = paths_init(paths, ifname);
+
+	if (err)
+		report_error(report, ifname, "ip link shows the names", "not an interface name");
+	return err;
+}
+
 int pins_open(struct pins *pins, const char *ifname, struct ipsecbpf_report *report)
 {
 	uint32_t zero = 0;
 	int err;
 
 	pins_clear(pins);
-	err = paths_init(&pins->paths, ifname);
-	if (err) {
-		report_error(report, ifname, "ip link shows the names", "not an interface name");
+	err = name_paths(&pins->paths, ifname, report);
+	if (err)
 		return err;
-	}
 	err = open_maps(pins);
 	if (err == -ENOENT) {
 		report_error(report, ifname, "ipsecbpf attach it first; ipsecbpf status lists attachments",
@@ -223,4 +230,29 @@ void pins_unlock(const struct paths *paths, int lock)
 	if (access(paths->pins, F_OK))
 		unlink(paths->lock);
 	close(lock);
+}
+
+int pins_open_locked(struct pins *pins, const char *ifname, struct ipsecbpf_report *report)
+{
+	struct paths paths;
+	int err, lock;
+
+	err = name_paths(&paths, ifname, report);
+	if (err)
+		return err;
+	lock = pins_lock(&paths, report);
+	if (lock < 0)
+		return lock;
+	err = pins_open(pins, ifname, report);
+	if (err) {
+		pins_unlock(&paths, lock);
+		return err;
+	}
+	return lock;
+}
+
+void pins_close_locked(struct pins *pins, int lock)
+{
+	pins_close(pins);
+	pins_unlock(&pins->paths, lock);
 }

@@ -60,4 +60,10 @@ int pins_lock(const struct paths *paths, struct ipsecbpf_report *report);
 /* Gives the lock back. Its file goes too where nothing is attached: nothing is left behind. */
 void pins_unlock(const struct paths *paths, int lock);
 
+/* pins_lock() and pins_open() in one, for those who change a live attachment. The lock, or -errno. */
+int pins_open_locked(struct pins *pins, const char *ifname, struct ipsecbpf_report *report);
+
+/* Undoes pins_open_locked(). */
+void pins_close_locked(struct pins *pins, int lock);
+
 #endif /* IPSECBPF_PIN_H */

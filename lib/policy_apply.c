@@ -266,24 +266,13 @@ int policy_install(const struct pins *pins, const char *ifname, const struct pol
 int ipsecbpf_policy_apply(const char *ifname, const struct policy *policy,
 			  struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report)
 {
-	struct paths paths;
 	struct pins pins;
-	int err, lock;
+	int err, lock = pins_open_locked(&pins, ifname, report);
 
-	err = paths_init(&paths, ifname);
-	if (err) {
-		report_error(report, ifname, "ip link shows the names", "not an interface name");
-		return err;
-	}
-	lock = pins_lock(&paths, report);
 	if (lock < 0)
 		return lock;
-	err = pins_open(&pins, ifname, report);
-	if (!err) {
-		err = policy_install(&pins, ifname, policy, ret_result, report);
-		pins_close(&pins);
-	}
-	pins_unlock(&paths, lock);
+	err = policy_install(&pins, ifname, policy, ret_result, report);
+	pins_close_locked(&pins, lock);
 	return err;
 }
 

@@ -228,22 +228,13 @@ int sa_install(const struct pins *pins, const struct sa_file *file, uint32_t fla
 int ipsecbpf_sa_apply(const char *ifname, const struct sa_file *file, uint32_t flags,
 		      struct ipsecbpf_sa_result *ret_result, struct ipsecbpf_report *report)
 {
-	struct paths paths;
 	struct pins pins;
-	int err, lock;
+	int err, lock = pins_open_locked(&pins, ifname, report);
 
-	err = paths_init(&paths, ifname);
-	if (err)
-		return err;
-	lock = pins_lock(&paths, report);
 	if (lock < 0)
 		return lock;
-	err = pins_open(&pins, ifname, report);
-	if (!err) {
-		err = sa_install(&pins, file, flags, ret_result, report);
-		pins_close(&pins);
-	}
-	pins_unlock(&paths, lock);
+	err = sa_install(&pins, file, flags, ret_result, report);
+	pins_close_locked(&pins, lock);
 	return err;
 }
 
