@@ -53,18 +53,22 @@ static void count_drop(struct worker *worker, enum drop_reason reason, unsigned 
 
 /* ---- outbound ------------------------------------------------------------------------------ */
 
-/* Tells the supervisor, once per reservation, that half of it is used. */
+/*
+ * Tells the supervisor, once per reservation, that half of it is used. The reservation is read
+ * once: the supervisor may extend it before write() returns, and taking the new one for asked
+ * about would mean never to ask again.
+ */
 static void ask_for_numbers(struct worker *worker, struct worker_sa *sa)
 {
 	const struct sa_state *state = sa->esp.state;
+	const uint64_t reserved = __atomic_load_n(&state->seq_reserved, __ATOMIC_ACQUIRE);
 	const uint64_t one = 1;
 
-	if (state->seq_reserved - state->seq_next > SEQ_LOW_WATER ||
-	    sa->asked_at == state->seq_reserved)
+	if (reserved - state->seq_next > SEQ_LOW_WATER || sa->asked_at == reserved)
 		return;
 	/* The counter cannot overflow: the supervisor reads it. */
 	if (write(worker->config->need_fd, &one, sizeof(one)) == sizeof(one))
-		sa->asked_at = state->seq_reserved;
+		sa->asked_at = reserved;
 }
 
 static void transmit(struct worker *worker, struct packet *packet)
