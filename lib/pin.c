@@ -142,6 +142,21 @@ void pins_close(struct pins *pins)
 	pins_clear(pins);
 }
 
+/*
+ * Detaches at once. A link without pin and descriptor is detached too, but by deferred work in the
+ * kernel: the first packets after `detach --open` would still meet the hook.
+ */
+static void remove_link(const char *path)
+{
+	int fd = bpf_obj_get(path);
+
+	if (fd >= 0) {
+		bpf_link_detach(fd);
+		close(fd);
+	}
+	unlink(path);
+}
+
 void pins_remove(const struct paths *paths)
 {
 	static const char *const maps[] = {
@@ -154,7 +169,7 @@ void pins_remove(const struct paths *paths)
 	/* Inbound first to go, outbound last: for a moment both sides drop rather than leak. */
 	for (int hook = HOOK_COUNT - 1; hook >= 0; hook--) {
 		pin_link_path(paths, hook, path, sizeof(path));
-		unlink(path);
+		remove_link(path);
 	}
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
 		pin_map_path(paths, maps[i], path, sizeof(path));
