@@ -336,7 +336,7 @@ class Topology:
                 if name.startswith(self.tag + "-")]
         for host in self.hosts:
             left += [f"{root}/{name}" for root in (PIN_ROOT, RUN_ROOT)
-                     for name in _listdir(root) if host.key in name]
+                     for name in _listdir(root) if f"@{host.inode}" in name]
         for pid in filter(str.isdigit, _listdir("/proc")):
             try:
                 inode = os.stat(f"/proc/{pid}/ns/net").st_ino
