@@ -37,9 +37,13 @@ static void state_problems(const struct ipsecbpf_status *status)
 			 status->ifname, status->ifname);
 		problem("detached with the guard left: what policy protects is dropped", next);
 	} else if (!strcmp(status->state, "supervisor-dead")) {
-		snprintf(next, sizeof(next), "ipsecbpf detach %s, then ipsecbpf attach %s",
-			 status->ifname, status->ifname);
+		snprintf(next, sizeof(next), "ipsecbpf attach %s --policy FILE --sa FILE",
+			 status->ifname);
 		problem("the supervisor has died: what policy protects is dropped", next);
+	} else if (!strcmp(status->state, "gone")) {
+		snprintf(next, sizeof(next), "ipsecbpf detach %s --open, then ipsecbpf attach %s",
+			 status->ifname, status->ifname);
+		problem("the interface was removed; what has its name now is not protected", next);
 	} else if (!status->worker_pid) {
 		problem("no worker is running; the supervisor starts one by itself",
 			"look again in a second, then into the system log");

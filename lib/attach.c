@@ -33,7 +33,8 @@ struct attach {
 	struct nic nic;
 	uint32_t frame_size;
 	struct policy *policy;		/* NULL: start blocked */
-	struct sa_file *sas;		/* NULL: none */
+	bool over_guard;		/* hooks of an earlier attachment are in place */
+	int commit_fd;			/* tells the supervisor that we have finished */
 	struct host_port host;
 	struct loader loader;
 	struct pins pins;
@@ -118,11 +119,6 @@ static int load_files(struct attach *attach)
 		if (!attach->policy)
 			return -errno;
 	}
-	if (opts->sa_path) {
-		attach->sas = sa_file_load(opts->sa_path, attach->report);
-		if (!attach->sas)
-			return -errno;
-	}
 	return 0;
 }
 
@@ -131,9 +127,8 @@ static int check_free(struct attach *attach)
 {
 	struct ipsecbpf_report quiet = { 0 };
 	struct attachment old;
-	void *reply = NULL;
 	struct pins pins;
-	uint32_t len;
+	bool gone;
 	int err;
 
 	err = pins_open(&pins, attach->ifname, &quiet);
@@ -141,20 +136,21 @@ static int check_free(struct attach *attach)
 	if (err)
 		return err == -ENOENT || err == -EPROTO ? 0 : err;
 	old = pins.attachment;
-	err = control_ask(&pins.paths, CONTROL_STATUS, 0, NULL, 0, &reply, &len, NULL);
+	gone = pins_gone(&pins);
+	err = control_order(&pins.paths, gone ? CONTROL_STOP : CONTROL_STATUS, NULL);
 	pins_close(&pins);
-	free(reply);
+	if (gone) {
+		/* The interface was made anew: the old links are attached to nothing. */
+		pins_remove(&attach->paths);
+		return 0;
+	}
 	if (!err) {
 		report_error(attach->report, attach->ifname,
 			     "ipsecbpf policy apply changes its policy; ipsecbpf detach ends it",
 			     "already attached");
 		return -EEXIST;
 	}
-	if (old.ifindex != attach->nic.ifindex) {
-		/* The interface was made anew: the old links are attached to nothing. */
-		pins_remove(&attach->paths);
-		return 0;
-	}
+	attach->over_guard = true;
 	if (old.xdp_generic != (attach->opts->xdp_mode == XDP_MODE_GENERIC)) {
 		report_error(attach->report, attach->ifname,
 			     "attach in the same mode, or ipsecbpf detach --open first",
@@ -220,40 +216,32 @@ static int start_supervisor(struct attach *attach)
 		.mtu = attach->nic.mtu,
 		.frame_size = attach->frame_size,
 		.trial_seconds = attach->opts->trial_seconds,
+		.over_guard = attach->over_guard,
 	};
-	void *reply = NULL;
-	uint32_t len;
 	int err;
 
 	memcpy(config.nic_mac, attach->nic.mac, sizeof(config.nic_mac));
-	err = supervisor_start(&config, attach->report);
+	err = supervisor_start(&config, &attach->commit_fd, attach->report);
 	if (err)
 		return err;
 	/* Waits until it is up: the answer comes from its loop. */
-	err = control_ask(&attach->paths, CONTROL_STATUS, 0, NULL, 0, &reply, &len, attach->report);
-	free(reply);
-	return err;
-}
-
-static void stop_supervisor(const struct paths *paths)
-{
-	void *reply = NULL;
-	uint32_t len;
-
-	control_ask(paths, CONTROL_STOP, 0, NULL, 0, &reply, &len, NULL);
-	free(reply);
+	return control_order(&attach->paths, CONTROL_STATUS, attach->report);
 }
 
 static int attach_hooks(struct attach *attach)
 {
-	int err = 0;
+	int err = loader_pin_maps(&attach->loader, attach->report);
 
 	for (int hook = 0; !err && hook < HOOK_COUNT; hook++)
 		err = loader_attach(&attach->loader, (enum hook)hook, attach->report);
 	if (!err)
-		err = loader_pin(&attach->loader, attach->report);
-	if (err)
-		loader_undo(&attach->loader);
+		err = loader_pin_links(&attach->loader, attach->report);
+	if (!err && supervisor_commit(attach->commit_fd))
+		err = -EPIPE;
+	if (!err)
+		return 0;
+	pins_guard(&attach->pins);
+	loader_undo(&attach->loader, attach->over_guard);
 	return err;
 }
 
@@ -265,13 +253,22 @@ static int apply_files(struct attach *attach)
 					       &applied, attach->report) : 0;
 }
 
+/* Read only now, after the supervisor was forked: no key may be in memory that it inherits. */
 static int apply_sas(struct attach *attach)
 {
 	struct ipsecbpf_sa_result result;
+	struct sa_file *file;
+	int err;
 
-	return attach->sas ? sa_install(&attach->pins, attach->sas,
-					attach->opts->fresh ? SA_APPLY_FRESH : 0, &result,
-					attach->report) : 0;
+	if (!attach->opts->sa_path)
+		return 0;
+	file = sa_file_load(attach->opts->sa_path, attach->report);
+	if (!file)
+		return -errno;
+	err = sa_install(&attach->pins, file, attach->opts->fresh ? SA_APPLY_FRESH : 0, &result,
+			 attach->report);
+	sa_file_free(file);
+	return err;
 }
 
 static int build(struct attach *attach)
@@ -288,13 +285,14 @@ static int build(struct attach *attach)
 	if (err)
 		goto unload;
 	err = start_supervisor(attach);
-	if (err)
-		goto unload;
-	err = apply_sas(attach);
+	if (!err)
+		err = apply_sas(attach);
 	if (!err)
 		err = attach_hooks(attach);
 	if (err)
-		stop_supervisor(&attach->paths);
+		control_order(&attach->paths, CONTROL_STOP, NULL);
+	if (attach->commit_fd >= 0)
+		close(attach->commit_fd);
 unload:
 	pins_close(&attach->pins);
 	loader_fini(&attach->loader);
@@ -306,7 +304,9 @@ close_host:
 int ipsecbpf_attach(const char *ifname, const struct ipsecbpf_attach_opts *opts,
 		    struct ipsecbpf_report *report)
 {
-	struct attach attach = { .ifname = ifname, .opts = opts, .report = report };
+	struct attach attach = {
+		.ifname = ifname, .opts = opts, .report = report, .commit_fd = -1,
+	};
 	int err, lock = -1;
 
 	err = paths_init(&attach.paths, ifname);
@@ -330,7 +330,6 @@ int ipsecbpf_attach(const char *ifname, const struct ipsecbpf_attach_opts *opts,
 		pins_unlock(&attach.paths, lock);
 	}
 	policy_free(attach.policy);
-	sa_file_free(attach.sas);
 	return err < 0 ? err : 0;
 }
 
@@ -339,6 +338,7 @@ int ipsecbpf_attach(const char *ifname, const struct ipsecbpf_attach_opts *opts,
 /* Where no supervisor is left to do it: no SA may stay published. */
 static void withdraw_all_sas(const struct pins *pins)
 {
+	const struct sa_slot unused = { 0 };
 	const struct out_sa none = { 0 };
 	struct sad_key key;
 
@@ -347,42 +347,42 @@ static void withdraw_all_sas(const struct pins *pins)
 			break;
 	for (uint32_t i = 0; i < PROTECT_MAX * FAMILY_COUNT; i++)
 		bpf_map_update_elem(pins->out_sa_fd, &i, &none, 0);
+	for (uint32_t slot = 1; slot < pins->attachment.sa_slots; slot++)
+		bpf_map_update_elem(pins->sa_slots_fd, &slot, &unused, 0);
 }
 
 int ipsecbpf_detach(const char *ifname, bool open, struct ipsecbpf_report *report)
 {
-	void *reply = NULL;
 	struct pins pins;
-	uint32_t len;
-	int lock = pins_open_locked(&pins, ifname, report);
+	int err, lock = pins_open_locked(&pins, ifname, report);
 
 	if (lock < 0)
 		return lock;
+	err = open ? 0 : pins_check_nic(&pins, report);
+	if (err)
+		goto out;
 	if (!open)
-		__atomic_store_n(&pins.control->state, ATTACH_GUARD, __ATOMIC_RELEASE);
-	if (control_ask(&pins.paths, CONTROL_STOP, 0, NULL, 0, &reply, &len, NULL))
+		pins_guard(&pins);
+	if (control_order(&pins.paths, CONTROL_STOP, NULL))
 		withdraw_all_sas(&pins);
-	free(reply);
 	if (open) {
 		loader_detach_clsact(&pins.attachment);
 		pins_remove(&pins.paths);
 	}
+out:
 	pins_close_locked(&pins, lock);
-	return 0;
+	return err;
 }
 
 int ipsecbpf_confirm(const char *ifname, struct ipsecbpf_report *report)
 {
-	void *reply = NULL;
 	struct pins pins;
-	uint32_t len;
 	int err;
 
 	err = pins_open(&pins, ifname, report);
 	if (err)
 		return err;
-	err = control_ask(&pins.paths, CONTROL_CONFIRM, 0, NULL, 0, &reply, &len, report);
-	free(reply);
+	err = control_order(&pins.paths, CONTROL_CONFIRM, report);
 	pins_close(&pins);
 	return err;
 }

@@ -236,23 +236,23 @@ static int exchange(int fd, const struct control_header *request, const void *pa
 	return err ? err : control_receive(fd, reply, ret_reply);
 }
 
-int control_ask(const struct paths *paths, enum control_type type, uint32_t flags, const void *payload,
-		uint32_t len, void **ret_reply, uint32_t *ret_len, struct ipsecbpf_report *report)
+int control_ask(const struct paths *paths, struct control_call *call,
+		struct ipsecbpf_report *report)
 {
 	struct control_header request = {
-		.magic = CONTROL_MAGIC, .type = type, .flags = flags, .len = len,
+		.magic = CONTROL_MAGIC, .type = call->type, .flags = call->flags, .len = call->len,
 	};
 	struct control_header reply = { 0 };
 	void *answer = NULL;
 	int err, fd;
 
 	fd = connect_to(paths);
-	err = fd < 0 ? fd : exchange(fd, &request, payload, &reply, &answer);
+	err = fd < 0 ? fd : exchange(fd, &request, call->payload, &reply, &answer);
 	if (fd >= 0)
 		close(fd);
 	if (err == -ECONNREFUSED)
 		report_error(report, paths->dir,
-			     "ipsecbpf detach, then attach again; until then protected traffic is dropped",
+			     "ipsecbpf attach it again; until then protected traffic is dropped",
 			     "no supervisor is running");
 	else if (err)
 		report_error(report, paths->socket, "ipsecbpf status shows what is running",
@@ -264,7 +264,16 @@ int control_ask(const struct paths *paths, enum control_type type, uint32_t flag
 		free(answer);
 		return reply.err;
 	}
-	*ret_reply = answer;
-	*ret_len = reply.len;
+	call->reply = answer;
+	call->reply_len = reply.len;
 	return 0;
+}
+
+int control_order(const struct paths *paths, enum control_type type, struct ipsecbpf_report *report)
+{
+	struct control_call call = { .type = type };
+	int err = control_ask(paths, &call, report);
+
+	free(call.reply);
+	return err;
 }

@@ -55,12 +55,26 @@ struct control_sa {
 	uint16_t suite;			/* suite_index() */
 };
 
+/* One request and its answer. */
+struct control_call {
+	enum control_type type;
+	uint32_t flags;
+	const void *payload;		/* of the request; stays the caller's */
+	uint32_t len;
+	void *reply;			/* out, on success: the caller frees it; may be NULL */
+	uint32_t reply_len;		/* out */
+};
+
 /*
- * Asks the supervisor of an attachment. The reply's payload (may be NULL) and its length are given
- * back on success. 0, -ECONNREFUSED (no supervisor runs), or the supervisor's -errno; explained in report.
+ * Asks the supervisor of an attachment. 0, -ECONNREFUSED (no supervisor runs), or the supervisor's
+ * -errno; explained in report.
  */
-int control_ask(const struct paths *paths, enum control_type type, uint32_t flags, const void *payload,
-		uint32_t len, void **ret_reply, uint32_t *ret_len, struct ipsecbpf_report *report);
+int control_ask(const struct paths *paths, struct control_call *call,
+		struct ipsecbpf_report *report);
+
+/* control_ask() without payload, where only success matters. */
+int control_order(const struct paths *paths, enum control_type type,
+		  struct ipsecbpf_report *report);
 
 /* The supervisor's side: a listening socket, or -errno. An old socket that nobody serves is replaced. */
 int control_listen(const struct paths *paths);

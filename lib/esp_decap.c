@@ -85,7 +85,7 @@ static void decap_start(struct sa_runtime *sa, struct packet *packet, struct dec
 	op->len = (uint32_t)(op->icv - op->data);
 	op->auth = esp;
 	op->auth_len = (uint32_t)(op->icv - esp);
-	op->err = 0;
+	op->err = -EIO;		/* unless the engine says otherwise */
 	write_aad(sa, packet->seq, burst->aad[burst->count], op);
 	burst->packets[burst->count++] = packet;
 }

@@ -7,6 +7,7 @@
  *   transport  [l2][ip .. esp_off][ESP 8][IV][payload            ][pad][len][nh][ICV]
  *   tunnel     [l2][outer ip     ][ESP 8][IV][ip whole, as it was][pad][len][nh][ICV]
  */
+#include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -249,7 +250,7 @@ static void fill_op(const struct sa_runtime *sa, uint8_t *esp, uint32_t cipher_l
 	op->auth = esp;
 	op->auth_len = ESP_HEADER_LEN + suite->iv_len + cipher_len;
 	op->icv = op->data + cipher_len;
-	op->err = 0;
+	op->err = -EIO;		/* unless the engine says otherwise */
 }
 
 static void encap_one(struct sa_runtime *sa, struct packet *packet, struct encap_burst *burst)

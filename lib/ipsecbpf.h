@@ -56,7 +56,7 @@ int ipsecbpf_detach(const char *ifname, bool open, struct ipsecbpf_report *repor
 struct ipsecbpf_status {
 	char ifname[16];
 	unsigned int ifindex;
-	const char *state;		/* "running", "blocked", "guard", "supervisor-dead" */
+	const char *state;		/* "running", "blocked", "guard", "supervisor-dead", "gone" */
 	const char *xdp_mode;		/* "native", "generic" */
 	const char *tc_mode;		/* "tcx", "clsact" */
 	const char *wire_mode;		/* "zero-copy", "copy" */

@@ -101,6 +101,15 @@ static void inherit_filter(struct loader *loader)
 	close(fd);
 }
 
+/* The knobs hold the secret of re-entered packets: not for the worker, which is forked from here. */
+static int hide_knobs(const struct loader *loader)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), len = sizeof(*loader->object->rodata);
+
+	len = (len + page - 1) / page * page;
+	return madvise(loader->object->rodata, len, MADV_DONTFORK) ? -errno : 0;
+}
+
 static int store_attachment(struct loader *loader)
 {
 	uint32_t zero = 0;
@@ -132,6 +141,8 @@ int loader_init(struct loader *loader, const struct loader_config *config,
 		err = ipsecbpf_bpf__load(loader->object);
 	if (!err)
 		err = set_state(loader);
+	if (!err)
+		err = hide_knobs(loader);
 	if (!err) {
 		loader->attachment.tcx =
 			hook_has_tcx(bpf_program__fd(loader->object->progs.tc_egress));
@@ -164,6 +175,7 @@ int loader_pins(struct loader *loader, struct pins *ret_pins)
 	struct pins pins = { .paths = loader->paths, .attachment = loader->attachment };
 	void *area;
 
+	snprintf(pins.ifname, sizeof(pins.ifname), "%s", loader->config.ifname);
 	area = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED,
 		    bpf_map__fd(loader->object->maps.control), 0);
 	if (area == MAP_FAILED)
@@ -205,7 +217,7 @@ static int take_over_link(struct loader *loader, enum hook hook)
 	if (fd < 0)
 		return -errno;
 	if (bpf_link_update(fd, hook_program(loader, hook), NULL))
-		err = -errno;
+		err = errno == ENOLINK ? -ENOENT : -errno;	/* detached: its interface went */
 	if (err) {
 		close(fd);
 		return err;
@@ -295,51 +307,56 @@ static int pin_map(struct loader *loader, const char *name, int fd)
 	return bpf_obj_pin(fd, path) ? -errno : 0;
 }
 
-static int pin_all(struct loader *loader)
+static int pin_directory(struct loader *loader, const char *name)
 {
 	char path[256];
-	int err;
 
-	snprintf(path, sizeof(path), "%s/maps", loader->paths.pins);
-	err = paths_mkdir(path, 0700);
-	snprintf(path, sizeof(path), "%s/links", loader->paths.pins);
-	if (!err)
-		err = paths_mkdir(path, 0700);
-#define X(map)                                                                        \
-	if (!err)                                                                     \
-		err = pin_map(loader, #map, bpf_map__fd(loader->object->maps.map));
-	PINNED_MAPS(X)
-#undef X
-	for (int hook = 0; !err && hook < HOOK_COUNT; hook++)
-		err = pin_link(loader, (enum hook)hook);
-	return err;
+	snprintf(path, sizeof(path), "%s/%s", loader->paths.pins, name);
+	return paths_mkdir(path, 0700);
 }
 
-int loader_pin(struct loader *loader, struct ipsecbpf_report *report)
+static int explain_pin(const struct loader *loader, int err, struct ipsecbpf_report *report)
 {
-	int err = pin_all(loader);
-
 	if (err)
 		report_error(report, loader->paths.pins, "is bpffs mounted and writable?",
 			     "cannot pin maps and links: %s", strerror(-err));
 	return err;
 }
 
-void loader_undo(struct loader *loader)
+int loader_pin_maps(struct loader *loader, struct ipsecbpf_report *report)
 {
-	bool replaced = false;
+	int err = pin_directory(loader, "maps");
 
-	for (int hook = 0; hook < HOOK_COUNT; hook++) {
-		replaced |= loader->replaced[hook];
-		if (loader->filter[hook])
-			hook_detach_clsact(hook == HOOK_tc_host_port ? loader->config.host_ifindex
-								     : loader->config.ifindex,
-					   hook == HOOK_tc_egress,
-					   loader->attachment.tc_handle[hook != HOOK_tc_egress],
-					   loader->attachment.tc_priority[hook != HOOK_tc_egress]);
-	}
-	if (!replaced)
-		pins_remove(&loader->paths);
+#define X(map)                                                                        \
+	if (!err)                                                                     \
+		err = pin_map(loader, #map, bpf_map__fd(loader->object->maps.map));
+	PINNED_MAPS(X)
+#undef X
+	return explain_pin(loader, err, report);
+}
+
+int loader_pin_links(struct loader *loader, struct ipsecbpf_report *report)
+{
+	int err = pin_directory(loader, "links");
+
+	for (int hook = 0; !err && hook < HOOK_COUNT; hook++)
+		err = pin_link(loader, (enum hook)hook);
+	return explain_pin(loader, err, report);
+}
+
+void loader_undo(struct loader *loader, bool over_guard)
+{
+	const struct attachment *attachment = &loader->attachment;
+
+	if (over_guard)
+		return;
+	if (loader->filter[HOOK_tc_egress])
+		hook_detach_clsact(attachment->ifindex, true, attachment->tc_handle[0],
+				   attachment->tc_priority[0]);
+	if (loader->filter[HOOK_tc_host_port])
+		hook_detach_clsact(attachment->host_ifindex, false, attachment->tc_handle[1],
+				   attachment->tc_priority[1]);
+	pins_remove(&loader->paths);
 }
 
 void loader_detach_clsact(const struct attachment *attachment)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Loads the BPF object, attaches its hooks and pins maps and links. Runs in the command that
- * attaches, and exits with it: the pins keep everything alive. Nothing is pinned before all hooks
- * are attached, so a command that dies half way takes everything it made with it.
+ * Loads the BPF object, pins its maps, attaches its hooks and pins their links. Runs in the command
+ * that attaches, and exits with it: the pins keep everything alive. If that command dies half way,
+ * the supervisor notices (supervisor.h, the commit) and takes the pins away.
  *
  * Included by: attach.c. Ownership: struct loader owns the object and its unpinned links.
  */
@@ -48,11 +48,17 @@ int loader_pins(struct loader *loader, struct pins *ret_pins);
  */
 int loader_attach(struct loader *loader, enum hook hook, struct ipsecbpf_report *report);
 
-/* Pins maps and links; what a guard had pinned is replaced. 0 or -errno. */
-int loader_pin(struct loader *loader, struct ipsecbpf_report *report);
+/*
+ * Pins the maps; what a guard had pinned is replaced. Before any hook is attached: the maps that a
+ * hook uses must have a name, also if this command dies. 0 or -errno.
+ */
+int loader_pin_maps(struct loader *loader, struct ipsecbpf_report *report);
 
-/* Detaches what loader_attach() attached anew. Links taken over from a guard stay attached. */
-void loader_undo(struct loader *loader);
+/* Pins the links. 0 or -errno. */
+int loader_pin_links(struct loader *loader, struct ipsecbpf_report *report);
+
+/* Detaches and unpins what this loader made. Over a guard, hooks and pins stay. */
+void loader_undo(struct loader *loader, bool over_guard);
 void loader_fini(struct loader *loader);
 
 /* Removes the clsact filters of an attachment; tcx links go with their pins. */

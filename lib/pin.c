@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,7 @@ int pins_open(struct pins *pins, const char *ifname, struct ipsecbpf_report *rep
 	err = name_paths(&pins->paths, ifname, report);
 	if (err)
 		return err;
+	snprintf(pins->ifname, sizeof(pins->ifname), "%s", ifname);
 	err = open_maps(pins);
 	if (err == -ENOENT) {
 		report_error(report, ifname, "ipsecbpf attach it first; ipsecbpf status lists attachments",
@@ -140,6 +142,28 @@ void pins_close(struct pins *pins)
 	PINNED_MAPS(X)
 #undef X
 	pins_clear(pins);
+}
+
+bool pins_gone(const struct pins *pins)
+{
+	return if_nametoindex(pins->ifname) != pins->attachment.ifindex;
+}
+
+int pins_check_nic(const struct pins *pins, struct ipsecbpf_report *report)
+{
+	if (!pins_gone(pins))
+		return 0;
+	report_error(report, pins->ifname, "ipsecbpf detach --open it, then attach again",
+		     "the interface was removed; what has its name now is another one, without hooks");
+	return -ENODEV;
+}
+
+void pins_guard(const struct pins *pins)
+{
+	uint32_t running = ATTACH_RUNNING;
+
+	__atomic_compare_exchange_n(&pins->control->state, &running, ATTACH_GUARD, false,
+				    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
 /*

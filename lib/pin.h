@@ -8,6 +8,8 @@
 #ifndef IPSECBPF_PIN_H
 #define IPSECBPF_PIN_H
 
+#include <stdbool.h>
+
 #include "abi_user.h"
 #include "paths.h"
 #include "report.h"
@@ -35,6 +37,7 @@ struct pins {
 	PINNED_MAPS(X)
 #undef X
 	struct control *control;	/* mapped; shared with the hooks */
+	char ifname[16];
 };
 
 /* Where a map, or the link of a hook, is pinned. */
@@ -47,6 +50,15 @@ void pin_link_path(const struct paths *paths, enum hook hook, char *out, size_t 
  */
 int pins_open(struct pins *pins, const char *ifname, struct ipsecbpf_report *report);
 void pins_close(struct pins *pins);
+
+/* Has the NIC been removed since? What has its name now is another interface, with no hook on it. */
+bool pins_gone(const struct pins *pins);
+
+/* 0, or -ENODEV, explained, if it has. For those who change a live attachment. */
+int pins_check_nic(const struct pins *pins, struct ipsecbpf_report *report);
+
+/* The hooks stay and drop what policy protects. An attachment without policy stays blocked. */
+void pins_guard(const struct pins *pins);
 
 /* Removes every pin of the attachment. Links whose last reference this is detach. */
 void pins_remove(const struct paths *paths);

@@ -131,13 +131,14 @@ static int store_tables(const struct pins *pins, uint32_t generation,
  */
 static void free_generation(const struct pins *pins, uint32_t generation)
 {
+	/* First what no hook reads: programs that began under this generation are done after it. */
+	bpf_map_delete_elem(pins->policy_text_fd, &generation);
 	for (uint32_t dir = 0; dir < SPD_DIRECTION_COUNT; dir++)
 		for (uint32_t family = 0; family < FAMILY_COUNT; family++) {
 			uint32_t key = SPD_TABLE(generation, dir, family);
 
 			bpf_map_delete_elem(pins->spd_fd, &key);
 		}
-	bpf_map_delete_elem(pins->policy_text_fd, &generation);
 }
 
 static int fill_spare(const struct pins *pins, uint32_t spare, struct policy_compiled *compiled,
@@ -197,37 +198,61 @@ static void flip(const struct pins *pins, uint32_t spare)
 		__atomic_store_n(&pins->control->state, ATTACH_RUNNING, __ATOMIC_RELEASE);
 }
 
-static int install(const struct pins *pins, const char *ifname, const struct policy *policy,
-		   struct protections *protections, const char *text,
-		   struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report)
+struct install {
+	const struct pins *pins;
+	const char *ifname;
+	const struct policy *policy;
+	const char *text;		/* canonical */
+	struct protections protections;
+	struct ipsecbpf_report *report;
+};
+
+static int switch_to(struct install *install, struct policy_compiled *compiled, uint32_t spare)
 {
-	uint32_t active = pins->control->active & 1, spare = !active;
+	const struct pins *pins = install->pins;
+	int err;
+
+	err = fill_spare(pins, spare, compiled, install->text);
+	/* Ids before the flip: an interruption in between leaves names that the next apply settles. */
+	if (!err)
+		err = protections_add(&install->protections);
+	if (err) {
+		free_generation(pins, spare);
+		return err;
+	}
+	flip(pins, spare);
+	protections_remove_old(&install->protections);
+	free_generation(pins, !spare);
+	return 0;
+}
+
+static int install(struct install *install, struct ipsecbpf_apply_result *ret_result)
+{
+	const struct pins *pins = install->pins;
+	uint32_t active = pins->control->active & 1;
 	struct policy_compiled compiled = { 0 };
 	struct spd_generation live = { 0 };
 	int err;
 
 	err = read_head(pins, active, &live);
-	if (!err && is_live(pins, &live, active, text)) {
-		*ret_result = (struct ipsecbpf_apply_result){ .serial = live.serial };
-		return 0;
-	}
 	if (!err)
-		err = policy_compile(policy, ifname, protections_id, protections, &compiled, report);
+		err = policy_compile(install->policy, install->ifname, protections_id,
+				     &install->protections, &compiled, install->report);
 	if (err)
 		return err;
-	compiled.head.serial = live.serial + 1;
-	err = fill_spare(pins, spare, &compiled, text);
-	if (err) {
-		free_generation(pins, spare);
+	if (is_live(pins, &live, active, install->text) &&
+	    protections_are_live(&install->protections)) {
+		*ret_result = (struct ipsecbpf_apply_result){ .serial = live.serial };
 		goto out;
 	}
-	flip(pins, spare);
-	free_generation(pins, active);
-	err = protections_commit(protections);
+	compiled.head.serial = live.serial + 1;
+	err = switch_to(install, &compiled, !active);
+	if (err)
+		goto out;
 	*ret_result = (struct ipsecbpf_apply_result){
 		.changed = true,
 		.serial = compiled.head.serial,
-		.orphaned_sas = count_orphans(pins, protections),
+		.orphaned_sas = count_orphans(pins, &install->protections),
 	};
 	for (int dir = 0; dir < SPD_DIRECTION_COUNT; dir++)
 		for (int family = 0; family < FAMILY_COUNT; family++)
@@ -240,14 +265,19 @@ out:
 int policy_install(const struct pins *pins, const char *ifname, const struct policy *policy,
 		   struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report)
 {
-	struct protections *protections = calloc(1, sizeof(*protections));
+	struct install *work = calloc(1, sizeof(*work));
 	char *text = policy_show(policy);
-	int err = protections && text ? 0 : -ENOMEM;
+	int err = work && text ? 0 : -ENOMEM;
 
-	if (!err)
-		err = protections_init(protections, pins, policy);
-	if (!err)
-		err = install(pins, ifname, policy, protections, text, ret_result, report);
+	if (!err) {
+		*work = (struct install){
+			.pins = pins, .ifname = ifname, .policy = policy, .text = text,
+			.report = report,
+		};
+		protections_init(&work->protections, pins, policy);
+		err = install(work, ret_result);
+		protections_fini(&work->protections);
+	}
 	if (!err && ret_result->orphaned_sas)
 		report_warning(report, ifname,
 			       "ipsecbpf sa flush, then ipsecbpf sa apply: they serve the new definitions then",
@@ -256,9 +286,7 @@ int policy_install(const struct pins *pins, const char *ifname, const struct pol
 	if (err && !(report && report->errors))
 		report_error(report, ifname, "the live policy is unchanged", "cannot apply: %s",
 			     strerror(-err));
-	if (protections)
-		protections_fini(protections);
-	free(protections);
+	free(work);
 	free(text);
 	return err;
 }
@@ -271,7 +299,9 @@ int ipsecbpf_policy_apply(const char *ifname, const struct policy *policy,
 
 	if (lock < 0)
 		return lock;
-	err = policy_install(&pins, ifname, policy, ret_result, report);
+	err = pins_check_nic(&pins, report);
+	if (!err)
+		err = policy_install(&pins, ifname, policy, ret_result, report);
 	pins_close_locked(&pins, lock);
 	return err;
 }

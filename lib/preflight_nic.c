@@ -65,12 +65,7 @@ static void check_queues(struct preflight *p)
 
 static bool supervisor_answers(const struct pins *pins)
 {
-	void *reply = NULL;
-	uint32_t len;
-	bool answers = !control_ask(&pins->paths, CONTROL_STATUS, 0, NULL, 0, &reply, &len, NULL);
-
-	free(reply);
-	return answers;
+	return !control_order(&pins->paths, CONTROL_STATUS, NULL);
 }
 
 /* Is an attachment of ours there? Its programs are then not foreign ones. */

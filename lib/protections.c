@@ -38,14 +38,13 @@ static void take_live_ids(struct protections *protections)
 	}
 }
 
-int protections_init(struct protections *protections, const struct pins *pins,
+void protections_init(struct protections *protections, const struct pins *pins,
 		     const struct policy *policy)
 {
 	*protections = (struct protections){ .pins = pins, .policy = policy };
 	protections->taken[0] = 1;
 	take_live_ids(protections);
 	take_ids_of_sas(protections);
-	return 0;
 }
 
 void protections_fini(struct protections *protections)
@@ -116,7 +115,7 @@ static bool is_new(const struct protections *protections, const struct protectio
 }
 
 /* Deleting restarts the walk: a deleted key has no successor. */
-static void remove_old(const struct protections *protections)
+void protections_remove_old(const struct protections *protections)
 {
 	int fd = protections->pins->protections_fd;
 	struct protection_key key, *previous = NULL;
@@ -131,11 +130,24 @@ static void remove_old(const struct protections *protections)
 	}
 }
 
-int protections_commit(struct protections *protections)
+bool protections_are_live(const struct protections *protections)
+{
+	for (size_t i = 0; i < protections->count; i++) {
+		struct protection_val live;
+
+		if (bpf_map_lookup_elem(protections->pins->protections_fd, &protections->keys[i],
+					&live) ||
+		    live.id != protections->values[i].id ||
+		    live.digest != protections->values[i].digest)
+			return false;
+	}
+	return true;
+}
+
+int protections_add(const struct protections *protections)
 {
 	int fd = protections->pins->protections_fd;
 
-	remove_old(protections);
 	for (size_t i = 0; i < protections->count; i++)
 		if (bpf_map_update_elem(fd, &protections->keys[i], &protections->values[i], 0))
 			return -errno;

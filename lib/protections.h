@@ -21,8 +21,8 @@ struct protections {
 	size_t count, capacity;
 };
 
-/* Reads what is live. 0 or -errno. */
-int protections_init(struct protections *protections, const struct pins *pins,
+/* Reads what is live. */
+void protections_init(struct protections *protections, const struct pins *pins,
 		     const struct policy *policy);
 void protections_fini(struct protections *protections);
 
@@ -30,8 +30,14 @@ void protections_fini(struct protections *protections);
  * 0 if all are taken. As a protect_id_fn for policy_compile(). */
 uint32_t protections_id(void *protections, size_t peer, size_t protection);
 
-/* Makes the pairs of the new policy the live ones. After the flip. 0 or -errno. */
-int protections_commit(struct protections *protections);
+/* Do all pairs of the new policy (those asked for by protections_id()) have their ids already? */
+bool protections_are_live(const struct protections *protections);
+
+/* Names the pairs of the new policy, before the flip. 0 or -errno. */
+int protections_add(const struct protections *protections);
+
+/* Forgets the pairs that only the old policy had, after the flip. */
+void protections_remove_old(const struct protections *protections);
 
 /* The live id of a pair, 0 if the live policy does not use it. */
 uint32_t protections_live_id(const struct pins *pins, const char *peer, const char *protection);

@@ -120,6 +120,7 @@ int reservation_open(struct reservation *reservation, const char key_id[33])
 		err = errno == EWOULDBLOCK ? -EBUSY : -errno;
 	if (!err)
 		err = read_copies(reservation);
+	reservation->start = reservation->next;
 	if (err) {
 		close(reservation->fd);
 		reservation->fd = -1;
@@ -143,11 +144,17 @@ int reservation_extend(struct reservation *reservation, uint64_t next)
 
 void reservation_close(struct reservation *reservation, uint64_t unused)
 {
+	unsigned int older = reservation->copy;
+
 	if (reservation->fd < 0)
 		return;
-	/* Both copies: read_copies() believes the larger one. A failure only wastes numbers. */
-	if (unused < reservation->next && !write_copy(reservation->fd, 0, unused))
-		write_copy(reservation->fd, 1, unused);
+	/* What the worker says is not trusted below what was promised before this SA. */
+	if (unused < reservation->start)
+		unused = reservation->start;
+	/* Both copies, since read_copies() believes the larger one; the older first, so that a torn
+	 * write leaves at least one that is right. A failure only wastes numbers. */
+	if (unused < reservation->next && !write_copy(reservation->fd, older, unused))
+		write_copy(reservation->fd, !older, unused);
 	close(reservation->fd);
 	reservation->fd = -1;
 }

@@ -23,6 +23,7 @@
 struct reservation {
 	int fd;				/* -1: not open */
 	uint64_t next;			/* first number never promised */
+	uint64_t start;			/* what it was when opened: nothing below goes back */
 	unsigned int copy;		/* which copy is written next, 0 or 1 */
 };
 

@@ -15,6 +15,7 @@
 #include "abi_user.h"
 #include "suite.h"
 
+#define SPI_RESERVED_MAX   255	/* RFC 4303 2.1 */
 #define SA_FINGERPRINT_LEN 8	/* hex digits shown in place of a key */
 
 struct sa_config {

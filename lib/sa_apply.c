@@ -204,8 +204,9 @@ int sa_install(const struct pins *pins, const struct sa_file *file, uint32_t fla
 {
 	size_t size = file->count * sizeof(*file->sas);
 	struct sa_config *sas = malloc(size ? size : 1);
-	void *reply = NULL;
-	uint32_t len = 0;
+	struct control_call call = {
+		.type = CONTROL_SA_APPLY, .flags = flags, .payload = sas, .len = (uint32_t)size,
+	};
 	int err;
 
 	if (!sas)
@@ -213,13 +214,12 @@ int sa_install(const struct pins *pins, const struct sa_file *file, uint32_t fla
 	memcpy(sas, file->sas, size);
 	err = resolve_all(pins, sas, file->count, report);
 	if (!err)
-		err = control_ask(&pins->paths, CONTROL_SA_APPLY, flags, sas, (uint32_t)size, &reply,
-				  &len, report);
-	if (!err && len != sizeof(*ret_result))
+		err = control_ask(&pins->paths, &call, report);
+	if (!err && call.reply_len != sizeof(*ret_result))
 		err = -EPROTO;
 	if (!err)
-		memcpy(ret_result, reply, sizeof(*ret_result));
-	free(reply);
+		memcpy(ret_result, call.reply, sizeof(*ret_result));
+	free(call.reply);
 	explicit_bzero(sas, size);
 	free(sas);
 	return err;
@@ -233,25 +233,26 @@ int ipsecbpf_sa_apply(const char *ifname, const struct sa_file *file, uint32_t f
 
 	if (lock < 0)
 		return lock;
-	err = sa_install(&pins, file, flags, ret_result, report);
+	err = pins_check_nic(&pins, report);
+	if (!err)
+		err = sa_install(&pins, file, flags, ret_result, report);
 	pins_close_locked(&pins, lock);
 	return err;
 }
 
 int ipsecbpf_sa_flush(const char *ifname, uint32_t *ret_removed, struct ipsecbpf_report *report)
 {
-	void *reply = NULL;
+	struct control_call call = { .type = CONTROL_SA_FLUSH };
 	struct pins pins;
-	uint32_t len = 0;
 	int err;
 
 	err = pins_open(&pins, ifname, report);
 	if (err)
 		return err;
-	err = control_ask(&pins.paths, CONTROL_SA_FLUSH, 0, NULL, 0, &reply, &len, report);
-	if (!err && len == sizeof(*ret_removed))
-		memcpy(ret_removed, reply, sizeof(*ret_removed));
-	free(reply);
+	err = control_ask(&pins.paths, &call, report);
+	if (!err && call.reply_len == sizeof(*ret_removed))
+		memcpy(ret_removed, call.reply, sizeof(*ret_removed));
+	free(call.reply);
 	pins_close(&pins);
 	return err;
 }
@@ -260,21 +261,21 @@ int ipsecbpf_sa_list(const char *ifname, struct ipsecbpf_sa_info **ret_sas, size
 		     struct ipsecbpf_report *report)
 {
 	struct ipsecbpf_sa_info *sas;
+	struct control_call call = { .type = CONTROL_SA_LIST };
 	struct control_sa *list;
-	void *reply = NULL;
 	struct pins pins;
-	uint32_t len = 0, count;
+	uint32_t count;
 	int err;
 
 	err = pins_open(&pins, ifname, report);
 	if (err)
 		return err;
-	err = control_ask(&pins.paths, CONTROL_SA_LIST, 0, NULL, 0, &reply, &len, report);
+	err = control_ask(&pins.paths, &call, report);
 	pins_close(&pins);
 	if (err)
 		return err;
-	list = reply;
-	count = len / (uint32_t)sizeof(*list);
+	list = call.reply;
+	count = call.reply_len / (uint32_t)sizeof(*list);
 	sas = calloc(count + 1, sizeof(*sas));
 	for (uint32_t i = 0; sas && i < count; i++) {
 		const struct esp_suite *suite = suite_at(list[i].suite);
@@ -282,7 +283,7 @@ int ipsecbpf_sa_list(const char *ifname, struct ipsecbpf_sa_info **ret_sas, size
 		sas[i] = list[i].info;
 		sas[i].suite = suite ? suite->name : "unknown";
 	}
-	free(reply);
+	free(call.reply);
 	if (!sas)
 		return -ENOMEM;
 	*ret_sas = sas;

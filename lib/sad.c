@@ -322,6 +322,36 @@ static int compare_live(const struct sad *sad, const struct sa_config *config,
 	return -EEXIST;
 }
 
+/*
+ * One counter-mode key, one sender: with the same key on an SA from another source (the peer's, say),
+ * two hosts would use the same nonces (RFC 4106 2.1).
+ */
+static int check_key_use(const struct sad *sad, const struct sa_config *config,
+			 struct ipsecbpf_report *report)
+{
+	char key_id[33], live_id[33], name[160], live_name[160];
+
+	if (!suite_at(config->suite)->counter_mode)
+		return 0;
+	sa_key_id(config, key_id);
+	for (uint32_t slot = 1; slot < sad->slots; slot++) {
+		const struct sa_config *live = &sad->sas[slot].config;
+
+		if (!sad->sas[slot].used || live->direction == config->direction)
+			continue;
+		sa_key_id(live, live_id);
+		if (strcmp(key_id, live_id))
+			continue;
+		sa_name(config, name, sizeof(name));
+		sa_name(live, live_name, sizeof(live_name));
+		report_error(report, name, "give each direction a key of its own: ipsecbpf sa genkey",
+			     "has the key of the live %s, which the other host sends with",
+			     live_name);
+		return -EEXIST;
+	}
+	return 0;
+}
+
 /* Every refusal that needs no change to find, all of them reported; counts what is to be added. */
 static int check_apply(const struct sad *sad, const struct sa_config *configs, size_t count,
 		       uint32_t *ret_add, struct ipsecbpf_report *report)
@@ -331,6 +361,8 @@ static int check_apply(const struct sad *sad, const struct sa_config *configs, s
 
 	for (size_t i = 0; i < count; i++) {
 		same = compare_live(sad, &configs[i], report);
+		if (same == 0)
+			same = check_key_use(sad, &configs[i], report);
 		if (same < 0)
 			err = same;
 		add += same == 0;
@@ -386,8 +418,10 @@ uint32_t sad_flush(struct sad *sad)
 	return removed;
 }
 
-void sad_refill(struct sad *sad)
+bool sad_refill(struct sad *sad)
 {
+	bool all = true;
+
 	for (uint32_t slot = 1; slot < sad->slots; slot++) {
 		struct sad_sa *sa = &sad->sas[slot];
 		struct sa_state *state = &sad->states[slot];
@@ -398,6 +432,7 @@ void sad_refill(struct sad *sad)
 		    state->seq_reserved - next > SEQ_LOW_WATER)
 			continue;
 		err = reservation_extend(&sa->reservation, state->seq_reserved + SEQ_BLOCK);
+		all &= !err;
 		if (err)
 			syslog(LOG_ERR, "slot %u: cannot reserve sequence numbers: %s", slot,
 			       strerror(-err));
@@ -405,6 +440,7 @@ void sad_refill(struct sad *sad)
 			__atomic_store_n(&state->seq_reserved, sa->reservation.next,
 					 __ATOMIC_RELEASE);
 	}
+	return all;
 }
 
 /* ---- telling ------------------------------------------------------------------------------- */

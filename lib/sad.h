@@ -55,8 +55,8 @@ int sad_apply(struct sad *sad, const struct sa_config *configs, size_t count, ui
 /* Removes all SAs; returns how many. Unused sequence numbers go back to the disk. */
 uint32_t sad_flush(struct sad *sad);
 
-/* Promises more numbers where half a block is used up. */
-void sad_refill(struct sad *sad);
+/* Promises more numbers where half a block is used up. False if the disk refused some: try again. */
+bool sad_refill(struct sad *sad);
 
 /* All SAs with their run-time figures; malloc'd. NULL with ENOMEM. */
 struct control_sa *sad_list(const struct sad *sad, uint32_t mtu, uint32_t *ret_count);

@@ -8,11 +8,14 @@
 #include <seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define NOBODY 65534
+/* Nobody's: outside of what distributions, systemd and containers give out, so that no other process has
+ * it and could signal ours. */
+#define WORKER_ID 2147483000
 
 static int compare_ints(const void *a, const void *b)
 {
@@ -64,8 +67,8 @@ int sandbox_supervisor(void)
 
 static int drop_identity(void)
 {
-	if (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
-	    setresuid(NOBODY, NOBODY, NOBODY))
+	if (setgroups(0, NULL) || setresgid(WORKER_ID, WORKER_ID, WORKER_ID) ||
+	    setresuid(WORKER_ID, WORKER_ID, WORKER_ID))
 		return -errno;
 	return 0;
 }
@@ -92,7 +95,7 @@ static int install_filter(void)
 		SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(poll), SCMP_SYS(ppoll),
 		SCMP_SYS(close),
 		/* memory, locks and time, for libc and the crypto libraries */
-		SCMP_SYS(brk), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap),
+		SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap),
 		SCMP_SYS(madvise), SCMP_SYS(futex), SCMP_SYS(clock_gettime), SCMP_SYS(getrandom),
 		/* being stopped, continued and ended */
 		SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall), SCMP_SYS(exit), SCMP_SYS(exit_group),
@@ -102,6 +105,10 @@ static int install_filter(void)
 
 	for (size_t i = 0; !err && i < sizeof(allowed) / sizeof(allowed[0]); i++)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+	/* Memory, but none that can be executed. */
+	if (!err)
+		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+				       SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	if (!err)
 		err = seccomp_load(filter);
 	seccomp_release(filter);

@@ -30,14 +30,13 @@ static void read_policy(const struct pins *pins, struct ipsecbpf_status *status)
 
 static bool read_supervisor(const struct pins *pins, struct ipsecbpf_status *status)
 {
+	struct control_call call = { .type = CONTROL_STATUS };
 	struct control_status answer;
-	void *reply = NULL;
-	uint32_t len = 0;
 
-	if (control_ask(&pins->paths, CONTROL_STATUS, 0, NULL, 0, &reply, &len, NULL))
+	if (control_ask(&pins->paths, &call, NULL))
 		return false;
-	if (len == sizeof(answer)) {
-		memcpy(&answer, reply, sizeof(answer));
+	if (call.reply_len == sizeof(answer)) {
+		memcpy(&answer, call.reply, sizeof(answer));
 		status->supervisor_pid = answer.supervisor_pid;
 		status->worker_pid = answer.worker_pid;
 		status->worker_restarts = answer.worker_restarts;
@@ -51,17 +50,19 @@ static bool read_supervisor(const struct pins *pins, struct ipsecbpf_status *sta
 		memcpy(status->host_port, answer.host_port, sizeof(status->host_port));
 		memcpy(status->engine, answer.engine, sizeof(status->engine));
 	}
-	free(reply);
+	free(call.reply);
 	return true;
 }
 
 static const char *state_word(const struct pins *pins, bool supervised)
 {
+	if (pins_gone(pins))
+		return "gone";
 	switch (pins->control->state) {
 	case ATTACH_GUARD:
 		return "guard";
 	case ATTACH_BLOCKED:
-		return supervised ? "blocked" : "supervisor-dead";
+		return "blocked";
 	default:
 		return supervised ? "running" : "supervisor-dead";
 	}

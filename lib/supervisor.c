@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "supervisor.h"
 
+#include <bpf/bpf.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,13 +30,18 @@
 #define CRASH_LOOP_NS	   200000000u	/* a worker that lives shorter is restarted slowly */
 #define RESTART_PAUSE_MS   100
 #define RESTART_PAUSE_MAX_MS 5000
+#define REFILL_RETRY_MS	   1000
+#define NS_PER_MS	   1000000u
 
 struct supervisor {
 	const struct supervisor_config *config;
 	struct sad sad;
 	struct worker_process worker;
 	int listen_fd, need_fd, signal_fd, trial_fd;
-	int pause_ms;			/* before the next restart; 0: at once */
+	int commit_fd;			/* -1: attaching is done */
+	uint32_t pause_ms;		/* between a crash and the restart; 0: none */
+	uint64_t restart_at_ns;		/* a worker that is down is not started before */
+	bool refill_failed;		/* a reservation could not be written; to be tried again */
 	bool stopping;
 };
 
@@ -97,7 +105,8 @@ static void restart_worker(struct supervisor *supervisor)
 	worker->restarts++;
 	if (err) {
 		syslog(LOG_ERR, "%s: cannot restart the worker: %s", worker->ifname, strerror(-err));
-		supervisor->pause_ms = RESTART_PAUSE_MAX_MS;
+		supervisor->restart_at_ns =
+			clock_ns() + (uint64_t)RESTART_PAUSE_MAX_MS * NS_PER_MS;
 	}
 }
 
@@ -114,8 +123,7 @@ static void worker_died(struct supervisor *supervisor)
 		supervisor->pause_ms = RESTART_PAUSE_MS;
 	else if (supervisor->pause_ms < RESTART_PAUSE_MAX_MS)
 		supervisor->pause_ms *= 2;
-	if (!supervisor->pause_ms)
-		restart_worker(supervisor);
+	supervisor->restart_at_ns = clock_ns() + (uint64_t)supervisor->pause_ms * NS_PER_MS;
 }
 
 /* ---- requests ------------------------------------------------------------------------------ */
@@ -177,6 +185,7 @@ static int reply_status(struct supervisor *supervisor, int fd)
 static bool sane(const struct sa_config *sa)
 {
 	return sa->protect_id && sa->protect_id < PROTECT_MAX && suite_at(sa->suite) &&
+	       sa->proto == IPPROTO_ESP && be32toh(sa->spi) > SPI_RESERVED_MAX &&
 	       sa->family < FAMILY_COUNT && sa->direction < SPD_DIRECTION_COUNT &&
 	       sa->replay_window <= REPLAY_WINDOW_MAX && !sa->peer[NAME_LEN - 1] &&
 	       !sa->protection[NAME_LEN - 1];
@@ -233,6 +242,7 @@ static int reply_confirm(struct supervisor *supervisor, int fd)
 static int answer(struct supervisor *supervisor, int fd, const struct control_header *request,
 		  const void *payload)
 {
+	const struct ipsecbpf_report none = { 0 };
 	uint32_t removed;
 
 	switch (request->type) {
@@ -251,7 +261,7 @@ static int answer(struct supervisor *supervisor, int fd, const struct control_he
 		supervisor->stopping = true;
 		return 0;	/* answered when it is done */
 	default:
-		return -EPROTO;
+		return control_reply(fd, request->type, -EPROTO, NULL, 0, &none);
 	}
 }
 
@@ -286,52 +296,102 @@ static void serve(struct supervisor *supervisor)
 	close(fd);
 }
 
-/* Nobody confirmed: back to how it was before attach. */
-static void trial_over(struct supervisor *supervisor)
+/*
+ * Back to how it was before attach, where nobody confirmed a trial or the attaching command died: open,
+ * or the guard that was there.
+ */
+static void give_up(struct supervisor *supervisor, const char *why)
 {
 	struct pins *pins = supervisor->config->pins;
+	uint32_t zero = 0;
 
-	syslog(LOG_WARNING, "%s: trial period over, detaching", supervisor->config->ifname);
-	loader_detach_clsact(&pins->attachment);
-	pins_remove(&pins->paths);
-	unlink(pins->paths.lock);
+	syslog(LOG_WARNING, "%s: %s, detaching", supervisor->config->ifname, why);
+	if (supervisor->config->over_guard) {
+		pins_guard(pins);
+	} else {
+		/* Where the filters are was noted after we were forked. */
+		if (!bpf_map_lookup_elem(pins->attachment_fd, &zero, &pins->attachment))
+			loader_detach_clsact(&pins->attachment);
+		pins_remove(&pins->paths);
+		unlink(pins->paths.lock);
+	}
 	shut_down(supervisor);
 	supervisor->stopping = true;
 }
 
+/* Attaching is done, or whoever did it is gone. */
+static void take_commit(struct supervisor *supervisor)
+{
+	char done;
+	ssize_t len = read(supervisor->commit_fd, &done, sizeof(done));
+
+	close(supervisor->commit_fd);
+	supervisor->commit_fd = -1;
+	if (len != sizeof(done))
+		give_up(supervisor, "the attaching command did not finish");
+}
+
 /* ---- loop ---------------------------------------------------------------------------------- */
 
-static void loop(struct supervisor *supervisor)
+static void refill(struct supervisor *supervisor)
 {
 	uint64_t ignored;
 
+	if (read(supervisor->need_fd, &ignored, sizeof(ignored)) > 0 || supervisor->refill_failed)
+		supervisor->refill_failed = !sad_refill(&supervisor->sad);
+}
+
+/* Until something has to be done without being asked, ms; -1: never. */
+static int idle_ms(const struct supervisor *supervisor)
+{
+	uint64_t now = clock_ns(), at = supervisor->restart_at_ns;
+	int idle = supervisor->refill_failed ? REFILL_RETRY_MS : -1, left;
+
+	if (supervisor->worker.pid)
+		return idle;
+	left = at > now ? (int)((at - now) / NS_PER_MS) + 1 : 0;
+	return idle < 0 || left < idle ? left : idle;
+}
+
+/* SIGTERM: as detach without --open. The hooks stay and guard. */
+static void terminate(struct supervisor *supervisor)
+{
+	pins_guard(supervisor->config->pins);
+	shut_down(supervisor);
+	supervisor->stopping = true;
+}
+
+static void loop(struct supervisor *supervisor)
+{
+	struct worker_process *worker = &supervisor->worker;
+
 	while (!supervisor->stopping) {
-		bool down = !supervisor->worker.pid;
+		bool up = worker->pid;
 		struct pollfd fds[] = {
-			{ .fd = supervisor->listen_fd, .events = POLLIN },
+			{ .fd = up ? worker->pid_fd : -1, .events = POLLIN },
 			{ .fd = supervisor->need_fd, .events = POLLIN },
 			{ .fd = supervisor->signal_fd, .events = POLLIN },
+			{ .fd = supervisor->commit_fd, .events = POLLIN },
 			{ .fd = supervisor->trial_fd, .events = POLLIN },
-			{ .fd = down ? -1 : supervisor->worker.pid_fd, .events = POLLIN },
+			{ .fd = supervisor->listen_fd, .events = POLLIN },
 		};
-		int ready = poll(fds, 5, down ? supervisor->pause_ms : -1);
 
-		if (down && ready == 0)
-			restart_worker(supervisor);
-		if (fds[4].revents)
-			worker_died(supervisor);
-		if (fds[1].revents && read(supervisor->need_fd, &ignored, sizeof(ignored)) > 0)
-			sad_refill(&supervisor->sad);
+		if (poll(fds, sizeof(fds) / sizeof(fds[0]), idle_ms(supervisor)) < 0)
+			continue;
 		if (fds[0].revents)
+			worker_died(supervisor);
+		if (!worker->pid && clock_ns() >= supervisor->restart_at_ns)
+			restart_worker(supervisor);
+		refill(supervisor);
+		/* One of these a round: each may end us, or make the others' answers stale. */
+		if (fds[2].revents)
+			terminate(supervisor);
+		else if (fds[3].revents)
+			take_commit(supervisor);
+		else if (fds[5].revents)
 			serve(supervisor);
-		if (!supervisor->stopping && fds[3].revents)
-			trial_over(supervisor);
-		if (!supervisor->stopping && fds[2].revents) {
-			/* SIGTERM: as detach without --open. The hooks stay and guard. */
-			supervisor->config->pins->control->state = ATTACH_GUARD;
-			shut_down(supervisor);
-			supervisor->stopping = true;
-		}
+		else if (fds[4].revents)
+			give_up(supervisor, "trial period over");
 	}
 }
 
@@ -372,6 +432,7 @@ static int leave_parent(const struct supervisor *supervisor)
 	PINNED_MAPS(X)
 #undef X
 	keep[count++] = supervisor->listen_fd;
+	keep[count++] = supervisor->commit_fd;
 	keep[count++] = supervisor->config->host->fd;
 	for (uint32_t i = 0; i < supervisor->config->queues; i++)
 		keep[count++] = wire_port_fd(&supervisor->worker.ports[i]);
@@ -402,6 +463,9 @@ static int become_supervisor(struct supervisor *supervisor)
 	worker->config.stats = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE,
 				    MAP_SHARED, supervisor->config->pins->worker_stats_fd, 0);
 	if (worker->config.stats == MAP_FAILED)
+		return -errno;
+	/* One store there changes policy: the worker, forked from here, must not have it. */
+	if (madvise(supervisor->config->pins->control, (size_t)sysconf(_SC_PAGESIZE), MADV_DONTFORK))
 		return -errno;
 	err = sandbox_supervisor();
 	return err ? err : start_worker(supervisor);
@@ -444,28 +508,48 @@ static void prepare_worker(struct supervisor *supervisor)
 	worker->pid_fd = worker->message_fd = -1;
 }
 
-int supervisor_start(const struct supervisor_config *config, struct ipsecbpf_report *report)
+static int open_all(struct supervisor *supervisor, int commit[2], struct ipsecbpf_report *report)
+{
+	const struct paths *paths = &supervisor->config->pins->paths;
+	int err;
+
+	supervisor->listen_fd = control_listen(paths);
+	if (supervisor->listen_fd < 0) {
+		err = supervisor->listen_fd;
+		report_error(report, paths->socket, "ipsecbpf status shows what is running",
+			     "cannot listen: %s", strerror(-err));
+		return err;
+	}
+	err = worker_process_open_ports(&supervisor->worker);
+	if (err) {
+		report_error(report, supervisor->config->ifname,
+			     "ipsecbpf preflight says what is missing",
+			     "cannot open AF_XDP sockets on its queues: %s", strerror(-err));
+		goto close_socket;
+	}
+	if (!pipe2(commit, O_CLOEXEC))
+		return 0;
+	err = -errno;
+	worker_process_close_ports(&supervisor->worker);
+close_socket:
+	close(supervisor->listen_fd);
+	unlink(paths->socket);
+	return err;
+}
+
+int supervisor_start(const struct supervisor_config *config, int *ret_commit_fd,
+		     struct ipsecbpf_report *report)
 {
 	static struct supervisor supervisor;
-	int err;
+	int commit[2], err;
 	pid_t pid;
 
 	supervisor = (struct supervisor){ .config = config };
 	prepare_worker(&supervisor);
-	supervisor.listen_fd = control_listen(&config->pins->paths);
-	if (supervisor.listen_fd < 0) {
-		report_error(report, config->pins->paths.socket, "ipsecbpf status shows what is running",
-			     "cannot listen: %s", strerror(-supervisor.listen_fd));
-		return supervisor.listen_fd;
-	}
-	err = worker_process_open_ports(&supervisor.worker);
-	if (err) {
-		report_error(report, config->ifname, "ipsecbpf preflight says what is missing",
-			     "cannot open AF_XDP sockets on its queues: %s", strerror(-err));
-		close(supervisor.listen_fd);
-		unlink(config->pins->paths.socket);
+	err = open_all(&supervisor, commit, report);
+	if (err)
 		return err;
-	}
+	supervisor.commit_fd = commit[0];
 	pid = fork();
 	if (pid == 0) {
 		err = become_supervisor(&supervisor);
@@ -480,5 +564,20 @@ int supervisor_start(const struct supervisor_config *config, struct ipsecbpf_rep
 	for (uint32_t i = 0; i < config->queues; i++)
 		wire_port_close(&supervisor.worker.ports[i]);
 	close(supervisor.listen_fd);
-	return err;
+	close(commit[0]);
+	if (err) {
+		report_error(report, config->ifname, NULL, "cannot fork: %s", strerror(-err));
+		unlink(config->pins->paths.socket);
+		close(commit[1]);
+		return err;
+	}
+	*ret_commit_fd = commit[1];
+	return 0;
+}
+
+int supervisor_commit(int commit_fd)
+{
+	const char done = 1;
+
+	return write(commit_fd, &done, sizeof(done)) == sizeof(done) ? 0 : -EPIPE;
 }

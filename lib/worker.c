@@ -320,6 +320,10 @@ static void wait_for_work(struct worker *worker)
 		fds[2 + i] = (struct pollfd){ wire_port_fd(&config->ports[i]), POLLIN, 0 };
 	worker->stats->polls++;
 	poll(fds, worker->running ? 2 + config->port_count : 1, -1);
+	/* A port that has gone away stays readable for ever: let the supervisor see to it. */
+	for (uint32_t i = 1; i < 2 + config->port_count; i++)
+		if (fds[i].revents & (POLLERR | POLLHUP | POLLNVAL))
+			_exit(4);
 	take_message(worker);
 }
 
