@@ -13,11 +13,18 @@
 #define RECORD_MAGIC  0x3171657363657369ull	/* "isecseq1" */
 #define RECORD_STRIDE 512			/* a sector each: a torn write hits one copy only */
 
+static const char *directory = SEQ_DIR;
+
 struct record {
 	uint64_t magic;
 	uint64_t next;
 	uint64_t check;
 };
+
+void reservation_set_directory(const char *path)
+{
+	directory = path;
+}
 
 static uint64_t record_check(uint64_t next)
 {
@@ -27,7 +34,7 @@ static uint64_t record_check(uint64_t next)
 
 static void record_path(const char *key_id, char *out, size_t out_len)
 {
-	snprintf(out, out_len, SEQ_DIR "/%s", key_id);
+	snprintf(out, out_len, "%s/%s", directory, key_id);
 }
 
 static int write_copy(int fd, unsigned int copy, uint64_t next)
@@ -62,7 +69,7 @@ static int read_copies(struct reservation *reservation)
 
 static int sync_directory(void)
 {
-	int fd = open(SEQ_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int err;
 
 	if (fd < 0)
@@ -96,7 +103,7 @@ int reservation_start(const char key_id[33], struct ipsecbpf_report *report)
 	int err;
 
 	record_path(key_id, path, sizeof(path));
-	err = paths_mkdir(SEQ_DIR, 0700);
+	err = paths_mkdir(directory, 0700);
 	if (!err)
 		err = create_record(path);
 	if (err)

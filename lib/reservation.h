@@ -27,6 +27,9 @@ struct reservation {
 	unsigned int copy;		/* which copy is written next, 0 or 1 */
 };
 
+/* Where records lie: SEQ_DIR, unless a test has said otherwise. `path` is borrowed. */
+void reservation_set_directory(const char *path);
+
 /*
  * Starts a record for a key that was never used (generated here, or declared fresh). An existing
  * record is left as it is: it knows better. 0 or -errno, explained in report.

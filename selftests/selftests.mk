@@ -83,3 +83,11 @@ $(B)/bpf/fixtures.json: selftests/bpf/expand.py selftests/bpf/policies.json \
 		$(wildcard selftests/bpf/fixtures/*.json)
 	$(call say,GEN,$@)mkdir -p $(@D) && $(PYTHON) -B $< $(wildcard selftests/bpf/fixtures/*.json) \
 		> $@.tmp && mv $@.tmp $@
+
+.PHONY: check-bpf
+check-bpf: $(BPF_TESTS) $(B)/bpf/fixtures.json
+	$(Q){ $(B)/bpf/run_fixtures $(B)/bpf/fixtures.json; $(B)/bpf/cross_check; } | awk ' \
+		/^[0-9]+ passed, [0-9]+ failed$$/ { passed += $$1; failed += $$3; runs++; next } \
+		{ print } \
+		END { failed += runs != 2; print passed + 0 " passed, " failed " failed"; \
+		      exit failed > 0 }'

@@ -70,21 +70,15 @@ void datapath_close(struct datapath *datapath)
 	loader_fini(&datapath->loader);
 }
 
-int datapath_apply(struct datapath *datapath, const char *text)
+int datapath_apply(struct datapath *datapath, const struct policy *policy)
 {
 	struct ipsecbpf_report report = { 0 };
 	struct ipsecbpf_apply_result result;
-	struct policy *policy;
-	int err = -EINVAL;
+	int err = policy_install(&datapath->pins, DATAPATH_POLICY_IFNAME, policy, &result, &report);
 
-	policy = policy_parse(text, strlen(text), "policy", &report);
-	if (policy)
-		err = policy_install(&datapath->pins, DATAPATH_IFNAME, policy, &result, &report);
-	policy_free(policy);
 	if (err)
 		print_report(&report);
-	else
-		report_fini(&report);
+	report_fini(&report);
 	return err;
 }
 

@@ -17,7 +17,8 @@
 
 #define SHOT_MAX 4096
 
-#define DATAPATH_IFNAME "lo"
+#define DATAPATH_IFNAME "lo"		/* where test runs take place */
+#define DATAPATH_POLICY_IFNAME "eth0"	/* what policies are compiled for */
 
 struct datapath {
 	struct loader loader;
@@ -48,8 +49,8 @@ int datapath_isolate(void);
 int datapath_open(struct datapath *datapath, const struct datapath_opts *opts);
 void datapath_close(struct datapath *datapath);
 
-/* Parses and applies a policy. Prints what is wrong. 0 or -errno. */
-int datapath_apply(struct datapath *datapath, const char *text);
+/* Applies a policy. Prints what is wrong. 0 or -errno. */
+int datapath_apply(struct datapath *datapath, const struct policy *policy);
 
 /* Puts a socket on queue 0, or takes it away. 0 or -errno. */
 int datapath_listen(struct datapath *datapath, bool on);

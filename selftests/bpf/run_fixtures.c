@@ -108,7 +108,8 @@ static int store_inbound(const struct pins *pins, const json_t *sa, uint32_t slo
 static int store_sa(const struct pins *pins, const json_t *sa)
 {
 	uint32_t slot = number_of(sa, "slot", 0);
-	uint32_t id = protections_live_id(pins, text_of(sa, "peer"), text_of(sa, "protection"));
+	uint32_t id = json_object_get(sa, "protect_id") ? number_of(sa, "protect_id", 0) :
+		      protections_live_id(pins, text_of(sa, "peer"), text_of(sa, "protection"));
 	bool inbound = !strcmp(text_of(sa, "direction"), "in");
 	struct sa_slot value = {
 		.protect_id = id,
@@ -120,9 +121,11 @@ static int store_sa(const struct pins *pins, const json_t *sa)
 	union wire_addr ignored;
 	uint32_t key;
 
-	if (!slot || !id)
+	if (!slot || (!id && !json_object_get(sa, "protect_id")))
 		return -EINVAL;
-	if (bpf_map_update_elem(pins->sa_slots_fd, &slot, &value, 0))
+	/* An outbound tag may name any slot: the largest show that all its octets are written. */
+	if (slot < pins->attachment.sa_slots &&
+	    bpf_map_update_elem(pins->sa_slots_fd, &slot, &value, 0))
 		return -errno;
 	if (inbound)
 		return store_inbound(pins, sa, slot, id);
@@ -134,8 +137,17 @@ static int apply_policy(struct run *run, const char *name)
 {
 	const json_t *policy = json_object_get(json_object_get(run->group, "policies"), name);
 	char *text = json_dumps(policy, 0);
-	int err = text ? datapath_apply(&run->datapath, text) : -EINVAL;
+	struct ipsecbpf_report report = { 0 };
+	struct policy *parsed;
+	int err = -EINVAL;
 
+	parsed = text ? policy_parse(text, strlen(text), name, &report) : NULL;
+	if (parsed)
+		err = datapath_apply(&run->datapath, parsed);
+	for (size_t i = 0; !parsed && i < report.count; i++)
+		printf("%s: %s\n", report.items[i].object, report.items[i].cause);
+	report_fini(&report);
+	policy_free(parsed);
 	free(text);
 	if (err)
 		printf("policy \"%s\": %s\n", name, strerror(-err));

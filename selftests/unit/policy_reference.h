@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A second opinion on policies: a matcher that reads struct policy directly and shares no code with
+ * the compiler or the classifier, and random policies and packets to ask it about.
+ *
+ * Included by: test_policy_compile.c, ../bpf/cross_check.c.
+ */
+#ifndef POLICY_REFERENCE_H
+#define POLICY_REFERENCE_H
+
+#include <fnmatch.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/policy.h"
+
+#define RANDOM_RULES 9		/* most rules of a random policy */
+
+struct test_packet {
+	enum spd_direction direction;
+	enum ip_family family;
+	struct addr128 local, remote;
+	uint8_t proto;
+	bool later;		/* a fragment but the first: ports and ICMP type are not in it */
+	uint16_t local_port, remote_port;
+	uint8_t icmp_type, icmp_code;
+	bool forwarded;
+};
+
+/* ---- the reference: rules as the documentation states them ---- */
+
+static bool in_range(struct addr128 lo, struct addr128 hi, struct addr128 addr)
+{
+	unsigned __int128 l = (unsigned __int128)lo.hi << 64 | lo.lo;
+	unsigned __int128 h = (unsigned __int128)hi.hi << 64 | hi.lo;
+	unsigned __int128 a = (unsigned __int128)addr.hi << 64 | addr.lo;
+
+	return l <= a && a <= h;
+}
+
+static bool in_list(const struct address_list *list, enum ip_family family, struct addr128 addr)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].family == family &&
+		    in_range(list->items[i].lo, list->items[i].hi, addr))
+			return true;
+	return list->count == 0;
+}
+
+static bool port_in_list(const struct port_list *list, uint16_t port)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].lo <= port && port <= list->items[i].hi)
+			return true;
+	return list->count == 0;
+}
+
+static bool protocol_in_rule(const struct rule *rule, const struct test_packet *packet)
+{
+	for (size_t i = 0; i < rule->protocol_count; i++)
+		if (rule->protocols[i] == packet->proto)
+			return !(packet->proto == 1 && packet->family == FAMILY_V6) &&
+			       !(packet->proto == 58 && packet->family == FAMILY_V4);
+	return rule->protocol_count == 0;
+}
+
+/* Never bypassed on a guess: what is unseen fits a rule unless the rule lets it pass in the clear. */
+static bool suits_later_fragment(const struct rule *rule)
+{
+	return rule->action != SPD_BYPASS ||
+	       !(rule->local_port.count || rule->remote_port.count || rule->icmp_given);
+}
+
+static bool upper_in_rule(const struct rule *rule, const struct test_packet *packet)
+{
+	if (rule->icmp_given)
+		return packet->icmp_type >= rule->icmp_type_lo &&
+		       packet->icmp_type <= rule->icmp_type_hi &&
+		       packet->icmp_code >= rule->icmp_code_lo &&
+		       packet->icmp_code <= rule->icmp_code_hi;
+	return port_in_list(&rule->local_port, packet->local_port) &&
+	       port_in_list(&rule->remote_port, packet->remote_port);
+}
+
+static bool rule_matches(const struct rule *rule, const char *ifname,
+			 const struct test_packet *packet)
+{
+	bool interface = rule->interface_count == 0;
+
+	for (size_t i = 0; i < rule->interface_count; i++)
+		interface = interface || !fnmatch(rule->interfaces[i], ifname, 0);
+	if (!interface || (rule->direction == RULE_IN && packet->direction == SPD_OUT) ||
+	    (rule->direction == RULE_OUT && packet->direction == SPD_IN))
+		return false;
+	if ((rule->origin == ORIGIN_LOCAL && packet->forwarded) ||
+	    (rule->origin == ORIGIN_FORWARDED && !packet->forwarded))
+		return false;
+	if (packet->later ? !suits_later_fragment(rule) : !upper_in_rule(rule, packet))
+		return false;
+	return in_list(&rule->local, packet->family, packet->local) &&
+	       in_list(&rule->remote, packet->family, packet->remote) &&
+	       protocol_in_rule(rule, packet);
+}
+
+static inline uint32_t reference_verdict(const struct policy *policy, const char *ifname,
+				  const struct test_packet *packet)
+{
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (rule_matches(&policy->rules[i], ifname, packet))
+			return (uint32_t)i;
+	return SPD_RULE_DEFAULT;
+}
+
+/* ---- random policies and packets, from few values so that they meet ---- */
+
+static unsigned int seed;
+
+static unsigned int below(unsigned int limit)
+{
+	return (unsigned int)rand_r(&seed) % limit;
+}
+
+static void print_addresses(FILE *out, const char *key)
+{
+	static const char *const pool[] = {
+		"10.0.0.0/30", "10.0.0.1", "10.0.0.2-10.0.0.5", "10.0.0.4/31", "0.0.0.0/0",
+		"fd00::/126", "fd00::1", "fd00::2-fd00::5", "::/0", "255.255.255.255",
+	};
+	unsigned int count = 1 + below(3);
+
+	if (below(3) == 0)
+		return;
+	fprintf(out, ",\"%s\":[", key);
+	for (unsigned int i = 0; i < count; i++)
+		fprintf(out, "%s\"%s\"", i ? "," : "", pool[below(10)]);
+	fputc(']', out);
+}
+
+static void print_ports(FILE *out, const char *key)
+{
+	unsigned int count = 1 + below(3);
+
+	if (below(2))
+		return;
+	fprintf(out, ",\"%s\":[", key);
+	for (unsigned int i = 0; i < count; i++) {
+		unsigned int lo = below(6);
+
+		fprintf(out, "%s\"%u-%u\"", i ? "," : "", lo, lo + below(3));
+	}
+	fputc(']', out);
+}
+
+static void print_protocols(FILE *out)
+{
+	switch (below(5)) {
+	case 0:
+		fputs(",\"protocol\":[\"tcp\",\"udp\"]", out);
+		print_ports(out, "local_port");
+		print_ports(out, "remote_port");
+		break;
+	case 1:
+		fprintf(out, ",\"protocol\":\"icmp\",\"icmp_type\":\"%u-3\",\"icmp_code\":%u",
+			below(4), below(2));
+		break;
+	case 2:
+		fprintf(out, ",\"protocol\":\"icmpv6\",\"icmp_type\":%u", below(4));
+		break;
+	case 3:
+		fputs(",\"protocol\":[1,58,6,47]", out);
+		break;
+	}
+}
+
+static void print_rule(FILE *out, unsigned int index)
+{
+	static const char *const directions[] = {
+		"both", "in", "out", "out\",\"origin\":\"local", "out\",\"origin\":\"forwarded",
+	};
+	static const char *const interfaces[] = { "[\"eth0\",\"wlan*\"]", "\"eth1\"", "\"e*\"" };
+
+	fprintf(out, "%s{\"name\":\"%u\",\"direction\":\"%s\"", index ? "," : "", index,
+		directions[below(5)]);
+	if (below(3) == 0)
+		fprintf(out, ",\"interface\":%s", interfaces[below(3)]);
+	print_addresses(out, "local");
+	print_addresses(out, "remote");
+	print_protocols(out);
+	switch (below(4)) {
+	case 0:
+	case 1:
+		fputs(",\"action\":\"bypass\"}", out);
+		break;
+	case 2:
+		fputs(",\"action\":\"discard\"}", out);
+		break;
+	default:
+		fprintf(out, ",\"action\":\"protect\",\"peer\":\"b\",\"protection\":\"vpn%u\"}",
+			index);
+	}
+}
+
+/* Each rule has a protection of its own, so that what protects a packet tells the rule. */
+static void print_head(FILE *out)
+{
+	fputs("{\"version\":1,\"bypass_essential\":[],\"defaults\":{\"in\":\"bypass\","
+	      "\"out\":\"discard\",\"non_ip\":\"bypass\"},"
+	      "\"peers\":{\"b\":{\"addresses\":[\"10.0.0.2\",\"fd00::2\"]}},\"protections\":{", out);
+	for (unsigned int i = 0; i < RANDOM_RULES; i++)
+		fprintf(out, "%s\"vpn%u\":{\"mode\":\"tunnel\"}", i ? "," : "", i);
+	fputs("},\"rules\":[", out);
+}
+
+/* A policy that parses; contradictory ones (families apart, unreachable rules) are thrown away. */
+static inline struct policy *random_policy(void)
+{
+	struct policy *policy = NULL;
+
+	while (!policy) {
+		unsigned int count = 4 + below(RANDOM_RULES - 3);
+		char *text = NULL;
+		size_t len;
+		FILE *out = open_memstream(&text, &len);
+
+		print_head(out);
+		for (unsigned int i = 0; i < count; i++)
+			print_rule(out, i);
+		fputs("]}", out);
+		fclose(out);
+		policy = policy_parse(text, len, "random", NULL);
+		free(text);
+	}
+	return policy;
+}
+
+static struct addr128 random_address(enum ip_family family)
+{
+	uint64_t low = below(8);
+
+	if (family == FAMILY_V4)
+		return (struct addr128){ 0, below(8) ? 0x0a000000 + low : 0xffffffff - low % 2 };
+	return (struct addr128){ below(8) ? 0xfd00ull << 48 : 0, low };
+}
+
+static inline struct test_packet random_packet(void)
+{
+	static const uint8_t protocols[] = { 1, 58, 6, 17, 47 };
+	struct test_packet packet = {
+		.direction = below(2), .family = below(2), .proto = protocols[below(5)],
+		.local_port = (uint16_t)below(9), .remote_port = (uint16_t)below(9),
+		.icmp_type = (uint8_t)below(5), .icmp_code = (uint8_t)below(3),
+	};
+
+	packet.local = random_address(packet.family);
+	packet.remote = random_address(packet.family);
+	packet.later = below(8) == 0;
+	packet.forwarded = packet.direction == SPD_OUT && below(2);
+	return packet;
+}
+
+#endif /* POLICY_REFERENCE_H */
