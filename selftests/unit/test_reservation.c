@@ -323,13 +323,29 @@ static void test_close_half_done(void **state)
 	(void)state;
 	start_with(1000);			/* in copy 1 */
 	open_expecting(&reservation, 1000);
+	assert_int_equal(reservation_extend(&reservation, 5000), 0);	/* in copy 0 */
+	assert_int_equal(reservation_extend(&reservation, 9000), 0);	/* in copy 1 */
 	signal(SIGXFSZ, SIG_IGN);
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &one_copy), 0);
-	reservation_close(&reservation, 10);
+	reservation_close(&reservation, 2000);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
 	read_record(0, copy);
-	assert_int_equal(copy[1], 10);
+	assert_int_equal(copy[1], 2000);	/* the older copy was written first */
+	open_expecting(&reservation, 9000);
+	abandon(&reservation);
+}
+
+/* What was promised before this SA is never given back, whatever a worker says. */
+static void test_close_never_below_start(void **state)
+{
+	struct reservation reservation;
+
+	(void)state;
+	start_with(1000);
+	open_expecting(&reservation, 1000);
+	assert_int_equal(reservation_extend(&reservation, 9000), 0);
+	reservation_close(&reservation, 10);
 	open_expecting(&reservation, 1000);
 	abandon(&reservation);
 }
