@@ -382,6 +382,7 @@ int main(void)
 		reservation_test(test_lock),
 		reservation_test(test_close_gives_back),
 		reservation_test(test_close_half_done),
+		reservation_test(test_close_never_below_start),
 		reservation_test(test_symbolic_link),
 	};
 
