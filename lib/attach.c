@@ -32,9 +32,9 @@ struct attach {
 	struct paths paths;
 	struct nic nic;
 	uint32_t frame_size;
-	struct policy *policy;		/* NULL: start blocked */
-	bool over_guard;		/* hooks of an earlier attachment are in place */
-	int commit_fd;			/* tells the supervisor that we have finished */
+	struct policy *policy; /* NULL: start blocked */
+	bool over_guard;       /* hooks of an earlier attachment are in place */
+	int commit_fd;	       /* tells the supervisor that we have finished */
 	struct host_port host;
 	struct loader loader;
 	struct pins pins;
@@ -50,8 +50,8 @@ static int check_nic(struct attach *attach)
 
 	if (err) {
 		report_error(attach->report, ifname, "ip link shows the interfaces",
-			     err == -ENODEV ? "no such interface in this network namespace" :
-					      "cannot read the interface");
+			     err == -ENODEV ? "no such interface in this network namespace"
+					    : "cannot read the interface");
 		return err;
 	}
 	if (!nic->ethernet || nic->loopback) {
@@ -64,8 +64,8 @@ static int check_nic(struct attach *attach)
 			     "its MTU is %u; ESP needs at least %u", nic->mtu, WIRE_MTU_MIN);
 		return -EINVAL;
 	}
-	attach->frame_size = nic->mtu <= wire_port_mtu_max(WIRE_FRAME_SMALL) ? WIRE_FRAME_SMALL :
-									  WIRE_FRAME_LARGE;
+	attach->frame_size = nic->mtu <= wire_port_mtu_max(WIRE_FRAME_SMALL) ? WIRE_FRAME_SMALL
+									     : WIRE_FRAME_LARGE;
 	if (nic->mtu > wire_port_mtu_max(WIRE_FRAME_LARGE)) {
 		report_error(attach->report, ifname, "ip link set dev NAME mtu 1500",
 			     "its MTU is %u; AF_XDP frames hold at most %u", nic->mtu,
@@ -95,15 +95,18 @@ static int check_system(struct attach *attach)
 	return 0;
 }
 
-/* Would this cut off the session it was typed in? Without a policy all but essential traffic stops. */
+/* Would this cut off the session it was typed in? Without a policy all but essential traffic stops.
+ */
 static int check_session(struct attach *attach)
 {
 	if (attach->policy || attach->opts->force || attach->opts->trial_seconds ||
 	    !nic_carries_session(attach->ifname))
 		return 0;
-	report_error(attach->report, attach->ifname,
-		     "give --policy FILE, or --trial SECONDS to have it undone by itself, or --force",
-		     "your ssh session comes in here, and without a policy everything but ARP, ND, DHCP and IKE is dropped");
+	report_error(
+		attach->report, attach->ifname,
+		"give --policy FILE, or --trial SECONDS to have it undone by itself, or --force",
+		"your ssh session comes in here, and without a policy everything but ARP, ND, DHCP "
+		"and IKE is dropped");
 	return -EPERM;
 }
 
@@ -154,7 +157,8 @@ static int check_free(struct attach *attach)
 	if (old.xdp_generic != (attach->opts->xdp_mode == XDP_MODE_GENERIC)) {
 		report_error(attach->report, attach->ifname,
 			     "attach in the same mode, or ipsecbpf detach --open first",
-			     "a guard is in place in %s mode", old.xdp_generic ? "generic" : "native");
+			     "a guard is in place in %s mode",
+			     old.xdp_generic ? "generic" : "native");
 		return -EBUSY;
 	}
 	return 0;
@@ -170,7 +174,8 @@ static int create_host_port(struct attach *attach)
 
 	snprintf(name, sizeof(name), "ipsec%u", attach->nic.ifindex);
 	err = host_port_create(&attach->host, name);
-	/* The worker of a supervisor that was killed may take a moment to go, and its port with it. */
+	/* The worker of a supervisor that was killed may take a moment to go, and its port with it.
+	 */
 	for (int i = 0; err == -EBUSY && i < HOST_PORT_TRIES; i++) {
 		nanosleep(&pause, NULL);
 		err = host_port_create(&attach->host, name);
@@ -250,7 +255,8 @@ static int apply_files(struct attach *attach)
 	struct ipsecbpf_apply_result applied;
 
 	return attach->policy ? policy_install(&attach->pins, attach->ifname, attach->policy,
-					       &applied, attach->report) : 0;
+					       &applied, attach->report)
+			      : 0;
 }
 
 /* Read only now, after the supervisor was forked: no key may be in memory that it inherits. */
@@ -297,7 +303,7 @@ unload:
 	pins_close(&attach->pins);
 	loader_fini(&attach->loader);
 close_host:
-	host_port_close(&attach->host);	/* the supervisor has its own descriptor */
+	host_port_close(&attach->host); /* the supervisor has its own descriptor */
 	return err;
 }
 
@@ -305,7 +311,10 @@ int ipsecbpf_attach(const char *ifname, const struct ipsecbpf_attach_opts *opts,
 		    struct ipsecbpf_report *report)
 {
 	struct attach attach = {
-		.ifname = ifname, .opts = opts, .report = report, .commit_fd = -1,
+		.ifname = ifname,
+		.opts = opts,
+		.report = report,
+		.commit_fd = -1,
 	};
 	int err, lock = -1;
 

@@ -110,7 +110,8 @@ static char *pack_string(char *at, const char *text)
 
 static size_t packed_size(const struct report_item *item)
 {
-	return 1 + strlen(item->object) + strlen(item->cause) + strlen(item->next ? item->next : "") + 3;
+	return 1 + strlen(item->object) + strlen(item->cause) +
+	       strlen(item->next ? item->next : "") + 3;
 }
 
 static char *pack_report(const struct ipsecbpf_report *report, uint32_t *ret_len)
@@ -240,7 +241,10 @@ int control_ask(const struct paths *paths, struct control_call *call,
 		struct ipsecbpf_report *report)
 {
 	struct control_header request = {
-		.magic = CONTROL_MAGIC, .type = call->type, .flags = call->flags, .len = call->len,
+		.magic = CONTROL_MAGIC,
+		.type = call->type,
+		.flags = call->flags,
+		.len = call->len,
 	};
 	struct control_header reply = { 0 };
 	void *answer = NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the command line and the supervisor say to each other over RUN_ROOT/<dir>.sock (SOCK_STREAM,
- * owner root, mode 0600): one request, one reply, close. Fixed structures in host order; the parser of
- * JSON stays out of the process that keeps the keys.
+ * owner root, mode 0600): one request, one reply, close. Fixed structures in host order; the parser
+ * of JSON stays out of the process that keeps the keys.
  *
  * Included by: control.c, supervisor.c, and the library functions that ask a supervisor.
  * Ownership:   payloads are malloc'd by the reader, who wipes and frees them.
@@ -15,27 +15,27 @@
 #include "ipsecbpf.h"
 #include "paths.h"
 
-#define CONTROL_MAGIC	    0x49500001u		/* changes with any structure below */
+#define CONTROL_MAGIC	    0x49500001u /* changes with any structure below */
 #define CONTROL_PAYLOAD_MAX (64u << 20)
 #define CONTROL_TIMEOUT_S   10
 
 enum control_type {
-	CONTROL_STATUS,		/* -> struct control_status */
-	CONTROL_SA_APPLY,	/* struct sa_config[] -> struct ipsecbpf_sa_result */
-	CONTROL_SA_LIST,	/* -> struct control_sa[] */
-	CONTROL_SA_FLUSH,	/* -> uint32_t, SAs removed */
-	CONTROL_CONFIRM,	/* ends the trial period */
-	CONTROL_STOP,		/* the supervisor forgets all SAs and exits */
+	CONTROL_STATUS,	  /* -> struct control_status */
+	CONTROL_SA_APPLY, /* struct sa_config[] -> struct ipsecbpf_sa_result */
+	CONTROL_SA_LIST,  /* -> struct control_sa[] */
+	CONTROL_SA_FLUSH, /* -> uint32_t, SAs removed */
+	CONTROL_CONFIRM,  /* ends the trial period */
+	CONTROL_STOP,	  /* the supervisor forgets all SAs and exits */
 };
 
-/* Both ways. In a reply `type` repeats the request's and err is 0 or -errno. With an error the payload
- * is report items: level octet, then object, cause and next, each with a final NUL. */
+/* Both ways. In a reply `type` repeats the request's and err is 0 or -errno. With an error the
+ * payload is report items: level octet, then object, cause and next, each with a final NUL. */
 struct control_header {
 	uint32_t magic;
 	uint32_t type;
-	uint32_t flags;		/* CONTROL_SA_APPLY: SA_APPLY_FRESH */
+	uint32_t flags; /* CONTROL_SA_APPLY: SA_APPLY_FRESH */
 	int32_t err;
-	uint32_t len;		/* octets of payload that follow */
+	uint32_t len; /* octets of payload that follow */
 };
 
 struct control_status {
@@ -51,18 +51,18 @@ struct control_status {
 };
 
 struct control_sa {
-	struct ipsecbpf_sa_info info;	/* suite is not meant: a pointer does not travel */
-	uint16_t suite;			/* suite_index() */
+	struct ipsecbpf_sa_info info; /* suite is not meant: a pointer does not travel */
+	uint16_t suite;		      /* suite_index() */
 };
 
 /* One request and its answer. */
 struct control_call {
 	enum control_type type;
 	uint32_t flags;
-	const void *payload;		/* of the request; stays the caller's */
+	const void *payload; /* of the request; stays the caller's */
 	uint32_t len;
-	void *reply;			/* out, on success: the caller frees it; may be NULL */
-	uint32_t reply_len;		/* out */
+	void *reply;	    /* out, on success: the caller frees it; may be NULL */
+	uint32_t reply_len; /* out */
 };
 
 /*
@@ -76,7 +76,8 @@ int control_ask(const struct paths *paths, struct control_call *call,
 int control_order(const struct paths *paths, enum control_type type,
 		  struct ipsecbpf_report *report);
 
-/* The supervisor's side: a listening socket, or -errno. An old socket that nobody serves is replaced. */
+/* The supervisor's side: a listening socket, or -errno. An old socket that nobody serves is
+ * replaced. */
 int control_listen(const struct paths *paths);
 
 /* Reads one request from a connection (waits at most CONTROL_TIMEOUT_S). 0 or -errno. */

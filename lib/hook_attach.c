@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 /* Newer than Debian 12's headers; part of the kernel's ABI since 6.6. */
-#define TCX_INGRESS 46
-#define TCX_EGRESS  47
-#define PLACE_BEFORE (1u << 3)		/* BPF_F_BEFORE: at the head of the list */
+#define TCX_INGRESS  46
+#define TCX_EGRESS   47
+#define PLACE_BEFORE (1u << 3) /* BPF_F_BEFORE: at the head of the list */
 
 #define CLSACT_PRIORITY 1
 

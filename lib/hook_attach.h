@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Attaching one program to one place: XDP by link, tc by tcx link where the kernel has it, otherwise
- * as a clsact filter. Foreign programs are never evicted.
+ * Attaching one program to one place: XDP by link, tc by tcx link where the kernel has it,
+ * otherwise as a clsact filter. Foreign programs are never evicted.
  *
  * Included by: loader.c, preflight.c. No state.
  */
@@ -14,7 +14,8 @@
 /* Link descriptor, or -errno (-EBUSY: another XDP program is attached). */
 int hook_attach_xdp(int prog_fd, uint32_t ifindex, bool generic);
 
-/* Link descriptor of a program in front of all others, or -errno (-EINVAL: no tcx in this kernel). */
+/* Link descriptor of a program in front of all others, or -errno (-EINVAL: no tcx in this kernel).
+ */
 int hook_attach_tcx(int prog_fd, uint32_t ifindex, bool egress);
 
 /* Does this kernel have tcx? Asks by trying, with an interface that cannot exist. */

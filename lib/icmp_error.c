@@ -12,11 +12,11 @@
 #include "bytes.h"
 #include "checksum.h"
 
-#define HOP_LIMIT	   64
-#define ICMP_LEN	   8
-#define IPV6_MTU_MIN	   1280		/* an ICMPv6 error must not exceed it */
-#define IPV4_QUOTE	   548		/* RFC 1812 4.3.2.3: up to 576 octets in all */
-#define VLAN_TAGS_MAX	   2
+#define HOP_LIMIT     64
+#define ICMP_LEN      8
+#define IPV6_MTU_MIN  1280 /* an ICMPv6 error must not exceed it */
+#define IPV4_QUOTE    548  /* RFC 1812 4.3.2.3: up to 576 octets in all */
+#define VLAN_TAGS_MAX 2
 
 static uint32_t link_length(const struct host_frame *frame)
 {

@@ -12,13 +12,14 @@
 
 #include "segment.h"
 
-#define ICMP_ERROR_MAX 1320	/* an IPv6 minimum-MTU packet and its link headers */
+#define ICMP_ERROR_MAX 1320 /* an IPv6 minimum-MTU packet and its link headers */
 
 /*
  * Writes a whole frame that answers `frame` to its sender, as if from the packet's destination:
  * link header (the destination address is left for the host tag), IP, ICMP, and as much of the
- * packet as belongs. `mtu`: the largest IP packet that fits, octets. Returns the frame's length, or 0
- * where no error may be sent (RFC 1122 3.2.2: not for ICMP errors, fragments but the first, multicast).
+ * packet as belongs. `mtu`: the largest IP packet that fits, octets. Returns the frame's length, or
+ * 0 where no error may be sent (RFC 1122 3.2.2: not for ICMP errors, fragments but the first,
+ * multicast).
  */
 uint32_t icmp_too_big(const struct host_frame *frame, uint32_t mtu, uint8_t out[ICMP_ERROR_MAX]);
 

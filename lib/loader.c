@@ -16,7 +16,8 @@
 
 #define FAILURE_LOG 4096
 
-/* The last lines libbpf had to say: the verifier's reason for a refusal. Loading is single-threaded. */
+/* The last lines libbpf had to say: the verifier's reason for a refusal. Loading is
+ * single-threaded. */
 static char libbpf_log[FAILURE_LOG];
 
 static int keep_log(enum libbpf_print_level level, const char *format, va_list args)
@@ -38,7 +39,7 @@ static int set_knobs(struct loader *loader)
 
 	if (getrandom(secret, sizeof(secret), 0) != sizeof(secret))
 		return -EIO;
-	secret[0] = (secret[0] | 0x02) & 0xfe;	/* locally administered, individual */
+	secret[0] = (secret[0] | 0x02) & 0xfe; /* locally administered, individual */
 	for (size_t i = 0; i < sizeof(secret); i++)
 		object->rodata->reentry_mac[i] = secret[i];
 	object->rodata->nic_ifindex = config->ifindex;
@@ -101,7 +102,8 @@ static void inherit_filter(struct loader *loader)
 	close(fd);
 }
 
-/* The knobs hold the secret of re-entered packets: not for the worker, which is forked from here. */
+/* The knobs hold the secret of re-entered packets: not for the worker, which is forked from here.
+ */
 static int hide_knobs(const struct loader *loader)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), len = sizeof(*loader->object->rodata);
@@ -115,7 +117,9 @@ static int store_attachment(struct loader *loader)
 	uint32_t zero = 0;
 
 	return bpf_map_update_elem(bpf_map__fd(loader->object->maps.attachment), &zero,
-				   &loader->attachment, 0) ? -errno : 0;
+				   &loader->attachment, 0)
+		       ? -errno
+		       : 0;
 }
 
 int loader_init(struct loader *loader, const struct loader_config *config,
@@ -211,13 +215,13 @@ static int take_over_link(struct loader *loader, enum hook hook)
 	int err = 0, fd;
 
 	if (hook == HOOK_tc_host_port)
-		return -ENOENT;		/* the guard's host port is gone, and its link with it */
+		return -ENOENT; /* the guard's host port is gone, and its link with it */
 	pin_link_path(&loader->paths, hook, path, sizeof(path));
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return -errno;
 	if (bpf_link_update(fd, hook_program(loader, hook), NULL))
-		err = errno == ENOLINK ? -ENOENT : -errno;	/* detached: its interface went */
+		err = errno == ENOLINK ? -ENOENT : -errno; /* detached: its interface went */
 	if (err) {
 		close(fd);
 		return err;
@@ -262,7 +266,8 @@ static int attach_new(struct loader *loader, enum hook hook)
 static void explain_attach(const struct loader *loader, enum hook hook, int err,
 			   struct ipsecbpf_report *report)
 {
-	const char *ifname = loader->config.ifname, *next = "ipsecbpf preflight says what is missing";
+	const char *ifname = loader->config.ifname,
+		   *next = "ipsecbpf preflight says what is missing";
 	char cause[128];
 
 	snprintf(cause, sizeof(cause), "%s", strerror(-err));
@@ -294,7 +299,7 @@ static int pin_link(struct loader *loader, enum hook hook)
 	if (loader->link_fd[hook] < 0 || loader->replaced[hook])
 		return 0;
 	pin_link_path(&loader->paths, hook, path, sizeof(path));
-	unlink(path);	/* of a host port that is gone */
+	unlink(path); /* of a host port that is gone */
 	return bpf_obj_pin(loader->link_fd[hook], path) ? -errno : 0;
 }
 
@@ -327,8 +332,8 @@ int loader_pin_maps(struct loader *loader, struct ipsecbpf_report *report)
 {
 	int err = pin_directory(loader, "maps");
 
-#define X(map)                                                                        \
-	if (!err)                                                                     \
+#define X(map)    \
+	if (!err) \
 		err = pin_map(loader, #map, bpf_map__fd(loader->object->maps.map));
 	PINNED_MAPS(X)
 #undef X

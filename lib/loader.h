@@ -30,21 +30,23 @@ struct loader {
 	struct loader_config config;
 	struct paths paths;
 	struct attachment attachment;
-	int link_fd[HOOK_COUNT];	/* -1: none, or a clsact filter */
-	bool filter[HOOK_COUNT];	/* a clsact filter of this loader */
-	bool replaced[HOOK_COUNT];	/* a guard's link, now running our program */
+	int link_fd[HOOK_COUNT];   /* -1: none, or a clsact filter */
+	bool filter[HOOK_COUNT];   /* a clsact filter of this loader */
+	bool replaced[HOOK_COUNT]; /* a guard's link, now running our program */
 };
 
-/* Opens and loads the object. 0 or -errno, explained in report; loader_fini() is due only after 0. */
+/* Opens and loads the object. 0 or -errno, explained in report; loader_fini() is due only after 0.
+ */
 int loader_init(struct loader *loader, const struct loader_config *config,
 		struct ipsecbpf_report *report);
 
-/* The object's maps as an attachment (descriptors duplicated); close with pins_close(). 0 or -errno. */
+/* The object's maps as an attachment (descriptors duplicated); close with pins_close(). 0 or
+ * -errno. */
 int loader_pins(struct loader *loader, struct pins *ret_pins);
 
 /*
- * Attaches one hook. Where a guard left its link, that link is moved to the new program in one step,
- * so that no packet finds the hook empty. 0 or -errno, explained in report.
+ * Attaches one hook. Where a guard left its link, that link is moved to the new program in one
+ * step, so that no packet finds the hook empty. 0 or -errno, explained in report.
  */
 int loader_attach(struct loader *loader, enum hook hook, struct ipsecbpf_report *report);
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Drop events as they happen. BPF drops come one by one through the ring buffer, rate limited and only
- * while `control.events_until` lies ahead, so a monitor that dies switches itself off. The worker's
- * drops are told as sums: nothing an attacker sends may write a line per packet.
- * Called by: `ipsecbpf monitor`.
+ * Drop events as they happen. BPF drops come one by one through the ring buffer, rate limited and
+ * only while `control.events_until` lies ahead, so a monitor that dies switches itself off. The
+ * worker's drops are told as sums: nothing an attacker sends may write a line per packet. Called
+ * by: `ipsecbpf monitor`.
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -16,7 +16,7 @@
 #include "pin.h"
 #include "stats.h"
 
-#define WATCH_NS 3000000000ull	/* how long one poll keeps the events coming */
+#define WATCH_NS 3000000000ull /* how long one poll keeps the events coming */
 
 struct ipsecbpf_monitor {
 	struct pins pins;
@@ -50,8 +50,8 @@ static int read_worker(struct ipsecbpf_monitor *monitor, struct worker_stats *re
 }
 
 struct ipsecbpf_monitor *ipsecbpf_monitor_open(const char *ifname,
-					       const struct ipsecbpf_monitor_ops *ops, void *context,
-					       struct ipsecbpf_report *report)
+					       const struct ipsecbpf_monitor_ops *ops,
+					       void *context, struct ipsecbpf_report *report)
 {
 	struct ipsecbpf_monitor *monitor = calloc(1, sizeof(*monitor));
 	int err;

@@ -22,7 +22,8 @@ const char *drop_reason_name(enum drop_reason reason)
 
 const char *drop_reason_text(enum drop_reason reason)
 {
-	return reason < DROP_REASON_COUNT ? drop_texts[reason] : "a reason this version does not know";
+	return reason < DROP_REASON_COUNT ? drop_texts[reason]
+					  : "a reason this version does not know";
 }
 
 const char *pass_counter_name(enum pass_counter counter)

@@ -83,8 +83,8 @@ static bool equal_address(const struct sockaddr *have, const char *address)
 	char text[INET6_ADDRSTRLEN] = "";
 
 	if (have && have->sa_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)have)->sin_addr, text,
-			  sizeof(text));
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)have)->sin_addr,
+			  text, sizeof(text));
 	else if (have && have->sa_family == AF_INET6)
 		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)have)->sin6_addr,
 			  text, sizeof(text));

@@ -10,10 +10,10 @@
 
 struct nic {
 	uint32_t ifindex, mtu;
-	uint32_t queues;	/* that receive; 1 where the driver does not say */
+	uint32_t queues; /* that receive; 1 where the driver does not say */
 	uint8_t mac[6];
 	bool ethernet, up, loopback;
-	char driver[32];	/* "" where the driver does not say */
+	char driver[32]; /* "" where the driver does not say */
 };
 
 /* 0, -ENODEV, or -errno. */

@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
-/* Are we in the network namespace of process 1? Where that may not be asked: take it that we are not,
- * since the longer name never collides. */
+/* Are we in the network namespace of process 1? Where that may not be asked: take it that we are
+ * not, since the longer name never collides. */
 static int netns_inode(ino_t *ret_inode, int *ret_initial)
 {
 	struct stat own, init;

@@ -50,9 +50,9 @@ static int open_map(const struct paths *paths, const char *map)
 
 static int open_maps(struct pins *pins)
 {
-#define X(map)                                              \
-	pins->map##_fd = open_map(&pins->paths, #map);      \
-	if (pins->map##_fd < 0)                             \
+#define X(map)                                         \
+	pins->map##_fd = open_map(&pins->paths, #map); \
+	if (pins->map##_fd < 0)                        \
 		return pins->map##_fd;
 	PINNED_MAPS(X)
 #undef X
@@ -76,8 +76,10 @@ static int check_abi(const struct pins *pins, const char *ifname, struct ipsecbp
 
 	if (live == IPSECBPF_ABI_VERSION)
 		return 0;
-	report_error(report, ifname, "use the ipsecbpf that attached it, or detach --open and attach again",
-		     "the attached programs speak ABI version %u, this command speaks %u: the %s is older",
+	report_error(report, ifname,
+		     "use the ipsecbpf that attached it, or detach --open and attach again",
+		     "the attached programs speak ABI version %u, this command speaks %u: the %s "
+		     "is older",
 		     live, IPSECBPF_ABI_VERSION,
 		     live < IPSECBPF_ABI_VERSION ? "attachment" : "command");
 	return -EPROTO;
@@ -112,7 +114,8 @@ int pins_open(struct pins *pins, const char *ifname, struct ipsecbpf_report *rep
 	snprintf(pins->ifname, sizeof(pins->ifname), "%s", ifname);
 	err = open_maps(pins);
 	if (err == -ENOENT) {
-		report_error(report, ifname, "ipsecbpf attach it first; ipsecbpf status lists attachments",
+		report_error(report, ifname,
+			     "ipsecbpf attach it first; ipsecbpf status lists attachments",
 			     "not attached in this network namespace");
 		goto out;
 	}
@@ -121,8 +124,8 @@ int pins_open(struct pins *pins, const char *ifname, struct ipsecbpf_report *rep
 	if (!err && bpf_map_lookup_elem(pins->attachment_fd, &zero, &pins->attachment))
 		err = -errno;
 	if (err) {
-		report_error(report, pins->paths.pins, "are you root?", "cannot open the pinned maps: %s",
-			     strerror(-err));
+		report_error(report, pins->paths.pins, "are you root?",
+			     "cannot open the pinned maps: %s", strerror(-err));
 		goto out;
 	}
 	err = check_abi(pins, ifname, report);
@@ -136,8 +139,8 @@ void pins_close(struct pins *pins)
 {
 	if (pins->control)
 		munmap(pins->control, (size_t)sysconf(_SC_PAGESIZE));
-#define X(map)                             \
-	if (pins->map##_fd >= 0)           \
+#define X(map)                   \
+	if (pins->map##_fd >= 0) \
 		close(pins->map##_fd);
 	PINNED_MAPS(X)
 #undef X
@@ -153,8 +156,9 @@ int pins_check_nic(const struct pins *pins, struct ipsecbpf_report *report)
 {
 	if (!pins_gone(pins))
 		return 0;
-	report_error(report, pins->ifname, "ipsecbpf detach --open it, then attach again",
-		     "the interface was removed; what has its name now is another one, without hooks");
+	report_error(
+		report, pins->ifname, "ipsecbpf detach --open it, then attach again",
+		"the interface was removed; what has its name now is another one, without hooks");
 	return -ENODEV;
 }
 
@@ -260,7 +264,8 @@ int pins_lock(const struct paths *paths, struct ipsecbpf_report *report)
 	}
 	len = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
 	if (ftruncate(fd, 0) || pwrite(fd, pid, (size_t)len, 0) != len)
-		report_warning(report, paths->lock, NULL, "cannot note the holder: %s", strerror(errno));
+		report_warning(report, paths->lock, NULL, "cannot note the holder: %s",
+			       strerror(errno));
 	return fd;
 }
 

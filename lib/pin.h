@@ -15,9 +15,10 @@
 #include "report.h"
 
 /* X(map): every map that user space opens. Names are those in bpf/maps.h. */
-#define PINNED_MAPS(X) \
-	X(control) X(attachment) X(generations) X(spd) X(policy_text) X(protections) X(sad) \
-	X(out_sa) X(sa_slots) X(sa_state) X(worker_stats) X(xsks) X(drops) X(passes) X(events)
+#define PINNED_MAPS(X)                                                                     \
+	X(control)                                                                         \
+	X(attachment) X(generations) X(spd) X(policy_text) X(protections) X(sad) X(out_sa) \
+		X(sa_slots) X(sa_state) X(worker_stats) X(xsks) X(drops) X(passes) X(events)
 
 /* X(link): the hooks, in the order in which they are attached. */
 #define PINNED_LINKS(X) X(tc_host_port) X(tc_egress) X(xdp_ingress)
@@ -26,7 +27,7 @@ enum hook {
 #define X(id) HOOK_##id,
 	PINNED_LINKS(X)
 #undef X
-	HOOK_COUNT
+		HOOK_COUNT
 };
 const char *hook_name(enum hook hook);
 
@@ -36,7 +37,7 @@ struct pins {
 #define X(map) int map##_fd;
 	PINNED_MAPS(X)
 #undef X
-	struct control *control;	/* mapped; shared with the hooks */
+	struct control *control; /* mapped; shared with the hooks */
 	char ifname[16];
 };
 
@@ -51,7 +52,8 @@ void pin_link_path(const struct paths *paths, enum hook hook, char *out, size_t 
 int pins_open(struct pins *pins, const char *ifname, struct ipsecbpf_report *report);
 void pins_close(struct pins *pins);
 
-/* Has the NIC been removed since? What has its name now is another interface, with no hook on it. */
+/* Has the NIC been removed since? What has its name now is another interface, with no hook on it.
+ */
 bool pins_gone(const struct pins *pins);
 
 /* 0, or -ENODEV, explained, if it has. For those who change a live attachment. */
@@ -72,7 +74,8 @@ int pins_lock(const struct paths *paths, struct ipsecbpf_report *report);
 /* Gives the lock back. Its file goes too where nothing is attached: nothing is left behind. */
 void pins_unlock(const struct paths *paths, int lock);
 
-/* pins_lock() and pins_open() in one, for those who change a live attachment. The lock, or -errno. */
+/* pins_lock() and pins_open() in one, for those who change a live attachment. The lock, or -errno.
+ */
 int pins_open_locked(struct pins *pins, const char *ifname, struct ipsecbpf_report *report);
 
 /* Undoes pins_open_locked(). */

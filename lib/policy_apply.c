@@ -202,7 +202,7 @@ struct install {
 	const struct pins *pins;
 	const char *ifname;
 	const struct policy *policy;
-	const char *text;		/* canonical */
+	const char *text; /* canonical */
 	struct protections protections;
 	struct ipsecbpf_report *report;
 };
@@ -213,7 +213,8 @@ static int switch_to(struct install *install, struct policy_compiled *compiled, 
 	int err;
 
 	err = fill_spare(pins, spare, compiled, install->text);
-	/* Ids before the flip: an interruption in between leaves names that the next apply settles. */
+	/* Ids before the flip: an interruption in between leaves names that the next apply settles.
+	 */
 	if (!err)
 		err = protections_add(&install->protections);
 	if (err) {
@@ -271,7 +272,10 @@ int policy_install(const struct pins *pins, const char *ifname, const struct pol
 
 	if (!err) {
 		*work = (struct install){
-			.pins = pins, .ifname = ifname, .policy = policy, .text = text,
+			.pins = pins,
+			.ifname = ifname,
+			.policy = policy,
+			.text = text,
 			.report = report,
 		};
 		protections_init(&work->protections, pins, policy);
@@ -280,8 +284,10 @@ int policy_install(const struct pins *pins, const char *ifname, const struct pol
 	}
 	if (!err && ret_result->orphaned_sas)
 		report_warning(report, ifname,
-			       "ipsecbpf sa flush, then ipsecbpf sa apply: they serve the new definitions then",
-			       "%u SAs belong to protections or peers that this policy defines otherwise; they protect nothing now",
+			       "ipsecbpf sa flush, then ipsecbpf sa apply: they serve the new "
+			       "definitions then",
+			       "%u SAs belong to protections or peers that this policy defines "
+			       "otherwise; they protect nothing now",
 			       ret_result->orphaned_sas);
 	if (err && !(report && report->errors))
 		report_error(report, ifname, "the live policy is unchanged", "cannot apply: %s",

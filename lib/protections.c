@@ -39,7 +39,7 @@ static void take_live_ids(struct protections *protections)
 }
 
 void protections_init(struct protections *protections, const struct pins *pins,
-		     const struct policy *policy)
+		      const struct policy *policy)
 {
 	*protections = (struct protections){ .pins = pins, .policy = policy };
 	protections->taken[0] = 1;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Protect ids: what connects rules to SAs. A (peer, protection) pair of the policy has an id; rules carry
- * it, SAs serve it. An id stands for one immutable definition (mode, suites, addresses): when the
- * definition changes, the pair gets a new id, and SAs made for the old one serve nothing any more.
+ * Protect ids: what connects rules to SAs. A (peer, protection) pair of the policy has an id; rules
+ * carry it, SAs serve it. An id stands for one immutable definition (mode, suites, addresses): when
+ * the definition changes, the pair gets a new id, and SAs made for the old one serve nothing any
+ * more.
  *
  * Included by: policy_apply.c, sa_apply.c. Threading: under the attachment's lock (pins_lock()).
  */
@@ -15,19 +16,19 @@
 struct protections {
 	const struct pins *pins;
 	const struct policy *policy;
-	uint8_t taken[PROTECT_MAX];		/* ids that live SAs or the live policy hold */
-	struct protection_key *keys;		/* pairs of the new policy, with their ids */
+	uint8_t taken[PROTECT_MAX];  /* ids that live SAs or the live policy hold */
+	struct protection_key *keys; /* pairs of the new policy, with their ids */
 	struct protection_val *values;
 	size_t count, capacity;
 };
 
 /* Reads what is live. */
 void protections_init(struct protections *protections, const struct pins *pins,
-		     const struct policy *policy);
+		      const struct policy *policy);
 void protections_fini(struct protections *protections);
 
-/* The id of a pair of the new policy: the live one if its definition is unchanged, otherwise a free one.
- * 0 if all are taken. As a protect_id_fn for policy_compile(). */
+/* The id of a pair of the new policy: the live one if its definition is unchanged, otherwise a free
+ * one. 0 if all are taken. As a protect_id_fn for policy_compile(). */
 uint32_t protections_id(void *protections, size_t peer, size_t protection);
 
 /* Do all pairs of the new policy (those asked for by protections_id()) have their ids already? */

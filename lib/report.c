@@ -66,7 +66,9 @@ void report_add(struct ipsecbpf_report *report, enum report_level level, const c
 const char *report_level_name(enum report_level level)
 {
 	static const char *const names[] = {
-		[REPORT_ERROR] = "error", [REPORT_WARNING] = "warning", [REPORT_NOTE] = "note",
+		[REPORT_ERROR] = "error",
+		[REPORT_WARNING] = "warning",
+		[REPORT_NOTE] = "note",
 	};
 
 	return names[level];

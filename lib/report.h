@@ -16,16 +16,16 @@ enum report_level { REPORT_ERROR, REPORT_WARNING, REPORT_NOTE };
 
 struct report_item {
 	enum report_level level;
-	char *object;	/* "policy.json:12:7", "rules[3] \"ftp\"", "eth0"; never NULL */
-	char *cause;	/* never NULL */
-	char *next;	/* what to do; NULL if the cause says it */
+	char *object; /* "policy.json:12:7", "rules[3] \"ftp\"", "eth0"; never NULL */
+	char *cause;  /* never NULL */
+	char *next;   /* what to do; NULL if the cause says it */
 };
 
 struct ipsecbpf_report {
 	struct report_item *items;
 	size_t count;
 	size_t errors;
-	bool incomplete;	/* memory ran out: items are missing */
+	bool incomplete; /* memory ran out: items are missing */
 };
 
 /* Empties a report and frees its items. A zeroed struct is a valid empty report. */

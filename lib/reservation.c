@@ -10,8 +10,8 @@
 
 #include "paths.h"
 
-#define RECORD_MAGIC  0x3171657363657369ull	/* "isecseq1" */
-#define RECORD_STRIDE 512			/* a sector each: a torn write hits one copy only */
+#define RECORD_MAGIC  0x3171657363657369ull /* "isecseq1" */
+#define RECORD_STRIDE 512		    /* a sector each: a torn write hits one copy only */
 
 static const char *directory = SEQ_DIR;
 

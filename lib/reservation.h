@@ -17,14 +17,14 @@
 
 #include "report.h"
 
-#define SEQ_BLOCK	      (1u << 20)	/* numbers promised at a time */
-#define SEQ_LOW_WATER (SEQ_BLOCK / 2)	/* fewer left: promise the next block */
+#define SEQ_BLOCK     (1u << 20)      /* numbers promised at a time */
+#define SEQ_LOW_WATER (SEQ_BLOCK / 2) /* fewer left: promise the next block */
 
 struct reservation {
-	int fd;				/* -1: not open */
-	uint64_t next;			/* first number never promised */
-	uint64_t start;			/* what it was when opened: nothing below goes back */
-	unsigned int copy;		/* which copy is written next, 0 or 1 */
+	int fd;		   /* -1: not open */
+	uint64_t next;	   /* first number never promised */
+	uint64_t start;	   /* what it was when opened: nothing below goes back */
+	unsigned int copy; /* which copy is written next, 0 or 1 */
 };
 
 /* Where records lie: SEQ_DIR, unless a test has said otherwise. `path` is borrowed. */

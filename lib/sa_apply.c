@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * SAs from the command line's side: resolve them against the live policy (which peer, which
- * protection, which direction), then ask the supervisor. sa_json.c made the configurations; sad.c, in
- * the supervisor, takes them.
+ * protection, which direction), then ask the supervisor. sa_json.c made the configurations; sad.c,
+ * in the supervisor, takes them.
  */
 #include <errno.h>
 #include <ifaddrs.h>
@@ -21,11 +21,12 @@
 struct resolver {
 	const struct pins *pins;
 	const struct policy *policy;
-	struct ifaddrs *addresses;	/* of this host, in this network namespace */
+	struct ifaddrs *addresses; /* of this host, in this network namespace */
 	struct ipsecbpf_report *report;
 };
 
-static void wire_text(const struct sa_config *sa, const union wire_addr *addr, char *out, size_t len)
+static void wire_text(const struct sa_config *sa, const union wire_addr *addr, char *out,
+		      size_t len)
 {
 	struct address_range range = { .family = sa->family };
 
@@ -62,7 +63,8 @@ static bool is_own_address(const struct resolver *resolver, const struct sa_conf
 
 static int resolve_direction(const struct resolver *resolver, struct sa_config *sa)
 {
-	bool out = is_own_address(resolver, sa, &sa->src), in = is_own_address(resolver, sa, &sa->dst);
+	bool out = is_own_address(resolver, sa, &sa->src),
+	     in = is_own_address(resolver, sa, &sa->dst);
 	char object[256];
 
 	if (sa->direction_given)
@@ -150,7 +152,8 @@ static int resolve(const struct resolver *resolver, struct sa_config *sa)
 	sa_object(sa, object, sizeof(object));
 	peer = find_peer(resolver, sa);
 	if (!peer) {
-		report_error(resolver->report, object, "add the peer to the policy and apply that first",
+		report_error(resolver->report, object,
+			     "add the peer to the policy and apply that first",
 			     "no peer of the live policy has the %s address",
 			     sa->direction == SPD_OUT ? "destination" : "source");
 		return -ENOENT;
@@ -161,9 +164,10 @@ static int resolve(const struct resolver *resolver, struct sa_config *sa)
 	memcpy(sa->peer, peer->name, sizeof(sa->peer));
 	sa->protect_id = protections_live_id(resolver->pins, peer->name, sa->protection);
 	if (!sa->protect_id) {
-		report_error(resolver->report, object, "add a rule with this peer and protection first",
-			     "no rule of the live policy protects traffic with peer \"%s\" by \"%s\"",
-			     peer->name, sa->protection);
+		report_error(
+			resolver->report, object, "add a rule with this peer and protection first",
+			"no rule of the live policy protects traffic with peer \"%s\" by \"%s\"",
+			peer->name, sa->protection);
 		return -ENOENT;
 	}
 	return 0;
@@ -205,7 +209,10 @@ int sa_install(const struct pins *pins, const struct sa_file *file, uint32_t fla
 	size_t size = file->count * sizeof(*file->sas);
 	struct sa_config *sas = malloc(size ? size : 1);
 	struct control_call call = {
-		.type = CONTROL_SA_APPLY, .flags = flags, .payload = sas, .len = (uint32_t)size,
+		.type = CONTROL_SA_APPLY,
+		.flags = flags,
+		.payload = sas,
+		.len = (uint32_t)size,
 	};
 	int err;
 

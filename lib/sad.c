@@ -71,7 +71,10 @@ static void sa_name(const struct sa_config *sa, char *out, size_t out_len)
 static struct sad_key map_key(const struct sa_config *sa)
 {
 	return (struct sad_key){
-		.dst = sa->dst, .spi = sa->spi, .proto = sa->proto, .family = sa->family,
+		.dst = sa->dst,
+		.spi = sa->spi,
+		.proto = sa->proto,
+		.family = sa->family,
 	};
 }
 
@@ -153,9 +156,9 @@ static int publish(const struct sad *sad, uint32_t slot)
 
 	if (err)
 		return err;
-	return sad->sas[slot].config.direction == SPD_IN ?
-		       publish_inbound(sad, slot) :
-		       publish_outbound(sad, sad->sas[slot].config.protect_id);
+	return sad->sas[slot].config.direction == SPD_IN
+		       ? publish_inbound(sad, slot)
+		       : publish_outbound(sad, sad->sas[slot].config.protect_id);
 }
 
 static void withdraw(struct sad *sad, uint32_t slot)
@@ -180,8 +183,10 @@ static int explain_reservation(int err, const struct sa_config *sa, struct ipsec
 	sa_name(sa, name, sizeof(name));
 	if (err == -ENOENT)
 		report_error(report, name,
-			     "if no host ever sent with this key, apply with --fresh; otherwise make a new one with ipsecbpf sa genkey",
-			     "no sequence number record of this key on this host: an IV could repeat, and %s must never see one twice",
+			     "if no host ever sent with this key, apply with --fresh; otherwise "
+			     "make a new one with ipsecbpf sa genkey",
+			     "no sequence number record of this key on this host: an IV could "
+			     "repeat, and %s must never see one twice",
 			     suite_at(sa->suite)->name);
 	else if (err == -EBUSY)
 		report_error(report, name, "one key, one sender: give each attachment its own",
@@ -206,7 +211,8 @@ static int reserve(struct sad *sad, uint32_t slot, uint32_t flags, struct ipsecb
 	sa->reservation.fd = -1;
 	if (sa->config.direction == SPD_OUT) {
 		sa_key_id(&sa->config, key_id);
-		/* Only counter modes die of a repeated number; the rest start at 1 without a question. */
+		/* Only counter modes die of a repeated number; the rest start at 1 without a
+		 * question. */
 		if ((flags & SA_APPLY_FRESH) || !suite_at(sa->config.suite)->counter_mode)
 			err = reservation_start(key_id, report);
 		if (!err)
@@ -236,7 +242,7 @@ static uint32_t free_slot(const struct sad *sad)
 static int add_one(struct sad *sad, const struct sa_config *config, uint32_t flags,
 		   uint32_t *ret_slot, struct ipsecbpf_report *report)
 {
-	uint32_t slot = free_slot(sad);	/* capacity was checked */
+	uint32_t slot = free_slot(sad); /* capacity was checked */
 	struct sad_sa *sa = &sad->sas[slot];
 	char name[160];
 	int err;
@@ -282,8 +288,8 @@ static uint32_t find_same(const struct sad *sad, const struct sa_config *config)
 	for (uint32_t slot = 1; slot < sad->slots; slot++) {
 		const struct sad_sa *sa = &sad->sas[slot];
 
-		if (sa->used && sa->config.spi == config->spi && sa->config.proto == config->proto &&
-		    sa->config.family == config->family &&
+		if (sa->used && sa->config.spi == config->spi &&
+		    sa->config.proto == config->proto && sa->config.family == config->family &&
 		    !memcmp(&sa->config.dst, &config->dst, sizeof(config->dst)))
 			return slot;
 	}
@@ -314,17 +320,20 @@ static int compare_live(const struct sad *sad, const struct sa_config *config,
 	sa_fingerprint(&sad->sas[slot].config, live);
 	sa_fingerprint(config, given);
 	if (strcmp(live, given))
-		report_error(report, name, "give the new SA another SPI, or ipsecbpf sa flush first",
+		report_error(report, name,
+			     "give the new SA another SPI, or ipsecbpf sa flush first",
 			     "exists with another key (live %s, given %s)", live, given);
 	else
-		report_error(report, name, "give the new SA another SPI, or ipsecbpf sa flush first",
-			     "exists with the same key and other parameters, or for an older definition of its protection");
+		report_error(report, name,
+			     "give the new SA another SPI, or ipsecbpf sa flush first",
+			     "exists with the same key and other parameters, or for an older "
+			     "definition of its protection");
 	return -EEXIST;
 }
 
 /*
- * One counter-mode key, one sender: with the same key on an SA from another source (the peer's, say),
- * two hosts would use the same nonces (RFC 4106 2.1).
+ * One counter-mode key, one sender: with the same key on an SA from another source (the peer's,
+ * say), two hosts would use the same nonces (RFC 4106 2.1).
  */
 static int check_key_use(const struct sad *sad, const struct sa_config *config,
 			 struct ipsecbpf_report *report)
@@ -344,9 +353,9 @@ static int check_key_use(const struct sad *sad, const struct sa_config *config,
 			continue;
 		sa_name(config, name, sizeof(name));
 		sa_name(live, live_name, sizeof(live_name));
-		report_error(report, name, "give each direction a key of its own: ipsecbpf sa genkey",
-			     "has the key of the live %s, which the other host sends with",
-			     live_name);
+		report_error(
+			report, name, "give each direction a key of its own: ipsecbpf sa genkey",
+			"has the key of the live %s, which the other host sends with", live_name);
 		return -EEXIST;
 	}
 	return 0;
@@ -448,7 +457,9 @@ bool sad_refill(struct sad *sad)
 static uint32_t inner_mtu_of(const struct sa_config *config, uint32_t mtu)
 {
 	const struct sa_runtime sizes = {
-		.suite = suite_at(config->suite), .tunnel = config->tunnel, .family = config->family,
+		.suite = suite_at(config->suite),
+		.tunnel = config->tunnel,
+		.family = config->family,
 	};
 
 	return esp_inner_mtu(&sizes, mtu);

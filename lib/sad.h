@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The SAD as the supervisor keeps it: configurations with keys, slots, sequence number reservations,
- * and what of it is published to the BPF maps. Keys live here and in the worker, nowhere else.
+ * The SAD as the supervisor keeps it: configurations with keys, slots, sequence number
+ * reservations, and what of it is published to the BPF maps. Keys live here and in the worker,
+ * nowhere else.
  *
  * Included by: supervisor.c. Threading: the supervisor's thread.
- * Order:       adding: reservation on disk, worker, then BPF maps; removing: the other way round. So no
- *              packet is ever steered to an SA that the worker does not have.
+ * Order:       adding: reservation on disk, worker, then BPF maps; removing: the other way round.
+ * So no packet is ever steered to an SA that the worker does not have.
  */
 #ifndef IPSECBPF_SAD_H
 #define IPSECBPF_SAD_H
@@ -19,11 +20,12 @@ struct sad_sa {
 	bool used;
 	uint8_t gen;			/* of the slot; survives removal */
 	uint64_t serial;		/* order of installation: the newest outbound SA is used */
-	struct reservation reservation;	/* outbound */
+	struct reservation reservation; /* outbound */
 	struct sa_config config;
 };
 
-/* How the worker hears of SAs. 0 or the worker's -errno; a dead worker is 0: it gets all at restart. */
+/* How the worker hears of SAs. 0 or the worker's -errno; a dead worker is 0: it gets all at
+ * restart. */
 struct sad_worker {
 	int (*add)(void *context, uint32_t slot, const struct sad_sa *sa);
 	int (*remove)(void *context, uint32_t slot);
@@ -33,9 +35,9 @@ struct sad_worker {
 struct sad {
 	const struct pins *pins;
 	struct sad_worker worker;
-	struct sad_sa *sas;		/* by slot; locked memory, wiped in forked children */
+	struct sad_sa *sas; /* by slot; locked memory, wiped in forked children */
 	size_t sas_size;
-	struct sa_state *states;	/* shared with worker and BPF */
+	struct sa_state *states; /* shared with worker and BPF */
 	size_t states_size;
 	uint32_t slots;
 	uint64_t serial;
@@ -55,7 +57,8 @@ int sad_apply(struct sad *sad, const struct sa_config *configs, size_t count, ui
 /* Removes all SAs; returns how many. Unused sequence numbers go back to the disk. */
 uint32_t sad_flush(struct sad *sad);
 
-/* Promises more numbers where half a block is used up. False if the disk refused some: try again. */
+/* Promises more numbers where half a block is used up. False if the disk refused some: try again.
+ */
 bool sad_refill(struct sad *sad);
 
 /* All SAs with their run-time figures; malloc'd. NULL with ENOMEM. */

@@ -13,8 +13,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Nobody's: outside of what distributions, systemd and containers give out, so that no other process has
- * it and could signal ours. */
+/* Nobody's: outside of what distributions, systemd and containers give out, so that no other
+ * process has it and could signal ours. */
 #define WORKER_ID 2147483000
 
 static int compare_ints(const void *a, const void *b)
@@ -58,7 +58,8 @@ int sandbox_supervisor(void)
 		return err;
 	capng_clear(CAPNG_SELECT_BOTH);
 	for (size_t i = 0; i < sizeof(keep) / sizeof(keep[0]); i++)
-		if (capng_update(CAPNG_ADD, (capng_type_t)(CAPNG_EFFECTIVE | CAPNG_PERMITTED), keep[i]))
+		if (capng_update(CAPNG_ADD, (capng_type_t)(CAPNG_EFFECTIVE | CAPNG_PERMITTED),
+				 keep[i]))
 			return -EPERM;
 	if (capng_apply(CAPNG_SELECT_CAPS))
 		return -EPERM;
@@ -91,14 +92,28 @@ static int install_filter(void)
 {
 	static const int allowed[] = {
 		/* moving packets and messages */
-		SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(write), SCMP_SYS(writev),
-		SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(poll), SCMP_SYS(ppoll),
+		SCMP_SYS(read),
+		SCMP_SYS(readv),
+		SCMP_SYS(write),
+		SCMP_SYS(writev),
+		SCMP_SYS(sendto),
+		SCMP_SYS(recvfrom),
+		SCMP_SYS(poll),
+		SCMP_SYS(ppoll),
 		SCMP_SYS(close),
 		/* memory, locks and time, for libc and the crypto libraries */
-		SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap),
-		SCMP_SYS(madvise), SCMP_SYS(futex), SCMP_SYS(clock_gettime), SCMP_SYS(getrandom),
+		SCMP_SYS(brk),
+		SCMP_SYS(munmap),
+		SCMP_SYS(mremap),
+		SCMP_SYS(madvise),
+		SCMP_SYS(futex),
+		SCMP_SYS(clock_gettime),
+		SCMP_SYS(getrandom),
 		/* being stopped, continued and ended */
-		SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall), SCMP_SYS(exit), SCMP_SYS(exit_group),
+		SCMP_SYS(rt_sigreturn),
+		SCMP_SYS(restart_syscall),
+		SCMP_SYS(exit),
+		SCMP_SYS(exit_group),
 	};
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int err = filter ? 0 : -ENOMEM;
@@ -120,7 +135,7 @@ int sandbox_worker(void)
 	int err = drop_capabilities();
 
 	if (!err)
-		err = no_dumps();	/* changing identity had reset it */
+		err = no_dumps(); /* changing identity had reset it */
 	if (!err && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		err = -errno;
 	/* Changing identity clears this too. */

@@ -15,9 +15,9 @@ int sandbox_close_others(int *keep, size_t count);
 int sandbox_supervisor(void);
 
 /*
- * The worker keeps nothing: no capability, no root identity, no new privileges, and a seccomp filter
- * that allows reading, writing and polling what is open, memory, time and exit; anything else ends
- * the process. 0 or -errno.
+ * The worker keeps nothing: no capability, no root identity, no new privileges, and a seccomp
+ * filter that allows reading, writing and polling what is open, memory, time and exit; anything
+ * else ends the process. 0 or -errno.
  */
 int sandbox_worker(void);
 

@@ -27,21 +27,21 @@
 #include "sandbox.h"
 #include "worker_process.h"
 
-#define CRASH_LOOP_NS	   200000000u	/* a worker that lives shorter is restarted slowly */
-#define RESTART_PAUSE_MS   100
+#define CRASH_LOOP_NS	     200000000u /* a worker that lives shorter is restarted slowly */
+#define RESTART_PAUSE_MS     100
 #define RESTART_PAUSE_MAX_MS 5000
-#define REFILL_RETRY_MS	   1000
-#define NS_PER_MS	   1000000u
+#define REFILL_RETRY_MS	     1000
+#define NS_PER_MS	     1000000u
 
 struct supervisor {
 	const struct supervisor_config *config;
 	struct sad sad;
 	struct worker_process worker;
 	int listen_fd, need_fd, signal_fd, trial_fd;
-	int commit_fd;			/* -1: attaching is done */
-	uint32_t pause_ms;		/* between a crash and the restart; 0: none */
-	uint64_t restart_at_ns;		/* a worker that is down is not started before */
-	bool refill_failed;		/* a reservation could not be written; to be tried again */
+	int commit_fd;		/* -1: attaching is done */
+	uint32_t pause_ms;	/* between a crash and the restart; 0: none */
+	uint64_t restart_at_ns; /* a worker that is down is not started before */
+	bool refill_failed;	/* a reservation could not be written; to be tried again */
 	bool stopping;
 };
 
@@ -90,8 +90,8 @@ static int start_worker(struct supervisor *supervisor)
 }
 
 /*
- * Between the two workers XDP finds no socket and drops, and tc fills the host port's queue: nothing
- * passes in the clear. Replay windows and sequence numbers are in shared memory and go on.
+ * Between the two workers XDP finds no socket and drops, and tc fills the host port's queue:
+ * nothing passes in the clear. Replay windows and sequence numbers are in shared memory and go on.
  */
 static void restart_worker(struct supervisor *supervisor)
 {
@@ -104,9 +104,9 @@ static void restart_worker(struct supervisor *supervisor)
 		err = start_worker(supervisor);
 	worker->restarts++;
 	if (err) {
-		syslog(LOG_ERR, "%s: cannot restart the worker: %s", worker->ifname, strerror(-err));
-		supervisor->restart_at_ns =
-			clock_ns() + (uint64_t)RESTART_PAUSE_MAX_MS * NS_PER_MS;
+		syslog(LOG_ERR, "%s: cannot restart the worker: %s", worker->ifname,
+		       strerror(-err));
+		supervisor->restart_at_ns = clock_ns() + (uint64_t)RESTART_PAUSE_MAX_MS * NS_PER_MS;
 	}
 }
 
@@ -228,7 +228,8 @@ static int reply_confirm(struct supervisor *supervisor, int fd)
 	int err = 0;
 
 	if (supervisor->trial_fd < 0) {
-		report_error(&report, supervisor->config->ifname, NULL, "no trial period is running");
+		report_error(&report, supervisor->config->ifname, NULL,
+			     "no trial period is running");
 		err = -ENOENT;
 	} else {
 		close(supervisor->trial_fd);
@@ -259,7 +260,7 @@ static int answer(struct supervisor *supervisor, int fd, const struct control_he
 		return reply_confirm(supervisor, fd);
 	case CONTROL_STOP:
 		supervisor->stopping = true;
-		return 0;	/* answered when it is done */
+		return 0; /* answered when it is done */
 	default:
 		return control_reply(fd, request->type, -EPROTO, NULL, 0, &none);
 	}
@@ -297,8 +298,8 @@ static void serve(struct supervisor *supervisor)
 }
 
 /*
- * Back to how it was before attach, where nobody confirmed a trial or the attaching command died: open,
- * or the guard that was there.
+ * Back to how it was before attach, where nobody confirmed a trial or the attaching command died:
+ * open, or the guard that was there.
  */
 static void give_up(struct supervisor *supervisor, const char *why)
 {
@@ -412,8 +413,7 @@ static int make_descriptors(struct supervisor *supervisor)
 	if (!trial.it_value.tv_sec)
 		return 0;
 	supervisor->trial_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-	if (supervisor->trial_fd < 0 ||
-	    timerfd_settime(supervisor->trial_fd, 0, &trial, NULL))
+	if (supervisor->trial_fd < 0 || timerfd_settime(supervisor->trial_fd, 0, &trial, NULL))
 		return -errno;
 	return 0;
 }
@@ -465,7 +465,8 @@ static int become_supervisor(struct supervisor *supervisor)
 	if (worker->config.stats == MAP_FAILED)
 		return -errno;
 	/* One store there changes policy: the worker, forked from here, must not have it. */
-	if (madvise(supervisor->config->pins->control, (size_t)sysconf(_SC_PAGESIZE), MADV_DONTFORK))
+	if (madvise(supervisor->config->pins->control, (size_t)sysconf(_SC_PAGESIZE),
+		    MADV_DONTFORK))
 		return -errno;
 	err = sandbox_supervisor();
 	return err ? err : start_worker(supervisor);

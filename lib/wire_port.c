@@ -10,11 +10,11 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#define XDP_KERNEL_HEADROOM 256		/* XDP_PACKET_HEADROOM: before received data */
-#define L2_MAX		    22		/* Ethernet and two VLAN tags */
-#define OPEN_TRIES	    100		/* a queue is released asynchronously */
+#define XDP_KERNEL_HEADROOM 256 /* XDP_PACKET_HEADROOM: before received data */
+#define L2_MAX		    22	/* Ethernet and two VLAN tags */
+#define OPEN_TRIES	    100 /* a queue is released asynchronously */
 #define OPEN_PAUSE_NS	    10000000
-#define KICK_TRIES	    256		/* each kick sends a batch in copy mode */
+#define KICK_TRIES	    256 /* each kick sends a batch in copy mode */
 #define RX_FRAMES	    (WIRE_FRAMES / 2)
 
 uint32_t wire_port_mtu_max(uint32_t frame_size)

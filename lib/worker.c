@@ -24,10 +24,10 @@
 #include "segment.h"
 #include "worker_sas.h"
 
-#define HOST_READS	  8	/* frames taken from the host port before the wire gets its turn */
-#define ROUNDS_PER_CHECK 64	/* rounds of work between looks at the supervisor's messages */
-#define MAC_SOURCE	  6
-#define STOP_LEFT_MS	  1	/* a full TX ring: how long to wait for the NIC, once per burst */
+#define HOST_READS	 8  /* frames taken from the host port before the wire gets its turn */
+#define ROUNDS_PER_CHECK 64 /* rounds of work between looks at the supervisor's messages */
+#define MAC_SOURCE	 6
+#define STOP_LEFT_MS	 1 /* a full TX ring: how long to wait for the NIC, once per burst */
 
 struct worker {
 	const struct worker_config *config;
@@ -376,9 +376,10 @@ void worker_main(const struct worker_config *config)
 
 	prctl(PR_SET_NAME, "ipsecbpf-worker");
 	signal(SIGPIPE, SIG_IGN);
-	/* Libraries that read files or probe the CPU must have done so before the filter is in place. */
-	if (worker_init(&worker, config) || crypto_warm_up(config->engine) || close_others(config) ||
-	    sandbox_worker())
+	/* Libraries that read files or probe the CPU must have done so before the filter is in
+	 * place. */
+	if (worker_init(&worker, config) || crypto_warm_up(config->engine) ||
+	    close_others(config) || sandbox_worker())
 		_exit(2);
 	run(&worker);
 	_exit(0);

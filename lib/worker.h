@@ -21,17 +21,18 @@ struct worker_config {
 	struct host_port *host;
 	struct wire_port *ports;
 	uint32_t port_count;
-	uint32_t mtu;			/* of the NIC, octets of IP */
+	uint32_t mtu; /* of the NIC, octets of IP */
 	uint8_t nic_mac[6];
 	uint32_t slots;
-	struct sa_state *states;	/* shared, by slot */
-	struct worker_stats *stats;	/* shared */
-	int message_fd;			/* SOCK_SEQPACKET to the supervisor: struct worker_message */
-	int need_fd;			/* eventfd: "an SA runs low on sequence numbers" */
-	const char *engine;		/* crypto engine by name; NULL: the best */
+	struct sa_state *states;    /* shared, by slot */
+	struct worker_stats *stats; /* shared */
+	int message_fd;		    /* SOCK_SEQPACKET to the supervisor: struct worker_message */
+	int need_fd;		    /* eventfd: "an SA runs low on sequence numbers" */
+	const char *engine;	    /* crypto engine by name; NULL: the best */
 };
 
-/* A new worker moves no packet before WORKER_RUN: it would drop what belongs to SAs it has not got yet. */
+/* A new worker moves no packet before WORKER_RUN: it would drop what belongs to SAs it has not got
+ * yet. */
 enum worker_message_type { WORKER_SA_ADD, WORKER_SA_REMOVE, WORKER_RUN };
 
 /* Supervisor to worker; answered by an int32_t, 0 or -errno, once it has taken effect. */
@@ -39,7 +40,7 @@ struct worker_message {
 	uint32_t type;
 	uint32_t slot;
 	uint8_t sa_gen;
-	struct sa_config sa;		/* WORKER_SA_ADD only; holds keys */
+	struct sa_config sa; /* WORKER_SA_ADD only; holds keys */
 };
 
 /* Never returns: exits 0 when the supervisor closes message_fd, non-zero on failure. */

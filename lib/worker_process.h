@@ -10,14 +10,14 @@
 #include "worker.h"
 
 struct worker_process {
-	struct worker_config config;	/* what each incarnation is given */
+	struct worker_config config; /* what each incarnation is given */
 	struct wire_port ports[QUEUES_MAX];
 	int xsks_fd;
 	char ifname[16];
 	uint32_t frame_size;
-	int pid;			/* 0: not running */
-	int pid_fd;			/* readable when it has died */
-	int message_fd;			/* our end */
+	int pid;	/* 0: not running */
+	int pid_fd;	/* readable when it has died */
+	int message_fd; /* our end */
 	uint64_t started_ns;
 	uint32_t restarts;
 };
