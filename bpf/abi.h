@@ -70,7 +70,7 @@ enum essential_bit {
 	X(NONE, "none", "-", "not dropped")						\
 	X(MALFORMED, "malformed", "bpf+worker", "a header is cut short or its lengths lie")	\
 	X(NO_POLICY, "no_policy", "bpf", "no policy is loaded yet, and the packet is not essential")	\
-	X(GUARD, "guard", "bpf", "detached with the blocking guard left in place, and policy says protect")	\
+	X(GUARD, "guard", "bpf", "detached, the guard is left in place, and policy says protect")	\
 	X(POLICY_DISCARD, "policy_discard", "bpf", "an SPD rule or default says discard")	\
 	X(NON_IP, "non_ip", "bpf", "not IP, and the policy's default for other ethertypes is discard")	\
 	X(CLEAR_TEXT, "clear_text", "bpf", "arrived in the clear, but policy demands protection")	\
@@ -81,20 +81,24 @@ enum essential_bit {
 	X(REPLAY_DUP, "replay_dup", "worker", "sequence number already received")	\
 	X(ICV, "icv", "worker", "integrity check failed")				\
 	X(ESP_FRAGMENT, "esp_fragment", "bpf", "a fragment of an ESP packet")		\
-	X(FRAGMENT_TRANSPORT, "fragment_transport", "worker", "an IP fragment cannot be protected in transport mode")	\
+	X(FRAGMENT_TRANSPORT, "fragment_transport", "worker",				\
+	  "an IP fragment cannot be protected in transport mode")			\
 	X(WIRE_PORT, "wire_port", "bpf", "no worker is listening on this queue")	\
 	X(HOST_TAG, "host_tag", "bpf+worker", "a frame on the host port without a valid SA tag")	\
 	X(STALE_SA, "stale_sa", "bpf+worker", "the SA in the tag has been removed or replaced")	\
 	X(SEQ_EXHAUSTED, "seq_exhausted", "worker", "the SA has used up its sequence numbers")	\
 	X(SEQ_UNRESERVED, "seq_unreserved", "worker", "no sequence numbers reserved on disk yet")	\
-	X(SA_SELECTOR, "sa_selector", "worker", "inner addresses or protocol are not what the SA carries")	\
-	X(INNER_POLICY, "inner_policy", "bpf", "decrypted packet that the inbound SPD does not expect from this SA")	\
+	X(SA_SELECTOR, "sa_selector", "worker",						\
+	  "inner addresses or protocol are not what the SA carries")			\
+	X(INNER_POLICY, "inner_policy", "bpf",						\
+	  "decrypted packet that the inbound SPD does not expect from this SA")		\
 	X(PADDING, "padding", "worker", "ESP padding is wrong in value or length")	\
 	X(TOO_BIG, "too_big", "worker", "does not fit the MTU after protection")	\
 	X(NO_BUFFER, "no_buffer", "worker", "no free frame or a full ring")		\
 	X(UNSUPPORTED, "unsupported", "worker", "a header arrangement this version cannot protect")	\
 	X(HOST_PORT, "host_port", "worker", "the host port did not take the packet")	\
-	X(DUMMY_NEXT_HEADER, "dummy", "worker", "traffic-flow-confidentiality dummy (RFC 4303 2.6), dropped by design")	\
+	X(DUMMY_NEXT_HEADER, "dummy", "worker",						\
+	  "traffic-flow-confidentiality dummy (RFC 4303 2.6), dropped by design")	\
 	X(INTERNAL, "internal", "bpf+worker", "a helper failed; fail closed")
 
 enum drop_reason {
@@ -113,7 +117,8 @@ enum drop_reason {
 	X(OUT_ESSENTIAL, "out_essential", "outbound, essential traffic")		\
 	X(IN_ESP, "in_esp", "inbound ESP handed to the worker")				\
 	X(OUT_PROTECT, "out_protect", "outbound handed to the worker (super-packets count once)")	\
-	X(IN_VERIFIED, "in_verified", "verified packets re-entered as received on the NIC (super-packets count once)")
+	X(IN_VERIFIED, "in_verified",							\
+	  "verified packets re-entered as received on the NIC (super-packets count once)")
 
 enum pass_counter {
 #define X(id, word, text) PASS_##id,
@@ -223,7 +228,7 @@ struct attachment {
 };
 _Static_assert(sizeof(struct attachment) == 44, "attachment is ABI");
 
-/* Map `protections`: names an id. An id stands for one immutable definition; see lib/protections.h */
+/* Map `protections`: a pair's id. It stands for one immutable definition; see lib/protections.h */
 struct protection_key {
 	char peer[NAME_LEN];
 	char protection[NAME_LEN];

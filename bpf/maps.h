@@ -19,7 +19,7 @@ struct {
 	__type(value, struct control);
 } control SEC(".maps");
 
-/* How this attachment was made. Written once by attach; read by the command line. No hook reads it. */
+/* How this attachment was made. Written by attach; read by the command line. No hook reads it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -27,7 +27,7 @@ struct {
 	__type(value, struct attachment);
 } attachment SEC(".maps");
 
-/* Heads of the two generations. Written (the spare one only) by policy apply. Read by every hook. */
+/* Heads of the two generations. Written (the spare one) by policy apply. Read by every hook. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 2);
@@ -80,7 +80,8 @@ struct {
 	__type(value, struct sad_entry);
 } sad SEC(".maps");
 
-/* OUT_SA(protect id, family) -> the outbound SA in use. Written by the supervisor, read by tc_egress. */
+/* OUT_SA(protect id, family) -> the outbound SA in use. Written by the supervisor, read by
+ * tc_egress. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, PROTECT_MAX * FAMILY_COUNT);
@@ -88,7 +89,8 @@ struct {
 	__type(value, struct out_sa);
 } out_sa SEC(".maps");
 
-/* Slot -> what a decrypted packet's SA stands for. Written by the supervisor, read by tc_host_port. * */
+/* Slot -> what a decrypted packet's SA stands for. Written by the supervisor, read by tc_host_port.
+ * * */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SA_SLOTS_DEFAULT);

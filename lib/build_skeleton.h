@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The generated skeleton, kept out of the warnings we ask of our own code. Included by: loader.c. */
+/* The generated skeleton, without the warnings we ask of our own code. Included by: loader.c. */
 #ifndef IPSECBPF_BUILD_SKELETON_H
 #define IPSECBPF_BUILD_SKELETON_H
 

@@ -17,7 +17,7 @@ uint64_t checksum_add(uint64_t sum, const void *data, size_t len);
 /* Copies len octets and adds them to sum in the same pass. */
 uint64_t checksum_copy(uint64_t sum, void *restrict dst, const void *restrict src, size_t len);
 
-/* Adds the TCP/UDP/ICMPv6 pseudo header. addresses: 4 or 16 octets each; len: upper-layer length. */
+/* Adds the TCP/UDP/ICMPv6 pseudo header. Addresses: 4 or 16 octets; len: upper-layer length. */
 uint64_t checksum_pseudo(uint64_t sum, enum ip_family family, const void *src, const void *dst,
 			 uint8_t proto, uint32_t len);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * GRO for verified packets: consecutive TCP segments of one flow and one SA leave as one frame for
- * the host port, as a list of pieces (no copying). Anything that cannot merge leaves alone and in order.
+ * the host port, as a list of pieces (no copying). What cannot merge leaves alone and in order.
  * Pure: no system calls; sizes are fixed.
  *
  * TCP checksums of merged segments are not verified here, and NEEDS_CSUM tells the stack not to
@@ -55,7 +55,8 @@ void coalesce_init(struct coalescer *coalescer, coalesce_emit emit, void *contex
  * Adds one VERIFIED packet that came by SA (slot, sa_gen). Packets of one flow are emitted in the
  * order they were added. The packet's memory must stay until its frame is emitted.
  */
-void coalesce_add(struct coalescer *coalescer, struct packet *packet, uint32_t slot, uint8_t sa_gen);
+void coalesce_add(struct coalescer *coalescer, struct packet *packet, uint32_t slot,
+		  uint8_t sa_gen);
 
 /* Emits everything held. Call at the end of each receive burst: nothing waits for more traffic. */
 void coalesce_flush(struct coalescer *coalescer);

@@ -90,7 +90,8 @@ struct ipsecbpf_apply_result {
 /* All or nothing. An equal policy changes nothing. */
 int ipsecbpf_policy_apply(const char *ifname, const struct policy *policy,
 			  struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report);
-/* The live policy; NULL + errno (ENODATA, without a word in report: none is loaded). Free with policy_free(). */
+/* The live policy; NULL + errno (ENODATA, without a word in report: none is loaded). Free it with
+ * policy_free(). */
 struct policy *ipsecbpf_policy_live(const char *ifname, struct ipsecbpf_report *report);
 
 /* ---- SAs ----------------------------------------------------------------------------------- */
@@ -99,7 +100,8 @@ struct sa_file {
 	struct sa_config *sas;		/* wiped and freed by sa_file_free() */
 	size_t count;
 };
-/* Reads an SA file ("-": stdin). Files must be regular, owned by root or the caller, mode 0600 or stricter. */
+/* Reads an SA file ("-": stdin). Files must be regular, owned by root or the caller, mode 0600 or
+ * stricter. */
 struct sa_file *sa_file_load(const char *path, struct ipsecbpf_report *report);
 struct sa_file *sa_file_parse(char *text, size_t len, const char *name,
 			      struct ipsecbpf_report *report);	/* wipes text */
@@ -168,7 +170,7 @@ struct ipsecbpf_monitor_ops {
 struct ipsecbpf_monitor *ipsecbpf_monitor_open(const char *ifname,
 					       const struct ipsecbpf_monitor_ops *ops, void *context,
 					       struct ipsecbpf_report *report);
-/* Waits up to timeout_ms and calls ops. Returns the number of events, or -errno (-EINTR: a signal). */
+/* Waits up to timeout_ms and calls ops. The number of events, or -errno (-EINTR: a signal). */
 int ipsecbpf_monitor_poll(struct ipsecbpf_monitor *monitor, int timeout_ms);
 void ipsecbpf_monitor_close(struct ipsecbpf_monitor *monitor);
 

@@ -82,7 +82,8 @@ static char *grow(char *text, size_t *room)
 	return new;
 }
 
-/* Reads to the end, or past the limit so that the parser refuses it; *ret_room octets are malloc'd. */
+/* Reads to the end, or past the limit so that the parser refuses it; *ret_room octets are
+ * malloc'd. */
 static int read_all(int fd, char **ret_text, size_t *ret_room, size_t *ret_len)
 {
 	size_t room = 0, len = 0;
