@@ -106,7 +106,8 @@ int datapath_listen(struct datapath *datapath, bool on)
 static int shoot_xdp(int fd, struct shot *shot)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = shot->data, .data_size_in = shot->len,
-		    .data_out = shot->out, .data_size_out = sizeof(shot->out), .repeat = 1);
+		    .data_out = shot->out, .data_size_out = sizeof(shot->out),
+		    .repeat = shot->repeat ? (int)shot->repeat : 1);
 
 	if (bpf_prog_test_run_opts(fd, &opts))
 		return -errno;
@@ -123,7 +124,7 @@ static int shoot_tc(int fd, struct shot *shot)
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = shot->data, .data_size_in = shot->len,
 		    .data_out = shot->out, .data_size_out = sizeof(shot->out), .ctx_in = &before,
 		    .ctx_size_in = sizeof(before), .ctx_out = &after, .ctx_size_out = sizeof(after),
-		    .repeat = 1);
+		    .repeat = shot->repeat ? (int)shot->repeat : 1);
 
 	if (bpf_prog_test_run_opts(fd, &opts))
 		return -errno;

@@ -4,7 +4,7 @@
  * lib/policy_apply.c as in the product, then fed single packets with BPF_PROG_TEST_RUN. Nothing is
  * attached or pinned; it all happens in a network namespace of its own.
  *
- * Included by: run_fixtures.c, cross_check.c.
+ * Included by: run_fixtures.c, cross_check.c, flip_under_load.c.
  */
 #ifndef DATAPATH_H
 #define DATAPATH_H
@@ -36,6 +36,7 @@ struct shot {
 	const uint8_t *data;
 	uint32_t len;
 	uint32_t mark, ingress_ifindex;		/* tc hooks only */
+	uint32_t repeat;			/* how often; 0: once */
 	/* out */
 	uint32_t verdict, mark_after;
 	uint8_t out[SHOT_MAX];

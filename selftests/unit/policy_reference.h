@@ -237,11 +237,12 @@ static inline struct policy *random_policy(void)
 
 static struct addr128 random_address(enum ip_family family)
 {
+	static const uint64_t high[] = { 0, 0xfd00ull << 48, 0xfd00ull << 48, 0xfe00ull << 48 };
 	uint64_t low = below(8);
 
 	if (family == FAMILY_V4)
 		return (struct addr128){ 0, below(8) ? 0x0a000000 + low : 0xffffffff - low % 2 };
-	return (struct addr128){ below(8) ? 0xfd00ull << 48 : 0, low };
+	return (struct addr128){ high[below(4)], low };
 }
 
 static inline struct test_packet random_packet(void)

@@ -228,6 +228,8 @@ static void test_silent(void **state)
 	}
 	put16(make_ipv4(&frame, 0, PROTO_UDP, 5) + 6, 1);	/* a later fragment */
 	assert_silent(&frame);
+	put16(make_ipv4(&frame, 0, PROTO_UDP, 5) + 6, 0x1000);
+	assert_silent(&frame);
 	put16(make_ipv4(&frame, 0, PROTO_UDP, 5) + 6, 0x3fff);
 	assert_silent(&frame);
 	make_ipv4(&frame, 0, PROTO_UDP, 5)[16] = 224;		/* multicast */

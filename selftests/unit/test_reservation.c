@@ -266,7 +266,7 @@ static void test_both_damaged(void **state)
 static void test_lock(void **state)
 {
 	struct reservation reservation;
-	int ready[2], status;
+	int err, ready[2], status;
 	char octet;
 	pid_t child;
 
@@ -281,11 +281,12 @@ static void test_lock(void **state)
 		_exit(1);
 	}
 	assert_int_equal(read(ready[0], &octet, 1), 1);
-	assert_int_equal(octet, 1);
-	assert_int_equal(reservation_open(&reservation, KEY), -EBUSY);
-	assert_int_equal(reservation.fd, -1);
-	assert_int_equal(kill(child, SIGKILL), 0);
+	err = reservation_open(&reservation, KEY);
+	kill(child, SIGKILL);		/* before anything can fail here */
 	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(octet, 1);
+	assert_int_equal(err, -EBUSY);
+	assert_int_equal(reservation.fd, -1);
 	open_expecting(&reservation, 1000);	/* the lock dies with its holder */
 	abandon(&reservation);
 	close(ready[0]);
