@@ -6,8 +6,6 @@
 #ifndef IPSECBPF_TC_EGRESS_H
 #define IPSECBPF_TC_EGRESS_H
 
-#include "spd.h"
-#include "stats.h"
 #include "tc_packet.h"
 
 #define MAC_SOURCE_OFFSET 6
@@ -67,20 +65,7 @@ static __always_inline int egress(struct __sk_buff *skb, const struct control *c
 SEC("tc")
 int tc_egress(struct __sk_buff *skb)
 {
-	struct spd_verdict verdict = { .rule = SPD_RULE_DEFAULT };
-	struct packet_info info = {};
-	struct control *ctl;
-	__u32 zero = 0;
-	int action;
-
-	ctl = bpf_map_lookup_elem(&control, &zero);
-	if (!ctl)
-		return TC_ACT_SHOT;
-	action = egress(skb, ctl, &info, &verdict);
-	if (action >= 0)
-		return action == TC_STEP_CONTINUE ? TC_ACT_UNSPEC : action;
-	drop(&info, -action, SPD_OUT, verdict.rule, skb->len);
-	return TC_ACT_SHOT;
+	return tc_hook(skb, egress, SPD_OUT);
 }
 
 #endif /* IPSECBPF_TC_EGRESS_H */

@@ -9,8 +9,6 @@
 #ifndef IPSECBPF_TC_HOST_PORT_H
 #define IPSECBPF_TC_HOST_PORT_H
 
-#include "spd.h"
-#include "stats.h"
 #include "tc_packet.h"
 
 #define MAC_DESTINATION_OFFSET 0
@@ -87,20 +85,7 @@ static __always_inline int host_port(struct __sk_buff *skb, const struct control
 SEC("tc")
 int tc_host_port(struct __sk_buff *skb)
 {
-	struct spd_verdict verdict = { .rule = SPD_RULE_DEFAULT };
-	struct packet_info info = {};
-	struct control *ctl;
-	__u32 zero = 0;
-	int action;
-
-	ctl = bpf_map_lookup_elem(&control, &zero);
-	if (!ctl)
-		return TC_ACT_SHOT;
-	action = host_port(skb, ctl, &info, &verdict);
-	if (action >= 0)
-		return action;
-	drop(&info, -action, SPD_IN, verdict.rule, skb->len);
-	return TC_ACT_SHOT;
+	return tc_hook(skb, host_port, SPD_IN);
 }
 
 #endif /* IPSECBPF_TC_HOST_PORT_H */

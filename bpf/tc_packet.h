@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the tc hooks share: reading an skb's headers. Called by: tc_egress, tc_host_port. */
+/* What the tc hooks share: the hook around their step, and reading an skb's headers.
+ * Called by: tc_egress, tc_host_port. */
 #ifndef IPSECBPF_TC_PACKET_H
 #define IPSECBPF_TC_PACKET_H
 
-#include "parse.h"
+#include "spd.h"
+#include "stats.h"
 
 /* What a step returns for "let the next program and the stack have it". TC_ACT_UNSPEC, which says
  * that to the kernel, is negative and would read as a drop reason. */
@@ -24,6 +26,28 @@ static __always_inline int parse_skb(struct __sk_buff *skb, struct packet_info *
 	cursor.pos = (void *)(long)skb->data;
 	cursor.end = (void *)(long)skb->data_end;
 	return parse_packet(&cursor, info);
+}
+
+typedef int (*tc_step)(struct __sk_buff *skb, const struct control *ctl, struct packet_info *info,
+		       struct spd_verdict *verdict);
+
+/* A tc hook: runs its step (inlined), counts and reports a drop, says the rest to the kernel. */
+static __always_inline int tc_hook(struct __sk_buff *skb, tc_step step, enum spd_direction direction)
+{
+	struct spd_verdict verdict = { .rule = SPD_RULE_DEFAULT };
+	struct packet_info info = {};
+	struct control *ctl;
+	__u32 zero = 0;
+	int action;
+
+	ctl = bpf_map_lookup_elem(&control, &zero);
+	if (!ctl)
+		return TC_ACT_SHOT;
+	action = step(skb, ctl, &info, &verdict);
+	if (action >= 0)
+		return action == TC_STEP_CONTINUE ? TC_ACT_UNSPEC : action;
+	drop(&info, -action, direction, verdict.rule, skb->len);
+	return TC_ACT_SHOT;
 }
 
 #endif /* IPSECBPF_TC_PACKET_H */
