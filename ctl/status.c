@@ -43,7 +43,7 @@ static void state_problems(const struct ipsecbpf_status *status)
 	} else if (!strcmp(status->state, "gone")) {
 		snprintf(next, sizeof(next), "ipsecbpf detach %s --open, then ipsecbpf attach %s",
 			 status->ifname, status->ifname);
-		problem("the interface was removed; what has its name now is not protected", next);
+		problem("the interface was removed, or a hook taken off it: it is not protected", next);
 	} else if (!status->worker_pid) {
 		problem("no worker is running; the supervisor starts one by itself",
 			"look again in a second, then into the system log");

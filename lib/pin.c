@@ -147,18 +147,38 @@ void pins_close(struct pins *pins)
 	pins_clear(pins);
 }
 
+/* The kernel keeps the link of a hook that it took off, and says so by its interface: none. */
+static bool link_is_off(const struct pins *pins, enum hook hook)
+{
+	struct bpf_link_info info = { 0 };
+	uint32_t len = sizeof(info);
+	char path[256];
+	bool off;
+	int fd;
+
+	pin_link_path(&pins->paths, hook, path, sizeof(path));
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return false;	/* a clsact filter has no link */
+	/* A tcx link, unknown to Debian 12's headers, has its interface in the same place. */
+	off = !bpf_obj_get_info_by_fd(fd, &info, &len) &&
+	      info.xdp.ifindex != pins->attachment.ifindex;
+	close(fd);
+	return off;
+}
+
 bool pins_gone(const struct pins *pins)
 {
-	return if_nametoindex(pins->ifname) != pins->attachment.ifindex;
+	return if_nametoindex(pins->ifname) != pins->attachment.ifindex ||
+	       link_is_off(pins, HOOK_xdp_ingress) || link_is_off(pins, HOOK_tc_egress);
 }
 
 int pins_check_nic(const struct pins *pins, struct ipsecbpf_report *report)
 {
 	if (!pins_gone(pins))
 		return 0;
-	report_error(
-		report, pins->ifname, "ipsecbpf detach --open it, then attach again",
-		"the interface was removed; what has its name now is another one, without hooks");
+	report_error(report, pins->ifname, "ipsecbpf detach --open it, then attach again",
+		     "the interface was removed, or a hook taken off it: it is not protected");
 	return -ENODEV;
 }
 

@@ -52,7 +52,9 @@ void pin_link_path(const struct paths *paths, enum hook hook, char *out, size_t 
 int pins_open(struct pins *pins, const char *ifname, struct ipsecbpf_report *report);
 void pins_close(struct pins *pins);
 
-/* Has the NIC been removed since? What has its name now is another interface, with no hook on it.
+/*
+ * Has the NIC been removed since (what has its name now is another interface), or was a hook taken
+ * off it by other means than ours?
  */
 bool pins_gone(const struct pins *pins);
 

@@ -219,16 +219,25 @@ static bool tx_drained(struct wire_port *port)
 	return __atomic_load_n(port->tx.consumer, __ATOMIC_ACQUIRE) == *port->tx.producer;
 }
 
+/* Makes the kernel send. Is another try of use? */
+static bool wake(struct wire_port *port)
+{
+	if (sendto(wire_port_fd(port), NULL, 0, MSG_DONTWAIT, NULL, 0) >= 0)
+		return true;
+	/* The kernel unbinds the socket when the NIC leaves the namespace, and poll() is silent on it. */
+	port->unbound |= errno == ENXIO;
+	return errno == EAGAIN || errno == EBUSY || errno == ENOBUFS;
+}
+
 void wire_port_kick(struct wire_port *port)
 {
 	if (port->zero_copy) {
 		if (port->queued && xsk_ring_prod__needs_wakeup(&port->tx))
-			sendto(wire_port_fd(port), NULL, 0, MSG_DONTWAIT, NULL, 0);
+			wake(port);
 	} else {
 		/* Copy mode sends a limited batch per call, in this thread. */
 		for (int i = 0; i < KICK_TRIES && !tx_drained(port); i++) {
-			if (sendto(wire_port_fd(port), NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 &&
-			    errno != EAGAIN && errno != EBUSY && errno != ENOBUFS)
+			if (!wake(port))
 				break;
 			collect(port);
 		}

@@ -34,6 +34,7 @@ struct wire_port {
 	uint32_t free_count;
 	uint32_t frame_size; /* octets: 2048 or 4096 */
 	uint32_t queued;     /* sent since the last kick */
+	bool unbound;	     /* the NIC went away under it: only opening it anew helps */
 	uint32_t queue;
 	bool zero_copy;
 };

@@ -316,8 +316,11 @@ static void wait_for_work(struct worker *worker)
 		{ .fd = config->host->fd, .events = POLLIN },
 	};
 
-	for (uint32_t i = 0; i < config->port_count; i++)
+	for (uint32_t i = 0; i < config->port_count; i++) {
+		if (config->ports[i].unbound)
+			_exit(4);	/* the supervisor opens it anew for the next worker */
 		fds[2 + i] = (struct pollfd){ wire_port_fd(&config->ports[i]), POLLIN, 0 };
+	}
 	worker->stats->polls++;
 	poll(fds, worker->running ? 2 + config->port_count : 1, -1);
 	/* A port that has gone away stays readable for ever: let the supervisor see to it. */
