@@ -42,6 +42,7 @@ struct supervisor {
 	uint32_t pause_ms;	/* between a crash and the restart; 0: none */
 	uint64_t restart_at_ns; /* a worker that is down is not started before */
 	bool refill_failed;	/* a reservation could not be written; to be tried again */
+	bool last_request;		/* the trial is over, and one late request was served */
 	bool stopping;
 };
 
@@ -362,6 +363,15 @@ static void terminate(struct supervisor *supervisor)
 	supervisor->stopping = true;
 }
 
+/* A confirm that was sent before the trial ended is honoured; others do not put the end off for ever. */
+static void serve_late(struct supervisor *supervisor, bool trial_over)
+{
+	supervisor->last_request = trial_over;
+	serve(supervisor);
+	if (supervisor->trial_fd < 0)
+		supervisor->last_request = false;
+}
+
 static void loop(struct supervisor *supervisor)
 {
 	struct worker_process *worker = &supervisor->worker;
@@ -389,8 +399,8 @@ static void loop(struct supervisor *supervisor)
 			terminate(supervisor);
 		else if (fds[3].revents)
 			take_commit(supervisor);
-		else if (fds[5].revents)
-			serve(supervisor);
+		else if (fds[5].revents && !supervisor->last_request)
+			serve_late(supervisor, fds[4].revents);
 		else if (fds[4].revents)
 			give_up(supervisor, "trial period over");
 	}
