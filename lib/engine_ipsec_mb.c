@@ -1,43 +1,39 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Crypto engine on intel-ipsec-mb: AEAD suites by direct calls, which need no manager state of
- * their own and so may share one read-only manager; CBC and NULL with HMAC as job bursts.
+ * Crypto engine on intel-ipsec-mb. AEAD suites are direct calls, which need no manager state of
+ * their own and so may share one read-only manager; a cipher with a MAC is a job (ipsec_mb_jobs.c).
  */
 #include <errno.h>
-#include <intel-ipsec-mb.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine.h"
+#include "ipsec_mb_jobs.h"
+
+/* The functions for one key length; of GMAC's three the library has no others. */
+struct gmac {
+	aes_gmac_init_t init;
+	aes_gmac_update_t update;
+	aes_gmac_finalize_t finalize;
+};
 
 struct crypto_key {
 	const struct crypto_engine *engine;
 	const struct esp_suite *suite;
 	aes_gcm_enc_dec_t gcm_seal, gcm_open;
+	struct gmac gmac;
 	uint8_t salt[4];
-	IMB_MGR *jobs;		/* of the key's thread; NULL for AEAD suites */
 	union {
 		_Alignas(64) struct gcm_key_data gcm;	/* the header leaves this to us */
 		uint8_t chacha[32];
-		struct {
-			uint8_t seal[16 * 15], open[16 * 15];	/* AES round keys */
-			uint8_t inner[32], outer[32];		/* HMAC's first blocks, hashed */
-		} etm;
+		struct ipsec_mb_job_key job;
 	} u;
 };
 
+#define AEAD_ICV_MAX 16	/* the only one of ChaCha20-Poly1305 */
+
 /* Set in probe(), never changed afterwards. Only its function pointers and CPU features are used. */
 static IMB_MGR *shared;
-
-/* Jobs wait in their manager, so each thread has its own, made with its first key. */
-static _Thread_local IMB_MGR *thread_jobs;
-static pthread_key_t thread_exit;
-
-static void free_thread_jobs(void *manager)
-{
-	free_mb_mgr(manager);
-}
 
 #define NEEDED_FEATURES (IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ | IMB_FEATURE_SSE4_2)
 
@@ -50,7 +46,7 @@ static bool ipsec_mb_probe(void)
 		return false;
 	if ((shared->features & NEEDED_FEATURES) == NEEDED_FEATURES) {
 		init_mb_mgr_auto(shared, &arch);
-		if (!imb_get_errno(shared) && !pthread_key_create(&thread_exit, free_thread_jobs))
+		if (!imb_get_errno(shared) && ipsec_mb_jobs_probe())
 			return true;
 	}
 	free_mb_mgr(shared);
@@ -60,103 +56,41 @@ static bool ipsec_mb_probe(void)
 
 static bool ipsec_mb_supports(const struct esp_suite *suite)
 {
-	return suite->icv_len == ICV_LEN && suite->mac_key_len <= IMB_SHA_256_BLOCK_SIZE;
+	(void)suite;
+	return true;
 }
 
-static IMB_MGR *jobs_of_this_thread(void)
-{
-	IMB_ARCH arch;
-
-	if (thread_jobs)
-		return thread_jobs;
-	thread_jobs = alloc_mb_mgr(0);
-	if (!thread_jobs)
-		return NULL;
-	init_mb_mgr_auto(thread_jobs, &arch);
-	if (imb_get_errno(thread_jobs) || pthread_setspecific(thread_exit, thread_jobs)) {
-		free_mb_mgr(thread_jobs);
-		thread_jobs = NULL;
-	}
-	return thread_jobs;
-}
-
-/* Hashes the first block of HMAC (RFC 2104): key XOR pad. */
-static void mac_start(const uint8_t *key, size_t key_len, uint8_t pad, uint8_t digest[32])
-{
-	uint8_t block[IMB_SHA_256_BLOCK_SIZE];
-
-	memset(block, pad, sizeof(block));
-	for (size_t i = 0; i < key_len; i++)
-		block[i] ^= key[i];
-	IMB_SHA256_ONE_BLOCK(shared, block, digest);
-	explicit_bzero(block, sizeof(block));
-}
-
-static void etm_key(struct crypto_key *key, const uint8_t *bytes, const uint8_t *mac_key)
-{
-	mac_start(mac_key, key->suite->mac_key_len, 0x36, key->u.etm.inner);
-	mac_start(mac_key, key->suite->mac_key_len, 0x5c, key->u.etm.outer);
-	switch (key->suite->key_len) {
-	case 16:
-		IMB_AES_KEYEXP_128(shared, bytes, key->u.etm.seal, key->u.etm.open);
-		break;
-	case 24:
-		IMB_AES_KEYEXP_192(shared, bytes, key->u.etm.seal, key->u.etm.open);
-		break;
-	case 32:
-		IMB_AES_KEYEXP_256(shared, bytes, key->u.etm.seal, key->u.etm.open);
-		break;
-	default:
-		break;	/* the NULL cipher has no key */
-	}
-}
-
+/* GCM's key serves GMAC as well. */
 static void gcm_key(struct crypto_key *key, const uint8_t *bytes)
 {
 	switch (key->suite->key_len) {
-	case 16:
-		IMB_AES128_GCM_PRE(shared, bytes, &key->u.gcm);
-		key->gcm_seal = shared->gcm128_enc;
-		key->gcm_open = shared->gcm128_dec;
+#define X(bits)										\
+	case bits / 8:									\
+		IMB_AES##bits##_GCM_PRE(shared, bytes, &key->u.gcm);			\
+		key->gcm_seal = shared->gcm##bits##_enc;				\
+		key->gcm_open = shared->gcm##bits##_dec;				\
+		key->gmac = (struct gmac){ .init = shared->gmac##bits##_init,		\
+					   .update = shared->gmac##bits##_update,	\
+					   .finalize = shared->gmac##bits##_finalize };	\
 		break;
-	case 24:
-		IMB_AES192_GCM_PRE(shared, bytes, &key->u.gcm);
-		key->gcm_seal = shared->gcm192_enc;
-		key->gcm_open = shared->gcm192_dec;
-		break;
+	X(128)
+	X(192)
+	X(256)
+#undef X
 	default:
-		IMB_AES256_GCM_PRE(shared, bytes, &key->u.gcm);
-		key->gcm_seal = shared->gcm256_enc;
-		key->gcm_open = shared->gcm256_dec;
+		break;	/* no suite has another */
 	}
 }
 
-static struct crypto_key *ipsec_mb_key_new(const struct esp_suite *suite, const uint8_t *key,
-					   const uint8_t *mac_key)
+static int key_parts(struct crypto_key *new, const uint8_t *key, const uint8_t *mac_key)
 {
-	size_t size = (sizeof(struct crypto_key) + 63) & ~(size_t)63;
-	struct crypto_key *new = aligned_alloc(64, size);
-
-	if (!new)
-		return NULL;
-	memset(new, 0, sizeof(*new));
-	new->engine = &engine_ipsec_mb;
-	new->suite = suite;
-	memcpy(new->salt, key + suite->key_len, suite->salt_len);
-	if (suite->mac != MAC_NONE) {
-		new->jobs = jobs_of_this_thread();
-		if (!new->jobs) {
-			free(new);
-			errno = ENOMEM;
-			return NULL;
-		}
-		etm_key(new, key, mac_key);
-	} else if (suite->cipher == CIPHER_AES_GCM) {
-		gcm_key(new, key);
-	} else {
+	if (new->suite->mac != MAC_NONE)
+		return ipsec_mb_job_key_init(&new->u.job, new->suite, key, mac_key);
+	if (new->suite->cipher == CIPHER_CHACHA20_POLY1305)
 		memcpy(new->u.chacha, key, sizeof(new->u.chacha));
-	}
-	return new;
+	else
+		gcm_key(new, key);
+	return 0;
 }
 
 static void ipsec_mb_key_free(struct crypto_key *key)
@@ -167,40 +101,88 @@ static void ipsec_mb_key_free(struct crypto_key *key)
 	free(key);
 }
 
-static void set_nonce(uint8_t nonce[NONCE_LEN], const struct crypto_key *key,
-		      const struct crypto_op *op)
+static struct crypto_key *ipsec_mb_key_new(const struct esp_suite *suite, const uint8_t *key,
+					   const uint8_t *mac_key)
 {
-	memcpy(nonce, key->salt, 4);
-	memcpy(nonce + 4, op->iv, 8);
+	size_t size = (sizeof(struct crypto_key) + 63) & ~(size_t)63;
+	struct crypto_key *new = aligned_alloc(64, size);
+	int err;
+
+	if (!new)
+		return NULL;
+	memset(new, 0, sizeof(*new));
+	new->engine = &engine_ipsec_mb;
+	new->suite = suite;
+	memcpy(new->salt, key + suite->key_len, suite->salt_len);
+	err = key_parts(new, key, mac_key);
+	if (!err)
+		return new;
+	ipsec_mb_key_free(new);
+	errno = -err;
+	return NULL;
 }
 
 static void gcm_seal(struct crypto_key *key, struct crypto_op *ops, unsigned int count)
 {
+	const uint8_t icv_len = key->suite->icv_len;
 	struct gcm_context_data ctx;
 	uint8_t nonce[NONCE_LEN];
 
 	for (unsigned int i = 0; i < count; i++) {
 		struct crypto_op *op = &ops[i];
 
-		set_nonce(nonce, key, op);
+		set_nonce(nonce, key->salt, op);
 		key->gcm_seal(&key->u.gcm, &ctx, op->data, op->data, op->len, nonce, op->aad,
-			      op->aad_len, op->icv, ICV_LEN);
+			      op->aad_len, op->icv, icv_len);
 		op->err = 0;
 	}
 }
 
 static void gcm_open(struct crypto_key *key, struct crypto_op *ops, unsigned int count)
 {
+	const uint8_t icv_len = key->suite->icv_len;
+	uint8_t nonce[NONCE_LEN], icv[AEAD_ICV_MAX];
 	struct gcm_context_data ctx;
-	uint8_t nonce[NONCE_LEN], icv[ICV_LEN];
 
 	for (unsigned int i = 0; i < count; i++) {
 		struct crypto_op *op = &ops[i];
 
-		set_nonce(nonce, key, op);
+		set_nonce(nonce, key->salt, op);
 		key->gcm_open(&key->u.gcm, &ctx, op->data, op->data, op->len, nonce, op->aad,
-			      op->aad_len, icv, ICV_LEN);
-		op->err = icv_equal(icv, op->icv) ? 0 : -EBADMSG;
+			      op->aad_len, icv, icv_len);
+		op->err = icv_equal(icv, op->icv, icv_len) ? 0 : -EBADMSG;
+	}
+}
+
+/* AAD, then IV and payload as they stand in the packet (RFC 4543 3.3); nothing is enciphered. */
+static void gmac_run(const struct crypto_key *key, const struct crypto_op *op, uint8_t *icv)
+{
+	const struct gmac *gmac = &key->gmac;
+	struct gcm_context_data ctx;
+	uint8_t nonce[NONCE_LEN];
+
+	set_nonce(nonce, key->salt, op);
+	gmac->init(&key->u.gcm, &ctx, nonce, sizeof(nonce));
+	gmac->update(&key->u.gcm, &ctx, op->aad, op->aad_len);
+	gmac->update(&key->u.gcm, &ctx, op->iv, gmac_len(op));
+	gmac->finalize(&key->u.gcm, &ctx, icv, key->suite->icv_len);
+}
+
+static void gmac_seal(struct crypto_key *key, struct crypto_op *ops, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		gmac_run(key, &ops[i], ops[i].icv);
+		ops[i].err = 0;
+	}
+}
+
+static void gmac_open(struct crypto_key *key, struct crypto_op *ops, unsigned int count)
+{
+	uint8_t icv[AEAD_ICV_MAX];
+
+	for (unsigned int i = 0; i < count; i++) {
+		gmac_run(key, &ops[i], icv);
+		ops[i].err = icv_equal(icv, ops[i].icv, key->suite->icv_len) ? 0 : -EBADMSG;
 	}
 }
 
@@ -213,10 +195,10 @@ static void chacha_seal(struct crypto_key *key, struct crypto_op *ops, unsigned 
 	for (unsigned int i = 0; i < count; i++) {
 		struct crypto_op *op = &ops[i];
 
-		set_nonce(nonce, key, op);
+		set_nonce(nonce, key->salt, op);
 		IMB_CHACHA20_POLY1305_INIT(shared, bytes, &ctx, nonce, op->aad, op->aad_len);
 		IMB_CHACHA20_POLY1305_ENC_UPDATE(shared, bytes, &ctx, op->data, op->data, op->len);
-		IMB_CHACHA20_POLY1305_ENC_FINALIZE(shared, &ctx, op->icv, ICV_LEN);
+		IMB_CHACHA20_POLY1305_ENC_FINALIZE(shared, &ctx, op->icv, AEAD_ICV_MAX);
 		op->err = 0;
 	}
 }
@@ -224,111 +206,28 @@ static void chacha_seal(struct crypto_key *key, struct crypto_op *ops, unsigned 
 static void chacha_open(struct crypto_key *key, struct crypto_op *ops, unsigned int count)
 {
 	struct chacha20_poly1305_context_data ctx;
-	uint8_t nonce[NONCE_LEN], icv[ICV_LEN];
+	uint8_t nonce[NONCE_LEN], icv[AEAD_ICV_MAX];
 	const uint8_t *bytes = key->u.chacha;
 
 	for (unsigned int i = 0; i < count; i++) {
 		struct crypto_op *op = &ops[i];
 
-		set_nonce(nonce, key, op);
+		set_nonce(nonce, key->salt, op);
 		IMB_CHACHA20_POLY1305_INIT(shared, bytes, &ctx, nonce, op->aad, op->aad_len);
 		IMB_CHACHA20_POLY1305_DEC_UPDATE(shared, bytes, &ctx, op->data, op->data, op->len);
-		IMB_CHACHA20_POLY1305_DEC_FINALIZE(shared, &ctx, icv, ICV_LEN);
-		op->err = icv_equal(icv, op->icv) ? 0 : -EBADMSG;
+		IMB_CHACHA20_POLY1305_DEC_FINALIZE(shared, &ctx, icv, AEAD_ICV_MAX);
+		op->err = icv_equal(icv, op->icv, AEAD_ICV_MAX) ? 0 : -EBADMSG;
 	}
-}
-
-/* Submits one op; `tag` is where its ICV goes. Returns a finished job, or NULL. */
-static IMB_JOB *submit(struct crypto_key *key, struct crypto_op *op, bool sealing, uint8_t *tag)
-{
-	IMB_JOB *job = IMB_GET_NEXT_JOB(key->jobs);
-	bool null = key->suite->cipher == CIPHER_NULL;
-
-	job->enc_keys = key->u.etm.seal;
-	job->dec_keys = key->u.etm.open;
-	job->key_len_in_bytes = key->suite->key_len;
-	job->src = op->auth;
-	job->dst = op->data;
-	job->cipher_start_src_offset_in_bytes = (uint64_t)(op->data - op->auth);
-	job->msg_len_to_cipher_in_bytes = null ? 0 : op->len;
-	job->hash_start_src_offset_in_bytes = 0;
-	job->msg_len_to_hash_in_bytes = op->auth_len + op->esn_hi_len;
-	job->iv = op->iv;
-	job->iv_len_in_bytes = key->suite->iv_len;
-	job->auth_tag_output = tag;
-	job->auth_tag_output_len_in_bytes = ICV_LEN;
-	job->u.HMAC._hashed_auth_key_xor_ipad = key->u.etm.inner;
-	job->u.HMAC._hashed_auth_key_xor_opad = key->u.etm.outer;
-	job->cipher_mode = null ? IMB_CIPHER_NULL : IMB_CIPHER_CBC;
-	job->cipher_direction = sealing ? IMB_DIR_ENCRYPT : IMB_DIR_DECRYPT;
-	job->chain_order = sealing ? IMB_ORDER_CIPHER_HASH : IMB_ORDER_HASH_CIPHER;
-	job->hash_alg = IMB_AUTH_HMAC_SHA_256;
-	job->user_data = op;
-	return IMB_SUBMIT_JOB(key->jobs);
-}
-
-static void finish(const IMB_JOB *job)
-{
-	struct crypto_op *op = job->user_data;
-
-	op->err = job->status == IMB_STATUS_COMPLETED ? 0 : -EIO;
-}
-
-/*
- * The ESN high half is hashed behind the packet (RFC 4303 2.2.1): it stands where the ICV will be,
- * or was, while the job runs.
- */
-static void etm_seal(struct crypto_key *key, struct crypto_op *ops, unsigned int count)
-{
-	const IMB_JOB *job;
-
-	for (unsigned int i = 0; i < count; i++) {
-		memcpy(ops[i].icv, ops[i].esn_hi, ops[i].esn_hi_len);
-		for (job = submit(key, &ops[i], true, ops[i].icv); job;
-		     job = IMB_GET_COMPLETED_JOB(key->jobs))
-			finish(job);
-	}
-	while ((job = IMB_FLUSH_JOB(key->jobs)))
-		finish(job);
-}
-
-#define OPEN_BURST 64
-
-/* What a forged packet decrypts to is never looked at: its op says -EBADMSG. */
-static void open_burst(struct crypto_key *key, struct crypto_op *ops, unsigned int count)
-{
-	uint8_t received[OPEN_BURST][ICV_LEN], computed[OPEN_BURST][ICV_LEN];
-	const IMB_JOB *job;
-
-	for (unsigned int i = 0; i < count; i++) {
-		memcpy(received[i], ops[i].icv, ICV_LEN);
-		memcpy(ops[i].icv, ops[i].esn_hi, ops[i].esn_hi_len);
-		for (job = submit(key, &ops[i], false, computed[i]); job;
-		     job = IMB_GET_COMPLETED_JOB(key->jobs))
-			finish(job);
-	}
-	while ((job = IMB_FLUSH_JOB(key->jobs)))
-		finish(job);
-	for (unsigned int i = 0; i < count; i++) {
-		memcpy(ops[i].icv, received[i], ICV_LEN);
-		if (!ops[i].err && !icv_equal(received[i], computed[i]))
-			ops[i].err = -EBADMSG;
-	}
-}
-
-static void etm_open(struct crypto_key *key, struct crypto_op *ops, unsigned int count)
-{
-	for (unsigned int done = 0; done < count; done += OPEN_BURST)
-		open_burst(key, ops + done,
-			   count - done < OPEN_BURST ? count - done : OPEN_BURST);
 }
 
 static void ipsec_mb_seal(struct crypto_key *key, struct crypto_op *ops, unsigned int count)
 {
 	if (key->suite->mac != MAC_NONE)
-		etm_seal(key, ops, count);
+		ipsec_mb_jobs_seal(&key->u.job, ops, count);
 	else if (key->suite->cipher == CIPHER_AES_GCM)
 		gcm_seal(key, ops, count);
+	else if (key->suite->cipher == CIPHER_AES_GMAC)
+		gmac_seal(key, ops, count);
 	else
 		chacha_seal(key, ops, count);
 }
@@ -336,9 +235,11 @@ static void ipsec_mb_seal(struct crypto_key *key, struct crypto_op *ops, unsigne
 static void ipsec_mb_open(struct crypto_key *key, struct crypto_op *ops, unsigned int count)
 {
 	if (key->suite->mac != MAC_NONE)
-		etm_open(key, ops, count);
+		ipsec_mb_jobs_open(&key->u.job, ops, count);
 	else if (key->suite->cipher == CIPHER_AES_GCM)
 		gcm_open(key, ops, count);
+	else if (key->suite->cipher == CIPHER_AES_GMAC)
+		gmac_open(key, ops, count);
 	else
 		chacha_open(key, ops, count);
 }

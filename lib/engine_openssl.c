@@ -1,29 +1,25 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Crypto engine on OpenSSL 3: runs on every CPU. One context per key and direction of use is keyed
- * once; a packet only sets the IV.
- *
- * HMAC uses OpenSSL's SHA256_CTX directly: the inner and outer states are keyed once and a packet
- * copies them (two 112-octet copies). EVP_MAC re-initialisation allocates and frees three digest
- * contexts per packet in OpenSSL 3.0, which costs more than hashing 1 KiB.
+ * Crypto engine on OpenSSL 3: runs on every CPU and has every suite. One context per key and
+ * direction of use is keyed once; a packet only sets the IV.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine.h"
+#include "openssl_mac.h"
 
 struct crypto_key {
 	const struct crypto_engine *engine;
 	const struct esp_suite *suite;
 	EVP_CIPHER_CTX *seal, *open;	/* NULL for the NULL cipher */
 	uint8_t salt[NONCE_LEN];	/* only salt_len octets are used */
-	SHA256_CTX mac_inner, mac_outer;
+	struct openssl_mac mac;
 };
 
 /* Fetched in probe(), read-only afterwards, never freed: they live as long as the process. */
@@ -36,10 +32,17 @@ static struct {
 	{ CIPHER_AES_GCM, 16, "AES-128-GCM" },
 	{ CIPHER_AES_GCM, 24, "AES-192-GCM" },
 	{ CIPHER_AES_GCM, 32, "AES-256-GCM" },
+	{ CIPHER_AES_GMAC, 16, "AES-128-GCM" },
+	{ CIPHER_AES_GMAC, 24, "AES-192-GCM" },
+	{ CIPHER_AES_GMAC, 32, "AES-256-GCM" },
 	{ CIPHER_CHACHA20_POLY1305, 32, "ChaCha20-Poly1305" },
 	{ CIPHER_AES_CBC, 16, "AES-128-CBC" },
 	{ CIPHER_AES_CBC, 24, "AES-192-CBC" },
 	{ CIPHER_AES_CBC, 32, "AES-256-CBC" },
+	{ CIPHER_AES_CTR, 16, "AES-128-CTR" },
+	{ CIPHER_AES_CTR, 24, "AES-192-CTR" },
+	{ CIPHER_AES_CTR, 32, "AES-256-CTR" },
+	{ CIPHER_3DES_CBC, 24, "DES-EDE3-CBC" },
 };
 #define ALGORITHM_COUNT (sizeof(algorithms) / sizeof(algorithms[0]))
 
@@ -61,22 +64,7 @@ static const EVP_CIPHER *algorithm_for(const struct esp_suite *suite)
 
 static bool openssl_supports(const struct esp_suite *suite)
 {
-	if (suite->icv_len != ICV_LEN || suite->mac_key_len > SHA256_CBLOCK)
-		return false;
 	return suite->cipher == CIPHER_NULL || algorithm_for(suite) != NULL;
-}
-
-/* Runs the first block of HMAC (RFC 2104): key XOR pad. */
-static void mac_start(SHA256_CTX *ctx, const uint8_t *key, size_t key_len, uint8_t pad)
-{
-	uint8_t block[SHA256_CBLOCK];
-
-	memset(block, pad, sizeof(block));
-	for (size_t i = 0; i < key_len; i++)
-		block[i] ^= key[i];
-	SHA256_Init(ctx);
-	SHA256_Update(ctx, block, sizeof(block));
-	OPENSSL_cleanse(block, sizeof(block));
 }
 
 static EVP_CIPHER_CTX *context_new(const struct esp_suite *suite, const uint8_t *key, int encrypt)
@@ -99,42 +87,52 @@ static void openssl_key_free(struct crypto_key *key)
 		return;
 	EVP_CIPHER_CTX_free(key->open);
 	EVP_CIPHER_CTX_free(key->seal);
+	openssl_mac_fini(&key->mac);
 	OPENSSL_cleanse(key, sizeof(*key));
 	free(key);
+}
+
+static int key_parts(struct crypto_key *new, const uint8_t *key, const uint8_t *mac_key)
+{
+	const struct esp_suite *suite = new->suite;
+
+	if (suite->cipher != CIPHER_NULL) {
+		new->seal = context_new(suite, key, 1);
+		new->open = context_new(suite, key, 0);
+		if (!new->seal || !new->open)
+			return -ENOMEM;
+	}
+	return openssl_mac_init(&new->mac, suite, mac_key);
 }
 
 static struct crypto_key *openssl_key_new(const struct esp_suite *suite, const uint8_t *key,
 					  const uint8_t *mac_key)
 {
 	struct crypto_key *new = calloc(1, sizeof(*new));
+	int err;
 
 	if (!new)
 		return NULL;
 	new->engine = &engine_openssl;
 	new->suite = suite;
 	memcpy(new->salt, key + suite->key_len, suite->salt_len);
-	if (suite->cipher != CIPHER_NULL) {
-		new->seal = context_new(suite, key, 1);
-		new->open = context_new(suite, key, 0);
-		if (!new->seal || !new->open) {
-			openssl_key_free(new);
-			ERR_clear_error();
-			errno = ENOMEM;
-			return NULL;
-		}
-	}
-	if (suite->mac == MAC_HMAC_SHA256) {
-		mac_start(&new->mac_inner, mac_key, suite->mac_key_len, 0x36);
-		mac_start(&new->mac_outer, mac_key, suite->mac_key_len, 0x5c);
-	}
-	return new;
+	err = key_parts(new, key, mac_key);
+	if (!err)
+		return new;
+	openssl_key_free(new);
+	ERR_clear_error();
+	errno = -err;
+	return NULL;
 }
 
-static void set_nonce(uint8_t nonce[NONCE_LEN], const struct crypto_key *key,
-		      const struct crypto_op *op)
+/* GCM and ChaCha20-Poly1305 encipher the data; GMAC only authenticates it, after IV and AAD. */
+static bool aead_body(EVP_CIPHER_CTX *ctx, const struct crypto_key *key, const struct crypto_op *op,
+		      int *len)
 {
-	memcpy(nonce, key->salt, 4);
-	memcpy(nonce + 4, op->iv, 8);
+	if (key->suite->cipher != CIPHER_AES_GMAC)
+		return EVP_CipherUpdate(ctx, op->data, len, op->data, (int)op->len);
+	*len = (int)op->len;
+	return EVP_CipherUpdate(ctx, NULL, &(int){ 0 }, op->iv, (int)gmac_len(op));
 }
 
 static int aead_seal(struct crypto_key *key, struct crypto_op *op)
@@ -143,12 +141,13 @@ static int aead_seal(struct crypto_key *key, struct crypto_op *op)
 	uint8_t nonce[NONCE_LEN];
 	int len;
 
-	set_nonce(nonce, key, op);
+	set_nonce(nonce, key->salt, op);
 	if (!EVP_CipherInit_ex2(ctx, NULL, NULL, nonce, -1, NULL) ||
 	    !EVP_EncryptUpdate(ctx, NULL, &len, op->aad, op->aad_len) ||
-	    !EVP_EncryptUpdate(ctx, op->data, &len, op->data, (int)op->len) ||
+	    !aead_body(ctx, key, op, &len) ||
 	    !EVP_EncryptFinal_ex(ctx, op->data + len, &len) ||
-	    !EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, ICV_LEN, op->icv))
+	    !EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, key->suite->icv_len,
+				 op->icv))
 		return -EIO;
 	return 0;
 }
@@ -160,37 +159,30 @@ static int aead_open(struct crypto_key *key, struct crypto_op *op)
 	uint8_t nonce[NONCE_LEN];
 	int len;
 
-	set_nonce(nonce, key, op);
+	set_nonce(nonce, key->salt, op);
 	if (!EVP_CipherInit_ex2(ctx, NULL, NULL, nonce, -1, NULL) ||
-	    !EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, ICV_LEN, op->icv) ||
+	    !EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, key->suite->icv_len,
+				 op->icv) ||
 	    !EVP_DecryptUpdate(ctx, NULL, &len, op->aad, op->aad_len) ||
-	    !EVP_DecryptUpdate(ctx, op->data, &len, op->data, (int)op->len))
+	    !aead_body(ctx, key, op, &len))
 		return -EIO;
 	return EVP_DecryptFinal_ex(ctx, op->data + len, &len) ? 0 : -EBADMSG;
 }
 
-/* HMAC-SHA-256 over the packet and the ESN high half (RFC 4303 2.2.1), cut to 128 bits (RFC 4868). */
-static void mac_run(const struct crypto_key *key, const struct crypto_op *op, uint8_t icv[ICV_LEN])
+/* CBC takes the packet's IV; CTR a counter block that begins at 1 (RFC 3686 section 4). */
+static int cipher_run(const struct crypto_key *key, EVP_CIPHER_CTX *ctx, const struct crypto_op *op)
 {
-	uint8_t digest[SHA256_DIGEST_LENGTH];
-	SHA256_CTX ctx = key->mac_inner;
-
-	SHA256_Update(&ctx, op->auth, op->auth_len);
-	SHA256_Update(&ctx, op->esn_hi, op->esn_hi_len);
-	SHA256_Final(digest, &ctx);
-	ctx = key->mac_outer;
-	SHA256_Update(&ctx, digest, sizeof(digest));
-	SHA256_Final(digest, &ctx);
-	memcpy(icv, digest, ICV_LEN);
-}
-
-static int cbc_run(EVP_CIPHER_CTX *ctx, const struct crypto_op *op)
-{
+	uint8_t counter[NONCE_LEN + 4] = { [NONCE_LEN + 3] = 1 };
+	const uint8_t *iv = op->iv;
 	int len;
 
 	if (!ctx)
 		return 0;
-	if (!EVP_CipherInit_ex2(ctx, NULL, NULL, op->iv, -1, NULL) ||
+	if (key->suite->cipher == CIPHER_AES_CTR) {
+		set_nonce(counter, key->salt, op);
+		iv = counter;
+	}
+	if (!EVP_CipherInit_ex2(ctx, NULL, NULL, iv, -1, NULL) ||
 	    !EVP_CipherUpdate(ctx, op->data, &len, op->data, (int)op->len) || len != (int)op->len)
 		return -EIO;
 	return 0;
@@ -198,22 +190,27 @@ static int cbc_run(EVP_CIPHER_CTX *ctx, const struct crypto_op *op)
 
 static int etm_seal(struct crypto_key *key, struct crypto_op *op)
 {
-	int err = cbc_run(key->seal, op);
+	uint8_t icv[SUITE_ICV_MAX];
+	int err = cipher_run(key, key->seal, op);
 
 	if (!err)
-		mac_run(key, op, op->icv);
+		err = openssl_mac_run(&key->mac, op, icv);
+	if (!err)
+		memcpy(op->icv, icv, key->suite->icv_len);
 	return err;
 }
 
 /* Nothing is decrypted before the MAC held (RFC 4303 3.4.4.1). */
 static int etm_open(struct crypto_key *key, struct crypto_op *op)
 {
-	uint8_t icv[ICV_LEN];
+	uint8_t icv[SUITE_ICV_MAX];
+	int err = openssl_mac_run(&key->mac, op, icv);
 
-	mac_run(key, op, icv);
-	if (!icv_equal(icv, op->icv))
+	if (err)
+		return err;
+	if (!icv_equal(icv, op->icv, key->suite->icv_len))
 		return -EBADMSG;
-	return cbc_run(key->open, op);
+	return cipher_run(key, key->open, op);
 }
 
 static void run_all(struct crypto_key *key, struct crypto_op *ops, unsigned int count,

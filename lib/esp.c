@@ -34,7 +34,7 @@ int sa_runtime_init(struct sa_runtime *sa, const struct sa_config *config, struc
 	new.key = new.engine->key_new(suite, config->key, config->mac_key);
 	if (!new.key)
 		return -errno;
-	if (suite->cipher == CIPHER_AES_CBC && config->direction == SPD_OUT) {
+	if (suite_random_iv(suite) && config->direction == SPD_OUT) {
 		new.iv_pool = iv_pool_new();
 		if (!new.iv_pool) {
 			int err = -errno;

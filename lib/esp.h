@@ -22,7 +22,7 @@ struct sa_runtime {
 	const struct esp_suite *suite;
 	const struct crypto_engine *engine;
 	struct crypto_key *key;
-	struct iv_pool *iv_pool;	/* outbound CBC only */
+	struct iv_pool *iv_pool;	/* outbound CBC (AES, 3DES) only */
 	struct sa_state *state;		/* in shared memory; outlives the worker */
 	struct replay_config replay;
 	union wire_addr src, dst;

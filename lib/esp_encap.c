@@ -187,8 +187,13 @@ static void write_trailer(uint8_t *at, const struct plan *plan)
 	static const uint8_t padding[16] = { 1, 2,  3,	4,  5,	6,  7,	8,
 					     9, 10, 11, 12, 13, 14, 15, 16 };
 
-	/* At most 15 octets count; the rest falls where trailer and ICV (16) are written next. */
-	memcpy(at, padding, sizeof(padding));
+	/*
+	 * What is not padding falls where trailer and ICV, at least ESP_TRAILER_LEN + SUITE_ICV_MIN
+	 * octets, are written next.
+	 */
+	memcpy(at, padding, 8);
+	if (plan->pad_len > 8)
+		memcpy(at + 8, padding + 8, 8);
 	at[plan->pad_len] = (uint8_t)plan->pad_len;
 	at[plan->pad_len + 1] = plan->next_header;
 }
@@ -206,15 +211,15 @@ static uint8_t write_aad(const struct sa_runtime *sa, uint64_t seq, uint8_t aad[
 	return 12;
 }
 
-/* GCM and ChaCha20-Poly1305: the sequence number, unique under the key. CBC: unpredictable. */
+/* Counter modes: the sequence number, unique under the key. CBC: unpredictable. */
 static int write_iv(struct sa_runtime *sa, uint64_t seq, uint8_t *iv)
 {
-	if (sa->suite->mac == MAC_NONE) {
+	if (sa->suite->counter_mode) {
 		store_be32(iv, (uint32_t)(seq >> 32));
 		store_be32(iv + 4, (uint32_t)seq);
 		return 0;
 	}
-	return sa->iv_pool ? iv_pool_next(sa->iv_pool, iv) : 0;
+	return sa->iv_pool ? iv_pool_next(sa->iv_pool, iv, sa->suite->iv_len) : 0;
 }
 
 /* Moves the headers and writes the outer header and the trailer. */

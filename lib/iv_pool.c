@@ -73,7 +73,7 @@ void iv_pool_free(struct iv_pool *pool)
 	free(pool);
 }
 
-int iv_pool_next(struct iv_pool *pool, uint8_t iv[IV_POOL_IV_LEN])
+int iv_pool_next(struct iv_pool *pool, uint8_t *iv, size_t len)
 {
 	int err;
 
@@ -82,6 +82,6 @@ int iv_pool_next(struct iv_pool *pool, uint8_t iv[IV_POOL_IV_LEN])
 		if (err)
 			return err;
 	}
-	memcpy(iv, pool->ivs[pool->used++], IV_POOL_IV_LEN);
+	memcpy(iv, pool->ivs[pool->used++], len);
 	return 0;
 }

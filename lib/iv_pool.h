@@ -8,6 +8,7 @@
 #ifndef IPSECBPF_IV_POOL_H
 #define IPSECBPF_IV_POOL_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define IV_POOL_IV_LEN 16
@@ -18,7 +19,10 @@ struct iv_pool;
 struct iv_pool *iv_pool_new(void);
 void iv_pool_free(struct iv_pool *pool);	/* wipes; NULL allowed */
 
-/* Writes the next IV. 0, or -EIO if the cipher failed (then the packet must not leave). */
-int iv_pool_next(struct iv_pool *pool, uint8_t iv[IV_POOL_IV_LEN]);
+/*
+ * Writes the next IV, `len` octets of it (at most IV_POOL_IV_LEN). 0, or -EIO if the cipher failed
+ * (then the packet must not leave).
+ */
+int iv_pool_next(struct iv_pool *pool, uint8_t *iv, size_t len);
 
 #endif /* IPSECBPF_IV_POOL_H */

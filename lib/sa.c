@@ -56,21 +56,6 @@ void sa_fingerprint(const struct sa_config *sa, char out[SA_FINGERPRINT_LEN + 1]
 	finish_hex(&ctx, out, SA_FINGERPRINT_LEN);
 }
 
-static const char *cipher_label(enum suite_cipher cipher)
-{
-	switch (cipher) {
-	case CIPHER_AES_GCM:
-		return "aes-gcm";
-	case CIPHER_CHACHA20_POLY1305:
-		return "chacha20-poly1305";
-	case CIPHER_AES_CBC:
-		return "aes-cbc";
-	case CIPHER_NULL:
-		break;
-	}
-	return "null";
-}
-
 /* A suite without a cipher key is filed under its MAC key: else all of them would share a record. */
 void sa_key_id(const struct sa_config *sa, char out[33])
 {
@@ -79,7 +64,7 @@ void sa_key_id(const struct sa_config *sa, char out[33])
 
 	SHA256_Init(&ctx);
 	add_string(&ctx, "ipsecbpf key id 1");
-	add_string(&ctx, cipher_label(suite->cipher));
+	add_string(&ctx, suite_key_group(suite));
 	if (suite->key_len)
 		SHA256_Update(&ctx, sa->key, suite->key_len);
 	else

@@ -456,13 +456,14 @@ static void test_inner_mtu(void **state)
 /* No two packets share an IV, and a CBC IV does not follow from the one before. */
 static void test_ivs_differ(void **state)
 {
-	static const char *const suites[] = { "aes128gcm16", "chacha20poly1305", "aes128-sha256" };
+	static const char *const suites[] = { "aes128gcm16", "chacha20poly1305", "aes128-sha256",
+					      "aes128ctr-sha1", "aes256gmac", "3des-sha256" };
 	static uint8_t seen[2000][16];
 	static struct frame frame;
 	struct pair pair;
 
 	(void)state;
-	for (size_t s = 0; s < 3; s++) {
+	for (size_t s = 0; s < sizeof(suites) / sizeof(suites[0]); s++) {
 		pair_init(&pair, suites[s], NULL, FAMILY_V4, false, true);
 		memset(seen, 0, sizeof(seen));
 		for (unsigned int i = 0; i < 2000; i++) {

@@ -110,11 +110,36 @@ static void test_hostile_clear_packets(void **state)
 	}
 }
 
+/* Nothing is written behind the packet that came out, though there would be room. */
+static void test_nothing_behind(void **state)
+{
+	const struct esp_suite *suite;
+	static struct frame frame;
+	struct pair pair;
+
+	(void)state;
+	for (size_t s = 0; (suite = suite_at(s)); s++)
+		for (uint32_t len = 0; len <= 33; len++) {
+			const uint8_t *end;
+
+			pair_init(&pair, suite->name, NULL, FAMILY_V4, len & 1, true);
+			frame_ipv4(&frame, 0, len, 0);
+			memset(frame.packet.data + frame.packet.len, 0xa5, 96);
+			encap(&pair, &frame);
+			assert_int_equal(frame.packet.state, PACKET_PROTECTED);
+			end = frame.packet.data + frame.packet.len;
+			for (unsigned int i = 0; i < 32; i++)
+				assert_int_equal(end[i], 0xa5);
+			pair_fini(&pair);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hostile_packets),
 		cmocka_unit_test(test_hostile_clear_packets),
+		cmocka_unit_test(test_nothing_behind),
 	};
 
 	return cmocka_run_group_tests_name("esp_hostile", tests, NULL, NULL);

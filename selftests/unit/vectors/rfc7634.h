@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ChaCha20-Poly1305 in ESP: RFC 7634 appendix A.
+ * Included by: vectors.h.
+ */
+#ifndef SELFTESTS_VECTORS_RFC7634_H
+#define SELFTESTS_VECTORS_RFC7634_H
+
+/* clang-format off */
+static const struct suite_vector rfc7634_vectors[] = {
+	{ "RFC 7634 appendix A", "chacha20poly1305",
+	  "808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f",
+	  "a0a1a2a31011121314151617", "0102030400000005",
+	  "45000054a6f200004001e778c6336405c000020508005b7a3a080000553bec10"
+	  "0007362708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223"
+	  "2425262728292a2b2c2d2e2f303132333435363701020204",
+	  "24039428b97f417e3c13753a4f05087b67c352e6a7fab1b982d466ef407ae5c6"
+	  "14ee8099d52844eb61aa95dfab4c02f72aa71e7c4c4f64c9befe2facc638e8f3"
+	  "cbec163fac469b502773f6fb94e664da9165b82829f641e0",
+	  "76aaa8266b7fb0f7b11b369907e1ad43" },
+};
+/* clang-format on */
+
+#endif /* SELFTESTS_VECTORS_RFC7634_H */
