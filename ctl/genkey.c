@@ -12,7 +12,7 @@
 struct genkey_args {
 	const char *src, *dst, *protection, *output;
 	unsigned int suite, mode;
-	bool no_esn, one_way;
+	bool no_esn, one_way, allow_legacy;
 	uint32_t replay_window, spi;
 };
 
@@ -39,6 +39,9 @@ static const struct option_def options[] = {
 	  .required = true },
 	{ "suite", 0, OPT_WORD, "SUITE", "algorithms (default: aes128gcm16)", AT(suite),
 	  .word_at = suite_word },
+	{ "allow-legacy", 0, OPT_FLAG, NULL,
+	  "allow a suite with 3DES or HMAC-MD5, for peers that know nothing better",
+	  AT(allow_legacy) },
 	{ "protection", 0, OPT_STRING, "NAME",
 	  "the protection in the policy that the SAs serve (default: default)", AT(protection) },
 	{ "mode", 0, OPT_WORD, "MODE", "transport (default) or tunnel", AT(mode),
@@ -109,6 +112,7 @@ static int run(const void *data, struct ipsecbpf_report *report)
 		.suite = args->suite ? suite_word(args->suite - 1) : NULL,
 		.protection = args->protection, .tunnel = args->mode == MODE_TUNNEL + 1,
 		.no_esn = args->no_esn, .one_way = args->one_way,
+		.allow_legacy = args->allow_legacy,
 		.replay_window = args->replay_window, .spi = args->spi,
 	};
 	FILE *file = open_output(path, report);

@@ -144,9 +144,10 @@ static int bad_value(struct parser *parser, const struct option_def *option, con
 		     const char *wanted)
 {
 	char next[160];
+	int len = snprintf(next, sizeof(next), "give --%s %s", option->name, wanted);
 
-	snprintf(next, sizeof(next), "give --%s %s", option->name, wanted);
-	report_error(parser->report, parser->who, next, "--%s: \"%s\" is not %s", option->name,
+	/* A list that long is not repeated. */
+	report_error(parser->report, parser->who, (size_t)len < sizeof(next) ? next : NULL, "--%s: \"%s\" is not %s", option->name,
 		     value, wanted);
 	return -EINVAL;
 }
@@ -167,7 +168,7 @@ static int store_uint(struct parser *parser, const struct option_def *option, co
 static int store_word(struct parser *parser, const struct option_def *option, const char *value,
 		      unsigned int *ret_field)
 {
-	char wanted[256] = "one of";
+	char wanted[2048] = "one of";	/* there are some 70 suites */
 
 	for (unsigned int i = 0; option->word_at(i); i++) {
 		size_t used = strlen(wanted);

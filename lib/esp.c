@@ -28,6 +28,8 @@ int sa_runtime_init(struct sa_runtime *sa, const struct sa_config *config, struc
 
 	if (!suite || config->replay_window > REPLAY_WINDOW_MAX)
 		return -EINVAL;
+	if (sa_key_is_weak(config))
+		return -EKEYREJECTED;
 	new.engine = crypto_engine_for(suite, engine_name);
 	if (!new.engine)
 		return -errno;

@@ -142,6 +142,7 @@ struct ipsecbpf_genkey_opts {
 	const char *protection;		/* name in the policy; NULL: "default" */
 	bool tunnel, no_esn;
 	bool one_way;			/* only src -> dst */
+	bool allow_legacy;		/* suite may be one of the past */
 	uint32_t replay_window;		/* 0: 1024 */
 	uint32_t spi;			/* of the first SA; 0: random */
 };

@@ -17,22 +17,23 @@ static void make_printable(char *text)
 			*text = '?';
 }
 
-static void report_at(struct json_reader *reader, struct position at, const char *next,
-		      const char *cause)
+static void report_at(struct json_reader *reader, enum report_level level, struct position at,
+		      const char *next, const char *cause)
 {
 	char *object;
 
-	reader->errors++;
+	if (level == REPORT_ERROR)
+		reader->errors++;
 	if (asprintf(&object, "%s:%u:%u", reader->name, at.line, at.column) < 0) {
 		reader->no_memory = true;
 		return;
 	}
-	report_error(reader->report, object, next, "%s", cause);
+	report_add(reader->report, level, object, next, "%s", cause);
 	free(object);
 }
 
-void json_error_at(struct json_reader *reader, struct position at, const char *next,
-		   const char *format, ...)
+void json_report_at(struct json_reader *reader, enum report_level level, struct position at,
+		    const char *next, const char *format, ...)
 {
 	const char *key = reader->key ? reader->key : "";
 	char cause[512];
@@ -45,7 +46,7 @@ void json_error_at(struct json_reader *reader, struct position at, const char *n
 	vsnprintf(cause + len, sizeof(cause) - (size_t)len, format, args);
 	va_end(args);
 	make_printable(cause);
-	report_at(reader, at, next, cause);
+	report_at(reader, level, at, next, cause);
 }
 
 static int syntax_error(struct json_reader *reader, const json_error_t *error)

@@ -54,10 +54,16 @@ int json_reader_open(struct json_reader *reader, const char *text, size_t len);
 void json_reader_close(struct json_reader *reader);
 
 /* Reports an error at a place; subject and key are put in front. Control characters become '?'. */
-void json_error_at(struct json_reader *reader, struct position at, const char *next,
-		   const char *format, ...) __attribute__((format(printf, 4, 5)));
+void json_report_at(struct json_reader *reader, enum report_level level, struct position at,
+		    const char *next, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+#define json_error_at(reader, at, next, ...) \
+	json_report_at(reader, REPORT_ERROR, at, next, __VA_ARGS__)
 #define json_error(reader, value, next, ...) \
 	json_error_at(reader, json_where_value((reader)->where, (value).node), next, __VA_ARGS__)
+#define json_warning(reader, value, next, ...) \
+	json_report_at(reader, REPORT_WARNING, json_where_value((reader)->where, (value).node), \
+		       next, __VA_ARGS__)
 
 /*
  * Reads an object whose keys are those of the table (ended by a NULL name), calling their read

@@ -53,6 +53,7 @@ struct protection {
 	enum protection_mode mode;
 	const struct esp_suite **suites;	/* allowed, in order of preference; at least one */
 	size_t suite_count;
+	bool allow_legacy;			/* suites of the past may be among them */
 	struct position at;
 };
 

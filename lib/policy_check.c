@@ -107,6 +107,23 @@ static bool check_peer_addresses(struct checking *checking)
 
 /* ---- protections ---- */
 
+/* Suites of the past are the administrator's explicit choice, and are not chosen in silence. */
+static void check_legacy(struct checking *checking, const struct protection *protection)
+{
+	for (size_t i = 0; i < protection->suite_count; i++) {
+		const struct esp_suite *suite = protection->suites[i];
+
+		if (suite->legacy && !protection->allow_legacy)
+			check_error(checking, protection->at,
+				    "protection \"%s\": suite \"%s\" is weak: it needs "
+				    "\"allow_legacy\": true", protection->name, suite->name);
+		else if (suite->legacy)
+			check_warning(checking, protection->at,
+				      "protection \"%s\": suite \"%s\" is weak (RFC 8221)",
+				      protection->name, suite->name);
+	}
+}
+
 static void check_protection(struct checking *checking, const struct protection *protection)
 {
 	bool encryption = protection->type == PROTECTION_ENCRYPTION;
@@ -118,6 +135,7 @@ static void check_protection(struct checking *checking, const struct protection 
 				    protection->name, protection->suites[i]->name,
 				    encryption ? "does not encrypt" : "encrypts",
 				    policy_type_words[protection->type]);
+	check_legacy(checking, protection);
 }
 
 /* ---- one rule ---- */

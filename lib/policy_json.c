@@ -90,27 +90,43 @@ static void read_mode(struct json_reader *reader, struct json_value value, void 
 		protection->mode = (enum protection_mode)word;
 }
 
-static void read_suite(struct json_reader *reader, struct json_value value, void *target)
+/* A slip of the pen is not to lead to a weak suite, nor to a short ICV. */
+static bool worth_suggesting(const struct esp_suite *suite)
 {
-	struct protection *protection = target;
+	return !suite->legacy && suite->icv_len > SUITE_ICV_MIN;
+}
+
+const struct esp_suite *policy_read_suite(struct json_reader *reader, struct json_value value)
+{
 	const char *name = json_read_string(reader, value);
 	struct suggest near = { .word = name };
-	const struct esp_suite **slot, *suite;
+	const struct esp_suite *suite;
 	char next[96];
 
 	if (!name)
-		return;
+		return NULL;
 	suite = suite_find(name);
-	for (size_t i = 0; !suite && suite_at(i); i++)
-		suggest_offer(&near, suite_at(i)->name);
-	if (!suite) {
-		json_error(reader, value, json_did_you_mean(near.best, next),
-			   "suite \"%.60s\" is not known", name);
+	if (suite)
+		return suite;
+	for (size_t i = 0; (suite = suite_at(i)); i++)
+		if (worth_suggesting(suite))
+			suggest_offer(&near, suite->name);
+	json_error(reader, value, json_did_you_mean(near.best, next), "suite \"%.60s\" is not known",
+		   name);
+	return NULL;
+}
+
+static void read_suite(struct json_reader *reader, struct json_value value, void *target)
+{
+	const struct esp_suite *suite = policy_read_suite(reader, value), **slot;
+	struct protection *protection = target;
+
+	if (!suite)
 		return;
-	}
 	for (size_t i = 0; i < protection->suite_count; i++) {
 		if (protection->suites[i] == suite) {
-			json_error(reader, value, NULL, "suite \"%s\" is listed twice", name);
+			json_error(reader, value, NULL, "suite \"%s\" is listed twice",
+				   suite->name);
 			return;
 		}
 	}
@@ -128,6 +144,13 @@ static void read_suites(struct json_reader *reader, struct json_value value, voi
 	    !json_array_size(value.json))
 		json_error(reader, value, "leave the key out for the default suites",
 			   "at least one suite is needed");
+}
+
+static void read_allow_legacy(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct protection *protection = target;
+
+	json_read_boolean(reader, value, &protection->allow_legacy);
 }
 
 static void default_suites(struct json_reader *reader, struct protection *protection)
@@ -155,6 +178,7 @@ static void read_protection(struct json_reader *reader, struct json_value value,
 		{ "level", false, read_level },
 		{ "mode", false, read_mode },
 		{ "suites", false, read_suites },
+		{ "allow_legacy", false, read_allow_legacy },
 		{ "description", false, policy_read_description },
 		{ 0 }
 	};

@@ -3,7 +3,7 @@
  * The two halves of the policy parser: the document (policy_json.c), its rules
  * (policy_json_rule.c).
  *
- * Included by: those two.
+ * Included by: those two, and sa_json.c for names and suites.
  */
 #ifndef IPSECBPF_POLICY_JSON_H
 #define IPSECBPF_POLICY_JSON_H
@@ -26,6 +26,12 @@ void policy_read_address(struct json_reader *reader, struct json_value value, vo
 /* Checks and copies a name: a member's, or a string value. */
 bool policy_read_name(struct json_reader *reader, struct json_value value, const char *name,
 		      char out[NAME_LEN]);
+
+/*
+ * The suite that a value names, in either spelling; NULL after an error that names the nearest.
+ * Shared with SA files.
+ */
+const struct esp_suite *policy_read_suite(struct json_reader *reader, struct json_value value);
 
 /*
  * Appends a zeroed element of `size` octets to the list at *items_pointer (a pointer to the pointer

@@ -144,6 +144,8 @@ json_t *policy_show_protection(const struct policy *policy, size_t index)
 	put(&object, "level", json_string("mandatory"));
 	put(&object, "mode", json_string(policy_mode_words[protection->mode]));
 	put(&object, "suites", suites);
+	if (protection->allow_legacy)
+		put(&object, "allow_legacy", json_true());
 	return object;
 }
 

@@ -6,6 +6,7 @@
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "sa.h"
 
+#include <openssl/des.h>
 #include <openssl/sha.h>
 #include <string.h>
 
@@ -22,6 +23,25 @@ bool sa_address_usable(enum ip_family family, const union wire_addr *addr)
 	if (family == FAMILY_V4)
 		return addr->b[0] != 0 && addr->b[0] < 224;
 	return addr->b[0] != 0xff && memcmp(addr, &unspecified, sizeof(unspecified));
+}
+
+/* Parity bits, which the cipher ignores, are ignored here as well. */
+bool sa_key_is_weak(const struct sa_config *sa)
+{
+	DES_cblock keys[3];
+	bool weak = false;
+
+	if (suite_at(sa->suite)->cipher != CIPHER_3DES_CBC)
+		return false;
+	memcpy(keys, sa->key, sizeof(keys));
+	for (unsigned int i = 0; i < 3; i++) {
+		DES_set_odd_parity(&keys[i]);
+		weak |= DES_is_weak_key(&keys[i]) != 0;
+	}
+	for (unsigned int i = 0; i < 3; i++)
+		weak |= !memcmp(keys[i], keys[(i + 1) % 3], sizeof(keys[i]));
+	explicit_bzero(keys, sizeof(keys));
+	return weak;
 }
 
 /* Strings go in with their NUL, so that no two sequences of parts run together. */

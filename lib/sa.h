@@ -42,6 +42,12 @@ void sa_config_wipe(struct sa_config *sa);
 /* Can a host have this address? Not unspecified, multicast, 0/8 or 240/4. */
 bool sa_address_usable(enum ip_family family, const union wire_addr *addr);
 
+/*
+ * Must this cipher key be refused? So it is for 3DES if two of its three keys are equal (RFC 2451
+ * section 2.3: that is DES, or half of the key) or one is weak or semi-weak to DES.
+ */
+bool sa_key_is_weak(const struct sa_config *sa);
+
 /* First 8 hex digits of SHA-256 over suite name, keys and salt; `out` gets a NUL. */
 void sa_fingerprint(const struct sa_config *sa, char out[SA_FINGERPRINT_LEN + 1]);
 

@@ -90,6 +90,25 @@ static int parse_name(const char *name, struct sa_config *sa, struct ipsecbpf_re
 	return 0;
 }
 
+static bool suite_allowed(const struct esp_suite *suite, const struct ipsecbpf_genkey_opts *opts,
+			  struct ipsecbpf_report *report)
+{
+	if (!suite) {
+		report_error(report, "--suite", NULL, "suite \"%s\" is not known", opts->suite);
+		return false;
+	}
+	if (suite->legacy && !opts->allow_legacy) {
+		report_error(report, "--suite",
+			     "add --allow-legacy if the peer knows nothing better",
+			     "%s is weak and not used unless allowed", suite->name);
+		return false;
+	}
+	if (suite->legacy)
+		report_warning(report, "--suite", "aes128gcm16 is secure and fast",
+			       "%s is weak (RFC 8221)", suite->name);
+	return true;
+}
+
 /* What both SAs share. */
 static int parse_opts(const struct ipsecbpf_genkey_opts *opts, struct sa_config *sa,
 		      struct ipsecbpf_report *report)
@@ -99,10 +118,8 @@ static int parse_opts(const struct ipsecbpf_genkey_opts *opts, struct sa_config 
 
 	if (parse_name(opts->protection ? opts->protection : "default", sa, report))
 		err = -EINVAL;
-	if (!suite) {
-		report_error(report, "--suite", NULL, "suite \"%s\" is not known", opts->suite);
+	if (!suite_allowed(suite, opts, report))
 		err = -EINVAL;
-	}
 	if (opts->replay_window > REPLAY_WINDOW_MAX) {
 		report_error(report, "--replay-window", NULL, "%u is more than %d packets",
 			     opts->replay_window, REPLAY_WINDOW_MAX);
@@ -130,7 +147,9 @@ static int make_secrets(struct sa_config *sa, struct ipsecbpf_report *report)
 	uint32_t spi = 0;
 	int err;
 
-	err = fill_random(sa->key, (size_t)suite->key_len + suite->salt_len, report);
+	do
+		err = fill_random(sa->key, (size_t)suite->key_len + suite->salt_len, report);
+	while (!err && sa_key_is_weak(sa));
 	if (!err)
 		err = fill_random(sa->mac_key, suite->mac_key_len, report);
 	while (!err && !sa->spi) {
@@ -181,6 +200,8 @@ static void add_sa(struct text *text, const struct sa_config *sa, bool last)
 	    ntohl(sa->spi));
 	add(text, "      \"mode\": \"%s\",\n      \"suite\": \"%s\",\n",
 	    sa->tunnel ? "tunnel" : "transport", suite->name);
+	if (suite->legacy)
+		add(text, "      \"allow_legacy\": true,\n");
 	if (suite->key_len)
 		add_hex(text, "key", sa->key, (size_t)suite->key_len + suite->salt_len);
 	if (suite->mac_key_len)

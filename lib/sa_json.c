@@ -15,7 +15,6 @@
 #include "ipsecbpf.h"
 #include "json_read.h"
 #include "policy_json.h"
-#include "suggest.h"
 
 #define SPI_MIN		      256	/* RFC 4303 2.1: below are reserved */
 #define REPLAY_WINDOW_DEFAULT 1024
@@ -24,7 +23,8 @@
 struct sa_reading {
 	struct sa_config *sa;
 	const struct esp_suite *suite;
-	struct json_value self, src, dst, key, auth_key;
+	struct json_value self, src, dst, suite_at, key, auth_key;
+	bool allow_legacy;
 };
 
 /* The whole file being read. */
@@ -159,22 +159,11 @@ static void read_mode(struct json_reader *reader, struct json_value value, void 
 static void read_suite(struct json_reader *reader, struct json_value value, void *target)
 {
 	struct sa_reading *reading = target;
-	const char *name = json_read_string(reader, value);
-	struct suggest near = { .word = name };
-	const struct esp_suite *suite;
-	char next[96];
 
-	if (!name)
-		return;
-	reading->suite = suite_find(name);
-	if (reading->suite) {
+	reading->suite_at = value;
+	reading->suite = policy_read_suite(reader, value);
+	if (reading->suite)
 		reading->sa->suite = (uint16_t)suite_index(reading->suite);
-		return;
-	}
-	for (size_t i = 0; (suite = suite_at(i)); i++)
-		suggest_offer(&near, suite->name);
-	json_error(reader, value, json_did_you_mean(near.best, next), "suite \"%.60s\" is not known",
-		   name);
 }
 
 static void read_key(struct json_reader *reader, struct json_value value, void *target)
@@ -209,6 +198,13 @@ static void read_esn(struct json_reader *reader, struct json_value value, void *
 	json_read_boolean(reader, value, &reading->sa->esn);
 }
 
+static void read_allow_legacy(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct sa_reading *reading = target;
+
+	json_read_boolean(reader, value, &reading->allow_legacy);
+}
+
 static void read_replay_window(struct json_reader *reader, struct json_value value, void *target)
 {
 	struct sa_reading *reading = target;
@@ -239,7 +235,7 @@ static int hex_digit(char c)
 }
 
 /* Decodes exactly `wanted` octets. Says what is wrong with the length, never what the key is. */
-static void decode_key(struct json_reader *reader, const struct sa_reading *reading,
+static bool decode_key(struct json_reader *reader, const struct sa_reading *reading,
 		       struct json_value value, uint8_t *out, size_t wanted)
 {
 	const char *text = json_string_value(value.json);
@@ -249,22 +245,32 @@ static void decode_key(struct json_reader *reader, const struct sa_reading *read
 	for (size_t i = 0; i < digits; i++)
 		if (hex_digit(text[i]) < 0) {
 			json_error(reader, value, NULL, "not hexadecimal (at digit %zu)", i + 1);
-			return;
+			return false;
 		}
 	if (digits != 2 * wanted) {
 		json_error(reader, value, "make keys with: ipsecbpf sa genkey",
 			   "%s takes %zu octets (%zu hex digits) here, found %zu%s (%zu digits)",
 			   reading->suite->name, wanted, 2 * wanted, digits / 2,
 			   digits % 2 ? " and a half" : "", digits);
-		return;
+		return false;
 	}
 	for (size_t i = 0; i < wanted; i++) {
 		out[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
 		any |= out[i];
 	}
-	if (wanted && !any)
+	if (!wanted || any)
+		return true;
+	json_error(reader, value, "make keys with: ipsecbpf sa genkey", "the key is all zeros");
+	return false;
+}
+
+static void check_key(struct json_reader *reader, const struct sa_reading *reading,
+		      struct json_value value, uint8_t *out, size_t wanted)
+{
+	if (decode_key(reader, reading, value, out, wanted) && out == reading->sa->key &&
+	    sa_key_is_weak(reading->sa))
 		json_error(reader, value, "make keys with: ipsecbpf sa genkey",
-			   "the key is all zeros");
+			   "a weak 3DES key (RFC 2451 2.3)");
 }
 
 /* `name`: of the JSON key; wanted 0: the suite has none, and it may only be left out or empty. */
@@ -279,10 +285,28 @@ static void finish_key(struct json_reader *reader, const struct sa_reading *read
 	if (value.json && !wanted && json_string_length(value.json))
 		json_error(reader, value, "leave it out", "%s has no such key", suite->name);
 	else if (value.json)
-		decode_key(reader, reading, value, out, wanted);
+		check_key(reader, reading, value, out, wanted);
 	else if (wanted)
 		json_error(reader, reading->self, NULL, "missing: %s takes %zu octets here",
 			   suite->name, wanted);
+	reader->key = NULL;
+}
+
+/* Suites of the past are the administrator's explicit choice, and are not chosen in silence. */
+static void finish_suite(struct json_reader *reader, const struct sa_reading *reading)
+{
+	const struct esp_suite *suite = reading->suite;
+
+	if (!suite || !suite->legacy)
+		return;
+	reader->key = "suite";
+	if (reading->allow_legacy)
+		json_warning(reader, reading->suite_at, "aes128gcm16 is secure and fast",
+			     "%s is weak (RFC 8221)", suite->name);
+	else
+		json_error(reader, reading->suite_at,
+			   "add \"allow_legacy\": true to the SA if the peer knows nothing better",
+			   "%s is weak and not used unless allowed", suite->name);
 	reader->key = NULL;
 }
 
@@ -308,6 +332,7 @@ static void read_sa(struct json_reader *reader, struct json_value value, void *t
 		{ "auth_key", false, read_auth_key },
 		{ "protection", true, read_protection },
 		{ "esn", false, read_esn },
+		{ "allow_legacy", false, read_allow_legacy },
 		{ "replay_window", false, read_replay_window },
 		{ "direction", false, read_direction },
 		{ 0 }
@@ -322,8 +347,10 @@ static void read_sa(struct json_reader *reader, struct json_value value, void *t
 	snprintf(reader->subject, sizeof(reader->subject), "sas[%zu]", index);
 	reader->key = NULL;
 	json_read_object(reader, value, keys, &sa);
-	if (json_is_object(value.json))
+	if (json_is_object(value.json)) {
+		finish_suite(reader, &sa);
 		finish_keys(reader, &sa);
+	}
 	reader->subject[0] = '\0';
 }
 
@@ -362,14 +389,17 @@ static int by_id(const void *a, const void *b)
 	return order;
 }
 
+/* By what must not be counted twice: the cipher key, in all ciphers that share its nonces. */
 static int by_key(const void *a, const void *b)
 {
 	const struct sa_config *x = *(const struct sa_config *const *)a;
 	const struct sa_config *y = *(const struct sa_config *const *)b;
-	const struct esp_suite *suite = suite_at(x->suite);
-	int order = (x->suite > y->suite) - (x->suite < y->suite);
+	const struct esp_suite *xs = suite_at(x->suite), *ys = suite_at(y->suite);
+	int order = strcmp(suite_key_group(xs), suite_key_group(ys));
 
-	return order ? order : memcmp(x->key, y->key, suite->key_len);
+	if (!order)
+		order = (xs->key_len > ys->key_len) - (xs->key_len < ys->key_len);
+	return order ? order : memcmp(x->key, y->key, xs->key_len);
 }
 
 static void report_pair(struct json_reader *reader, const struct file_reading *reading,

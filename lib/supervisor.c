@@ -187,6 +187,7 @@ static bool sane(const struct sa_config *sa)
 {
 	return sa->protect_id && sa->protect_id < PROTECT_MAX && suite_at(sa->suite) &&
 	       sa->proto == IPPROTO_ESP && be32toh(sa->spi) > SPI_RESERVED_MAX &&
+	       !sa_key_is_weak(sa) &&
 	       sa->family < FAMILY_COUNT && sa->direction < SPD_DIRECTION_COUNT &&
 	       sa->replay_window <= REPLAY_WINDOW_MAX && !sa->peer[NAME_LEN - 1] &&
 	       !sa->protection[NAME_LEN - 1];

@@ -126,6 +126,8 @@ static void test_warnings(void **state)
 		  "peer \"p\" is used by no rule\nerrors: 0" },
 		{ "\"protections\":{\"p\":{}},\"rules\":[]}",
 		  "protection \"p\" is used by no rule\nerrors: 0" },
+		{ "\"protections\":{\"p\":{\"suites\":[\"3des-md5\"],\"allow_legacy\":true}},"
+		  "\"rules\":[]}", "protection \"p\": suite \"3des-md5\" is weak (RFC 8221)\n" },
 		{ "\"rules\":[{\"name\":\"a\",\"local\":\"10.0.0.1\",\"remote\":[\"10.0.0.2\","
 		  "\"fd00::1\"],\"action\":\"bypass\"}]}",
 		  "rule \"a\" never matches IPv6, although it names IPv6 addresses" },

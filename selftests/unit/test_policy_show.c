@@ -216,12 +216,34 @@ static void test_digest(void **state)
 			     digest_of("{}", "[\"10.0.0.2\",\"10.0.0.4\"]"));
 }
 
+/* What a file allows, its canonical text allows as well; what it does not say is not said. */
+static void test_allow_legacy_is_kept(void **state)
+{
+	struct policy *policy = parse_good(POLICY_HEAD POLICY_TAIL);
+	char *text = policy_show(policy);
+
+	(void)state;
+	assert_non_null(text);
+	assert_null(strstr(text, "allow_legacy"));
+	policy->protections[0].allow_legacy = true;
+	free(text);
+	text = policy_show(policy);
+	policy_free(policy);
+	assert_non_null(text);
+	assert_non_null(strstr(text, "\"allow_legacy\": true"));
+	policy = parse_good(text);
+	assert_true(policy->protections[0].allow_legacy);
+	policy_free(policy);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_canonical_text),
+		cmocka_unit_test(test_allow_legacy_is_kept),
 		cmocka_unit_test(test_diff_of_rules),
 		cmocka_unit_test(test_diff_of_the_rest),
 		cmocka_unit_test(test_digest),

@@ -12,10 +12,13 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "lib/ipsecbpf.h"
 #include "lib/reservation.h"
 
+#define KEY16 "000102030405060708090a0b0c0d0e0f"
+#define DES3 "0123456789abcdef" "23456789abcdef01" "456789abcdef0123"
 #define KEY20 "000102030405060708090a0b0c0d0e0f10111213"
 #define KEY20B "f00102030405060708090a0b0c0d0e0f10111213"
 #define KEY32 "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -53,6 +56,7 @@ static struct sa_file *parse(const char *text)
 static void refuses(const char *marked, const char *cause)
 {
 	unsigned int line = 1, column = 1;
+	const struct report_item *error = NULL;
 	char *text = strdup(marked), *mark;
 	char place[64];
 
@@ -66,10 +70,14 @@ static void refuses(const char *marked, const char *cause)
 	memmove(mark, mark + 1, strlen(mark));
 	snprintf(place, sizeof(place), "sa.json:%u:%u", line, column);
 	assert_null(parse(text));
-	print_message("%s: %s\n", report.items[0].object, report.items[0].cause);
 	assert_int_equal(report.errors, 1);
-	assert_string_equal(report.items[0].object, place);
-	assert_non_null(strstr(report.items[0].cause, cause));
+	for (size_t i = 0; i < report.count; i++)
+		if (report.items[i].level == REPORT_ERROR)
+			error = &report.items[i];
+	assert_non_null(error);
+	print_message("%s: %s\n", error->object, error->cause);
+	assert_string_equal(error->object, place);
+	assert_non_null(strstr(error->cause, cause));
 	free(text);
 }
 
@@ -153,6 +161,18 @@ static void test_refusals(void **state)
 		{ FILE_OF(AT256 GCM "\"auth_key\":@\"" KEY32 "\"," REST "}"),
 		  "aes128gcm16 has no such key" },
 		{ FILE_OF("@" AT256 "\"suite\":\"null-sha256\"," REST "}"), "auth_key: missing" },
+		{ FILE_OF(AT256 "\"suite\":@\"null-md5\",\"auth_key\":\"" KEY16 "\"," REST "}"),
+		  "null-md5 is weak and not used unless allowed" },
+		{ FILE_OF(AT256 "\"suite\":@\"cbc(des3_ede) hmac(sha256)\",\"key\":\"" DES3 "\","
+			  "\"allow_legacy\":false,\"auth_key\":\"" KEY32 "\"," REST "}"),
+		  "3des-sha256 is weak and not used unless allowed" },
+		{ FILE_OF(AT256 "\"allow_legacy\":@1," GCM REST "}"), "true or false" },
+		{ FILE_OF(AT256 "\"suite\":\"aes128ctr-sha1\",\"key\":@\"" KEY16 "\","
+			  "\"auth_key\":\"" KEY20 "\"," REST "}"),
+		  "aes128ctr-sha1 takes 20 octets" },
+		{ FILE_OF(AT256 GCM REST "},\n@{" BACK "\"spi\":256,\"suite\":\"aes128ctr-sha1\","
+			  "\"key\":\"" KEY20 "\",\"auth_key\":\"" KEY20 "\"," REST "}"),
+		  "another sender with the same key" },
 		{ FILE_OF(AT256 "\"esn\":@1," GCM REST "}"), "true or false" },
 		{ FILE_OF(AT256 "\"replay_window\":@4097," GCM REST "}"), "out of range 0-4096" },
 		{ FILE_OF(AT256 GCM "\"protection\":@\"\"}"), "a name has" },
@@ -179,6 +199,73 @@ static void test_refusals(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		refuses(cases[i].text, cases[i].cause);
+}
+
+/* A cipher key of three DES keys: refused, or not. Parity bits do not make a difference. */
+static void weak(const char *key, bool expected)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), FILE_OF(AT256
+		 "\"suite\":\"3des-sha1\",\"allow_legacy\":true,\"key\":%s\"%s\",\"auth_key\":\""
+		 KEY20 "\"," REST "}"), expected ? "@" : "", key);
+	if (expected) {
+		refuses(text, "a weak 3DES key");
+	} else {
+		struct sa_file *file = parse(text);
+
+		assert_non_null(file);
+		assert_int_equal(report.count, 1);
+		assert_int_equal(report.items[0].level, REPORT_WARNING);
+		assert_non_null(strstr(report.items[0].cause, "3des-sha1 is weak"));
+		sa_file_free(file);
+	}
+}
+
+static void test_weak_keys(void **state)
+{
+#define K1 "0123456789abcdef"
+#define K2 "23456789abcdef01"
+#define K3 "456789abcdef0123"
+	(void)state;
+	weak(K1 K2 K3, false);
+	weak(K1 K1 K3, true);
+	weak(K1 K3 K3, true);
+	weak(K1 K2 K1, true);
+	weak(K1 "0022446688aaccee" K3, true);	/* K1 but for parity */
+	weak("0101010101010101" K2 K3, true);	/* weak */
+	weak("0000000000000000" K2 K3, true);	/* the same but for parity */
+	weak(K1 "01fe01fe01fe01fe" K3, true);	/* semi-weak */
+}
+
+/* The suites of a schema are the table, in both spellings, no more and no fewer. */
+static void schema_lists_suites(const char *path, const char *const *way)
+{
+	json_t *schema = json_load_file(path, 0, NULL), *at = schema, *item;
+	size_t count = 0, index;
+
+	assert_non_null(schema);
+	for (; *way; way++)
+		at = json_object_get(at, *way);
+	json_array_foreach(at, index, item) {
+		assert_non_null(suite_find(json_string_value(item)));
+		count++;
+	}
+	for (size_t i = 0; suite_at(i); i++)
+		count -= 2;
+	assert_int_equal(count, 0);
+	json_decref(schema);
+}
+
+static void test_schemas_list_the_suites(void **state)
+{
+	static const char *const sa[] = { "$defs", "sa", "properties", "suite", "enum", NULL };
+	static const char *const policy[] = { "$defs", "protection", "properties", "suites",
+					      "items", "enum", NULL };
+
+	(void)state;
+	schema_lists_suites("schemas/sa.schema.json", sa);
+	schema_lists_suites("schemas/policy.schema.json", policy);
 }
 
 /* The same key may come twice from one sender: its reservation keeps the numbers apart. */
@@ -327,6 +414,11 @@ int reservation_start(const char key_id[33], struct ipsecbpf_report *unused)
 	return 0;
 }
 
+static const struct esp_suite *suite_of(const struct ipsecbpf_genkey_opts *opts)
+{
+	return suite_find(opts->suite ? opts->suite : "aes128gcm16");
+}
+
 static char *genkey(const struct ipsecbpf_genkey_opts *opts, int want)
 {
 	char *text = NULL;
@@ -339,6 +431,7 @@ static char *genkey(const struct ipsecbpf_genkey_opts *opts, int want)
 	assert_int_equal(ipsecbpf_sa_genkey(opts, out, &report), want);
 	fclose(out);
 	assert_true(want ? report.errors > 0 && !len && !started_count : !report.errors);
+	assert_int_equal(!want && report.count, !want && suite_of(opts)->legacy);	/* a warning */
 	return text;
 }
 
@@ -347,7 +440,8 @@ static void genkey_round_trip(const char *suite, bool one_way)
 	const struct ipsecbpf_genkey_opts opts = { .sz = sizeof(opts), .src = "fd00::1",
 						   .dst = "fd00::2", .suite = suite,
 						   .tunnel = true, .no_esn = one_way,
-						   .one_way = one_way, .spi = 0x300 };
+						   .one_way = one_way, .allow_legacy = true,
+						   .spi = 0x300 };
 	char *text = genkey(&opts, 0), key_id[33];
 	struct sa_file *file = parse(text);
 
@@ -396,6 +490,8 @@ static void test_genkey_refusals(void **state)
 		{ .src = "10.0.0.0/8", .dst = "10.0.0.1" },
 		{ .src = "10.0.0.1", .dst = "239.0.0.1" },
 		{ .src = "10.0.0.1", .dst = "10.0.0.2", .suite = "des" },
+		{ .src = "10.0.0.1", .dst = "10.0.0.2", .suite = "3des-sha256" },
+		{ .src = "10.0.0.1", .dst = "10.0.0.2", .suite = "aes128-md5" },
 		{ .src = "10.0.0.1", .dst = "10.0.0.2", .spi = 255 },
 		{ .src = "10.0.0.1", .dst = "10.0.0.2", .replay_window = 4097 },
 		{ .src = "10.0.0.1", .dst = "10.0.0.2", .protection = "a\"b" },
@@ -418,6 +514,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_fields),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_weak_keys),
+		cmocka_unit_test(test_schemas_list_the_suites),
 		cmocka_unit_test(test_key_shared_by_one_sender),
 		cmocka_unit_test(test_all_errors_are_listed),
 		cmocka_unit_test(test_keys_do_not_leak),

@@ -94,3 +94,47 @@ def test_sa_schema_refuses(index, change):
 			sa[key] = value
 	assert validator(SA_GOOD).is_valid(document)
 	assert not validator(SA_GOOD).is_valid(broken)
+
+
+KEY_OCTETS = {"aes128": 16, "aes192": 24, "aes256": 32, "3des": 24, "null": 0, "chacha": 32}
+MAC_OCTETS = {"md5": 16, "sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64, "aesxcbc": 16,
+	      "aescmac": 16}
+XFRM_MACS = {f"hmac({name})": name for name in MAC_OCTETS} | \
+	    {"xcbc(aes)": "aesxcbc", "cmac(aes)": "aescmac"}
+SUITES = json.loads((SCHEMAS / "sa.schema.json").read_text())[
+	"$defs"]["sa"]["properties"]["suite"]["enum"]
+
+
+def octets(name):
+	"""Of key with salt and of MAC key, by the name alone, in either spelling."""
+	cipher, mac = name, None
+	if "(" in name:
+		words = name.split()
+		if words[-1] in XFRM_MACS:
+			mac = XFRM_MACS[words.pop()]
+		kind = words[0]
+		length = 24 if "des3" in kind else int(words[1]) // 8 if len(words) > 1 else 0
+		salt = 4 if kind.startswith("rfc") else 0
+		return length + salt, MAC_OCTETS.get(mac, 0)
+	if "-" in name:
+		cipher, mac = name.split("-")
+	length = next(n for prefix, n in KEY_OCTETS.items() if cipher.startswith(prefix))
+	salt = 4 if any(word in cipher for word in ("gcm", "gmac", "ctr", "chacha")) else 0
+	return length + salt, MAC_OCTETS.get(mac, 0)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_key_lengths_of_every_suite(suite):
+	document = json.loads(SA_GOOD.read_text())
+	legacy = any(word in suite for word in ("3des", "des3", "md5"))
+
+	def accepted(key, mac, allow=legacy):
+		sa = {k: document["sas"][0][k] for k in ("src", "dst", "spi", "protection")}
+		sa |= {"suite": suite} | ({"key": "5a" * key} if key else {}) | \
+			({"auth_key": "a5" * mac} if mac else {}) | ({"allow_legacy": True} if allow else {})
+		return validator(SA_GOOD).is_valid({"version": 1, "sas": [sa]})
+	key, mac = octets(suite)
+	assert accepted(key, mac)
+	assert legacy != accepted(key, mac, allow=False)
+	assert not accepted(key + 1, mac) and not accepted(key, mac + 1)
+	assert not accepted(max(key - 1, 0), max(mac - 1, 0))
