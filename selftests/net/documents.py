@@ -2,15 +2,25 @@
 """Policies and SA files of the tests, as Python objects that become JSON."""
 import secrets
 
+AEADS = {"chacha20poly1305": 36, "aes128gmac": 20, "aes192gmac": 28, "aes256gmac": 36,
+         **{f"aes{bits}gcm{icv}": bits // 8 + 4 for icv in (16, 12, 8) for bits in (128, 192, 256)}}
+CIPHERS = {"null": 0, "3des": 24, **{f"aes{bits}": bits // 8 for bits in (128, 192, 256)},
+           **{f"aes{bits}ctr": bits // 8 + 4 for bits in (128, 192, 256)}}
+MACS = {"sha256": 32, "sha384": 48, "sha512": 64, "sha1": 20, "aesxcbc": 16, "aescmac": 16, "md5": 16}
 # Octets of cipher key with salt, and of MAC key.
-KEY_OCTETS = {
-        "aes128gcm16": (20, 0), "aes192gcm16": (28, 0), "aes256gcm16": (36, 0),
-        "chacha20poly1305": (36, 0),
-        "aes128-sha256": (16, 32), "aes192-sha256": (24, 32), "aes256-sha256": (32, 32),
-        "null-sha256": (0, 32),
-}
+KEY_OCTETS = {suite: (key, 0) for suite, key in AEADS.items()} | \
+        {f"{cipher}-{mac}": (key, mac_key)
+         for cipher, key in CIPHERS.items() for mac, mac_key in MACS.items()}
 SUITES = list(KEY_OCTETS)
-COUNTER_MODE = SUITES[:4]
+# What two hosts without special wishes would take.
+USUAL_SUITES = ["aes128gcm16", "aes192gcm16", "aes256gcm16", "chacha20poly1305", "aes128-sha256",
+                "aes192-sha256", "aes256-sha256", "null-sha256"]
+COUNTER_MODE = ["aes128gcm16", "chacha20poly1305", "aes256gmac", "aes128ctr-sha256"]
+
+
+def is_legacy(suite):
+    """Is the suite refused without allow_legacy?"""
+    return suite.startswith("3des") or suite.endswith("-md5")
 
 
 def new_sa(src, dst, spi, suite="aes128gcm16", protection="wire", **more):
@@ -22,6 +32,8 @@ def new_sa(src, dst, spi, suite="aes128gcm16", protection="wire", **more):
         sa["key"] = secrets.token_hex(key)
     if mac:
         sa["auth_key"] = secrets.token_hex(mac)
+    if is_legacy(suite):
+        sa["allow_legacy"] = True
     return sa
 
 
@@ -50,8 +62,9 @@ def policy(rules, peers=None, protections=None, **more):
 
 
 def protection_of(suite="aes128gcm16", mode="transport"):
-    kind_ = "authentication" if suite.startswith("null") else "encryption"
-    return {"type": kind_, "mode": mode, "suites": [suite]}
+    kind_ = "authentication" if suite.startswith("null") or "gmac" in suite else "encryption"
+    return {"type": kind_, "mode": mode, "suites": [suite],
+            **({"allow_legacy": True} if is_legacy(suite) else {})}
 
 
 def protect_all(peer, suite="aes128gcm16", mode="transport", **more):

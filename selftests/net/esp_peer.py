@@ -16,24 +16,37 @@ from scapy.config import conf
 conf.ipv6_enabled = True
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
-from scapy.layers.ipsec import AUTH_ALGOS, CRYPT_ALGOS, ESP, AuthAlgo, IPSecIntegrityError, \
-        SecurityAssociation
+from scapy.layers.ipsec import AUTH_ALGOS, CRYPT_ALGOS, ESP, AuthAlgo, CryptAlgo, \
+        IPSecIntegrityError, SecurityAssociation, algorithms, modes
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw, raw
 
-CIPHERS = {
-        "aes128gcm16": "AES-GCM", "aes192gcm16": "AES-GCM", "aes256gcm16": "AES-GCM",
-        "chacha20poly1305": "CHACHA20-POLY1305",
-        "aes128-sha256": "AES-CBC", "aes192-sha256": "AES-CBC", "aes256-sha256": "AES-CBC",
-        "null-sha256": "NULL",
-}
+MACS = {"sha256": "SHA2-256-128", "sha384": "SHA2-384-192", "sha512": "SHA2-512-256",
+        "sha1": "HMAC-SHA1-96", "aescmac": "AES-CMAC-96", "md5": "HMAC-MD5-96"}
+# scapy's AES-GCM has one ICV length; its classes take others by the other interface below them.
+for octets in (8, 12):
+    CRYPT_ALGOS[f"AES-GCM-{octets}"] = CryptAlgo(
+            f"AES-GCM-{octets}", cipher=algorithms.AES, mode=modes.GCM, salt_size=4, iv_size=8,
+            block_size=1, icv_size=octets, format_mode_iv=lambda sa, iv, **_: sa.crypt_salt + iv)
+
+
+def algorithms_of(suite):
+    """scapy's names of cipher and MAC; None: it does not know them, or there is no MAC."""
+    cipher, _, mac = suite.partition("-")
+    if cipher == "chacha20poly1305":
+        return "CHACHA20-POLY1305", None
+    if "gcm" in cipher:
+        return {"16": "AES-GCM"}.get(cipher[9:], f"AES-GCM-{cipher[9:]}"), None
+    if "gmac" in cipher or mac not in MACS:
+        return None, None
+    return {"null": "NULL", "3des": "3DES"}.get(
+            cipher, "AES-CTR" if "ctr" in cipher else "AES-CBC"), MACS[mac]
 
 
 class EsnAuthAlgo(AuthAlgo):
-    """HMAC-SHA-256-128 over packet and high sequence number."""
+    """A MAC over packet and high sequence number."""
 
-    def __init__(self, high):
-        base = AUTH_ALGOS["SHA2-256-128"]
+    def __init__(self, base, high):
         super().__init__(base.name, base.mac, base.digestmod, base.icv_size, base.key_size)
         self.high = struct.pack("!L", high)
 
@@ -62,7 +75,9 @@ class Peer:
         self.esn = sa.get("esn", True)
         self.high = high
         self.seq = 1
-        self.cipher = CRYPT_ALGOS[CIPHERS[sa["suite"]]]
+        cipher, mac = algorithms_of(sa["suite"])
+        self.cipher, self.mac = CRYPT_ALGOS[cipher], AUTH_ALGOS[mac or "NULL"]
+        self.icv_size = self.cipher.icv_size if self.cipher.is_aead else self.mac.icv_size
         spi = sa["spi"]
         self.spi = spi if isinstance(spi, int) else int(spi, 0)
 
@@ -73,13 +88,13 @@ class Peer:
             header = (IPv6 if self.v6 else IP)(src=sa["src"], dst=sa["dst"])
         aead = self.cipher.is_aead
         made = SecurityAssociation(
-                ESP, spi=self.spi, crypt_algo=CIPHERS[sa["suite"]],
+                ESP, spi=self.spi, crypt_algo=self.cipher.name,
                 crypt_key=bytes.fromhex(sa.get("key", "")) or None,
-                auth_algo=None if aead else "SHA2-256-128",
+                auth_algo=None if aead else self.mac.name,
                 auth_key=bytes.fromhex(sa.get("auth_key", "")) or None,
                 tunnel_header=header, esn_en=aead and self.esn, esn=self.high)
         if not aead and self.esn:
-            made.auth_algo = EsnAuthAlgo(self.high)
+            made.auth_algo = EsnAuthAlgo(self.mac, self.high)
         return made
 
     def seal(self, inner, seq=None, iv=None):

@@ -6,7 +6,7 @@ import pytest
 
 import topology as net
 from esp_peer import ICMP, IP, UDP, Dot1Q, Ether, IPSecIntegrityError, IPv6, Peer, Raw, \
-        assert_checksums, ip_of, raw
+        algorithms_of, assert_checksums, ip_of, raw
 
 PEER_MAC, HOST_MAC = "02:00:00:00:00:02", "02:00:00:00:00:01"
 
@@ -63,7 +63,7 @@ def test_vlan_tags_are_put_back(lone):
     sender.close()
 
 
-@pytest.mark.parametrize("suite", net.SUITES)
+@pytest.mark.parametrize("suite", [s for s in net.SUITES if algorithms_of(s)[0]])
 def test_scapy_agrees_with_itself(suite):
     """seal and open_exact are inverse, and each part of the packet is authenticated."""
     for mode in ("transport", "tunnel"):
