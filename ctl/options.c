@@ -147,8 +147,8 @@ static int bad_value(struct parser *parser, const struct option_def *option, con
 	int len = snprintf(next, sizeof(next), "give --%s %s", option->name, wanted);
 
 	/* A list that long is not repeated. */
-	report_error(parser->report, parser->who, (size_t)len < sizeof(next) ? next : NULL, "--%s: \"%s\" is not %s", option->name,
-		     value, wanted);
+	report_error(parser->report, parser->who, (size_t)len < sizeof(next) ? next : NULL,
+		     "--%s: \"%s\" is not %s", option->name, value, wanted);
 	return -EINVAL;
 }
 

@@ -16,9 +16,11 @@
 /*
  * One packet's worth of work, in place.
  * AEAD suites: nonce = salt || iv (12 octets); `aad` is SPI || sequence number (8 octets, or 12 with
- * ESN), built apart from the packet; data/len is what is en- or decrypted.
- * Encrypt-then-MAC suites: the MAC covers auth/auth_len (ESP header, IV and ciphertext, contiguous in
- * the packet), then the ESN high half if esn_hi_len is 4 (RFC 4303 2.2.1); iv is the CBC IV.
+ * ESN), built apart from the packet; data/len is what is en- or decrypted. AES-GMAC enciphers
+ * nothing: aad, then iv and the data right behind it are authenticated (RFC 4543 section 3.3).
+ * Encrypt-then-MAC suites: the MAC covers auth/auth_len (ESP header, IV and ciphertext, contiguous
+ * in the packet), then the ESN high half if esn_hi_len is 4 (RFC 4303 2.2.1); iv is that of CBC, or
+ * what stands between salt and block counter in CTR.
  * `icv` is written by seal and compared by open in constant time; it stands right behind what is
  * en- or decrypted and authenticated. What open leaves in `data` when err is set is undefined.
  */

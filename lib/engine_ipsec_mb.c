@@ -54,10 +54,13 @@ static bool ipsec_mb_probe(void)
 	return false;
 }
 
+/*
+ * Everything; but 3DES is 16 packets at a time with AVX-512, and without it one in constant time,
+ * which takes 50 times as long as OpenSSL (measured: 2.5 ms for 1,408 octets).
+ */
 static bool ipsec_mb_supports(const struct esp_suite *suite)
 {
-	(void)suite;
-	return true;
+	return suite->cipher != CIPHER_3DES_CBC || (shared->features & IMB_FEATURE_AVX512_SKX);
 }
 
 /* GCM's key serves GMAC as well. */

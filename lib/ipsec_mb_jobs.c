@@ -148,7 +148,7 @@ int ipsec_mb_job_key_init(struct ipsec_mb_job_key *ret_key, const struct esp_sui
 
 /* What the jobs of a burst point to while they wait. */
 struct job_burst {
-	uint8_t nonces[JOB_BURST][NONCE_LEN];		/* AES-CTR; the library adds the counter, 1 */
+	uint8_t nonces[JOB_BURST][NONCE_LEN];		/* AES-CTR; the library adds the counter */
 	uint8_t received[JOB_BURST][SUITE_ICV_MAX];	/* open: the packet's ICV, */
 	uint8_t computed[JOB_BURST][SUITE_ICV_MAX];	/* and what it should be */
 };

@@ -32,7 +32,7 @@ struct ipsec_mb_job_key {
 			_Alignas(16) uint8_t inner[IMB_SHA512_DIGEST_SIZE_IN_BYTES];
 			uint8_t outer[IMB_SHA512_DIGEST_SIZE_IN_BYTES];
 		} hmac;
-		struct {		/* AES-XCBC and AES-CMAC: round keys and the two constants */
+		struct {		/* AES-XCBC, AES-CMAC: round keys, two constants */
 			_Alignas(16) uint32_t rounds[4 * 11];
 			_Alignas(16) uint8_t whole[16], partial[16];
 		} aes;

@@ -124,7 +124,7 @@ static bool encrypt_block(EVP_CIPHER_CTX *aes, const uint8_t *key,
 	return cbc_start(aes, key) && cbc_add(aes, in, AES_BLOCK_LEN, out);
 }
 
-/* K1 enciphers, K2 and K3 are added: each is the key's cipher of a constant (RFC 3566 section 4). */
+/* K1 enciphers, K2 and K3 are added: each is a constant, enciphered (RFC 3566 section 4). */
 static bool xcbc_key(struct openssl_mac *mac, const uint8_t *key)
 {
 	uint8_t constant[3][AES_BLOCK_LEN], own[AES_BLOCK_LEN];
@@ -177,7 +177,7 @@ static void finish_block(const struct openssl_mac *mac, const uint8_t *data, uin
 		ret_block[i] ^= add[i];
 }
 
-/* All blocks of the packet but the last go in at once; that one and the ESN half make one or two. */
+/* All blocks but the packet's last go in at once; that one and the ESN half make one or two. */
 static int cbc_mac_run(const struct openssl_mac *mac, const struct crypto_op *op,
 		       uint8_t ret_icv[SUITE_ICV_MAX])
 {

@@ -111,8 +111,8 @@ const struct esp_suite *policy_read_suite(struct json_reader *reader, struct jso
 	for (size_t i = 0; (suite = suite_at(i)); i++)
 		if (worth_suggesting(suite))
 			suggest_offer(&near, suite->name);
-	json_error(reader, value, json_did_you_mean(near.best, next), "suite \"%.60s\" is not known",
-		   name);
+	json_error(reader, value, json_did_you_mean(near.best, next),
+		   "suite \"%.60s\" is not known", name);
 	return NULL;
 }
 

@@ -9,13 +9,13 @@
 #include <string.h>
 
 /*
- * X(name, xfrm, IANA number, cipher, key, salt, IV, block, ICV, encrypts): octets. Numbers in the xfrm
- * spelling are bits: of the cipher key, then of the ICV unless that is 128.
+ * X(name, xfrm, IANA number, cipher, key, salt, IV, block, ICV, encrypts): octets. Numbers in the
+ * xfrm spelling are bits: of the cipher key, then of the ICV unless that is 128.
  * RFC 4106 (GCM), RFC 7634 (ChaCha20-Poly1305), RFC 4543 (GMAC).
  */
 #define GCM(X, icv, number, bits)								\
-	X("aes128gcm" #icv, "rfc4106(gcm(aes)) 128" bits, number, AES_GCM, 16, 4, 8, 1, icv, true)	\
-	X("aes192gcm" #icv, "rfc4106(gcm(aes)) 192" bits, number, AES_GCM, 24, 4, 8, 1, icv, true)	\
+	X("aes128gcm" #icv, "rfc4106(gcm(aes)) 128" bits, number, AES_GCM, 16, 4, 8, 1, icv, true) \
+	X("aes192gcm" #icv, "rfc4106(gcm(aes)) 192" bits, number, AES_GCM, 24, 4, 8, 1, icv, true) \
 	X("aes256gcm" #icv, "rfc4106(gcm(aes)) 256" bits, number, AES_GCM, 32, 4, 8, 1, icv, true)
 #define AEADS(X)										\
 	GCM(X, 16, 20, "")									\
@@ -46,9 +46,9 @@
  * from its last part: NULL is a macro.
  */
 #define PAIRS(X)										\
-	MACS(X, "aes128", "cbc(aes) 128", 12, CIPHER_AES_CBC, 16, 0, 16, 16, false, true, false)	\
-	MACS(X, "aes192", "cbc(aes) 192", 12, CIPHER_AES_CBC, 24, 0, 16, 16, false, true, false)	\
-	MACS(X, "aes256", "cbc(aes) 256", 12, CIPHER_AES_CBC, 32, 0, 16, 16, false, true, false)	\
+	MACS(X, "aes128", "cbc(aes) 128", 12, CIPHER_AES_CBC, 16, 0, 16, 16, false, true, false) \
+	MACS(X, "aes192", "cbc(aes) 192", 12, CIPHER_AES_CBC, 24, 0, 16, 16, false, true, false) \
+	MACS(X, "aes256", "cbc(aes) 256", 12, CIPHER_AES_CBC, 32, 0, 16, 16, false, true, false) \
 	MACS(X, "aes128ctr", "rfc3686(ctr(aes)) 128", 13, CIPHER_AES_CTR, 16, 4, 8, 1,		\
 	     true, true, false)									\
 	MACS(X, "aes192ctr", "rfc3686(ctr(aes)) 192", 13, CIPHER_AES_CTR, 24, 4, 8, 1,		\
@@ -61,37 +61,37 @@
 #define ROW(...) ROW_(__VA_ARGS__)
 
 static const struct esp_suite suites[] = {
-#define X(name_, xfrm_, number_, cipher_, key_, salt_, iv_, block_, icv_, encrypts_)			\
-	{												\
-		.name = name_, .xfrm = xfrm_, .cipher = CIPHER_##cipher_, .mac = MAC_NONE,		\
-		.encr_id = number_, .key_len = key_, .salt_len = salt_, .iv_len = iv_,			\
-		.block = block_, .icv_len = icv_, .counter_mode = true, .encrypts = encrypts_,		\
+#define X(name_, xfrm_, number_, cipher_, key_, salt_, iv_, block_, icv_, encrypts_)		\
+	{											\
+		.name = name_, .xfrm = xfrm_, .cipher = CIPHER_##cipher_, .mac = MAC_NONE,	\
+		.encr_id = number_, .key_len = key_, .salt_len = salt_, .iv_len = iv_,		\
+		.block = block_, .icv_len = icv_, .counter_mode = true, .encrypts = encrypts_,	\
 	},
 	AEADS(X)
 #undef X
-#define ROW_(name_, xfrm_, number_, cipher_, key_, salt_, iv_, block_, counter_, encrypts_, legacy_,	\
-	     mac_name_, mac_xfrm_, mac_number_, mac_, mac_key_, icv_, mac_legacy_)			\
-	{												\
-		.name = name_ "-" mac_name_, .xfrm = xfrm_ " " mac_xfrm_, .cipher = cipher_,		\
-		.mac = MAC_##mac_, .encr_id = number_, .integ_id = mac_number_, .key_len = key_,	\
-		.salt_len = salt_, .iv_len = iv_, .block = block_, .icv_len = icv_,			\
-		.mac_key_len = mac_key_, .counter_mode = counter_, .encrypts = encrypts_,		\
-		.legacy = (legacy_) || (mac_legacy_),							\
+#define ROW_(name_, xfrm_, number_, cipher_, key_, salt_, iv_, block_, counter_, encrypts_,	\
+	     legacy_, mac_name_, mac_xfrm_, mac_number_, mac_, mac_key_, icv_, mac_legacy_)		\
+	{											\
+		.name = name_ "-" mac_name_, .xfrm = xfrm_ " " mac_xfrm_, .cipher = cipher_,	\
+		.mac = MAC_##mac_, .encr_id = number_, .integ_id = mac_number_, .key_len = key_, \
+		.salt_len = salt_, .iv_len = iv_, .block = block_, .icv_len = icv_,		\
+		.mac_key_len = mac_key_, .counter_mode = counter_, .encrypts = encrypts_,	\
+		.legacy = (legacy_) || (mac_legacy_),						\
 	},
 	PAIRS(ROW)
 #undef ROW_
 };
 
-#define FITS(name_, key_, mac_key_, iv_, icv_)								\
-	_Static_assert((key_) <= SUITE_KEY_MAX && (mac_key_) <= SUITE_KEY_MAX &&			\
-		       (iv_) <= SUITE_IV_MAX && (icv_) >= SUITE_ICV_MIN && (icv_) <= SUITE_ICV_MAX,	\
-		       name_ " exceeds a limit");
-#define X(name_, xfrm_, number_, cipher_, key_, salt_, iv_, block_, icv_, encrypts_)			\
+#define FITS(name_, key_, mac_key_, iv_, icv_)							\
+	_Static_assert((key_) <= SUITE_KEY_MAX && (mac_key_) <= SUITE_KEY_MAX &&		\
+		       (iv_) <= SUITE_IV_MAX && (icv_) >= SUITE_ICV_MIN &&			\
+		       (icv_) <= SUITE_ICV_MAX, name_ " exceeds a limit");
+#define X(name_, xfrm_, number_, cipher_, key_, salt_, iv_, block_, icv_, encrypts_)		\
 	FITS(name_, (key_) + (salt_), 0, iv_, icv_)
 AEADS(X)
 #undef X
-#define ROW_(name_, xfrm_, number_, cipher_, key_, salt_, iv_, block_, counter_, encrypts_, legacy_,	\
-	     mac_name_, mac_xfrm_, mac_number_, mac_, mac_key_, icv_, mac_legacy_)			\
+#define ROW_(name_, xfrm_, number_, cipher_, key_, salt_, iv_, block_, counter_, encrypts_,	\
+	     legacy_, mac_name_, mac_xfrm_, mac_number_, mac_, mac_key_, icv_, mac_legacy_)		\
 	FITS(name_ "-" mac_name_, (key_) + (salt_), mac_key_, iv_, icv_)
 PAIRS(ROW)
 #undef ROW_

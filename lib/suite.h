@@ -15,7 +15,7 @@
 enum suite_cipher {
 	CIPHER_NULL,
 	CIPHER_AES_GCM,
-	CIPHER_AES_GMAC,		/* authenticates only, but as an AEAD: the data is its AAD */
+	CIPHER_AES_GMAC,		/* authenticates only, as an AEAD: the data is its AAD */
 	CIPHER_CHACHA20_POLY1305,
 	CIPHER_AES_CBC,
 	CIPHER_AES_CTR,

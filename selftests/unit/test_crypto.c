@@ -194,8 +194,8 @@ static void check_gmac(const struct crypto_engine *engine, const struct esp_suit
 {
 	uint8_t key[36], nonce[12], packet[12 + 8 + 301 + 16], icv[16];
 	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-	struct crypto_op op = { .aad = packet, .aad_len = 12, .iv = packet + 12, .data = packet + 20,
-				.len = 301, .icv = packet + 321 };
+	struct crypto_op op = { .aad = packet, .aad_len = 12, .iv = packet + 12,
+				.data = packet + 20, .len = 301, .icv = packet + 321 };
 	struct crypto_key *k;
 	int len;
 

@@ -431,7 +431,8 @@ static char *genkey(const struct ipsecbpf_genkey_opts *opts, int want)
 	assert_int_equal(ipsecbpf_sa_genkey(opts, out, &report), want);
 	fclose(out);
 	assert_true(want ? report.errors > 0 && !len && !started_count : !report.errors);
-	assert_int_equal(!want && report.count, !want && suite_of(opts)->legacy);	/* a warning */
+	/* A legacy suite is warned of. */
+	assert_int_equal(!want && report.count, !want && suite_of(opts)->legacy);
 	return text;
 }
 

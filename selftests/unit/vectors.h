@@ -7,8 +7,8 @@
 #define SELFTESTS_VECTORS_H
 
 /*
- * For an AEAD `nonce` is salt and IV together, and `icv` its tag. For a cipher with a MAC, `nonce` is
- * salt and IV and there is no ICV: the source knows the cipher only. For a MAC `plain` is what is
+ * For an AEAD `nonce` is salt and IV together, and `icv` its tag. For a cipher with a MAC, `nonce`
+ * is salt and IV and there is no ICV: the source knows the cipher only. For a MAC `plain` is what is
  * authenticated; a key shorter than the suite's is padded with zeros, which is the same to HMAC,
  * and an ICV longer than the suite's is cut.
  */

@@ -18,6 +18,8 @@ class Suite:
     key: int            # cipher key with salt
     cipher: str         # XFRM's AEAD or cipher
     mac_key: int = 0    # 0: the cipher is an AEAD
+    mac: str = "hmac(sha256)"
+    icv: int = 128      # bits
 
 
 SUITES = {
@@ -27,7 +29,23 @@ SUITES = {
     "aes128-sha256": Suite(16, "cbc(aes)", 32),
     "null-sha256": Suite(0, "ecb(cipher_null)", 32),
 }
-ICV_BITS = 128
+# Each further cipher and each further MAC, in one mode, with or without ESN.
+OTHERS = {
+    "aes192gcm12": Suite(28, "rfc4106(gcm(aes))", icv=96),
+    "aes256gcm8": Suite(36, "rfc4106(gcm(aes))", icv=64),
+    "aes128gmac": Suite(20, "rfc4543(gcm(aes))"),
+    "aes256gmac": Suite(36, "rfc4543(gcm(aes))"),
+    "aes128ctr-sha1": Suite(20, "rfc3686(ctr(aes))", 20, "hmac(sha1)", 96),
+    "aes256ctr-sha384": Suite(36, "rfc3686(ctr(aes))", 48, "hmac(sha384)", 192),
+    "aes192-sha512": Suite(24, "cbc(aes)", 64, "hmac(sha512)", 256),
+    "aes256-aesxcbc": Suite(32, "cbc(aes)", 16, "xcbc(aes)", 96),
+    "null-aesxcbc": Suite(0, "ecb(cipher_null)", 16, "xcbc(aes)", 96),
+    "null-aescmac": Suite(0, "ecb(cipher_null)", 16, "cmac(aes)", 96),
+    "aes192ctr-aescmac": Suite(28, "rfc3686(ctr(aes))", 16, "cmac(aes)", 96),
+    "3des-md5": Suite(24, "cbc(des3_ede)", 16, "hmac(md5)", 96),
+}
+USUAL = list(SUITES)
+SUITES |= OTHERS
 ND_TYPES = (135, 136)   # solicitation and advertisement: the only ones between two hosts
 next_spi = itertools.count(0x1001)
 
@@ -93,9 +111,9 @@ class XfrmSide:
         if suite.mac_key:
             key = f"0x{sa.key.hex()}" if sa.key else '""'
             algo = (f"enc {suite.cipher} {key} "
-                    f"auth-trunc hmac(sha256) 0x{sa.mac_key.hex()} {ICV_BITS}")
+                    f"auth-trunc {suite.mac} 0x{sa.mac_key.hex()} {suite.icv}")
         else:
-            algo = f"aead {suite.cipher} 0x{sa.key.hex()} {ICV_BITS}"
+            algo = f"aead {suite.cipher} 0x{sa.key.hex()} {suite.icv}"
         # Two busy virtual CPUs can put packets in another order than their sequence numbers'.
         window = f"replay-window 1024{' flag esn' if config.esn else ''}"
         return (f"xfrm state add src {sa.src} dst {sa.dst} proto esp spi {sa.spi:#x} reqid 1 "
@@ -182,13 +200,15 @@ class IpsecbpfSide:
 
     def policy(self, config):
         """Everything between the hosts is protected, and there is nothing else."""
-        kind = "authentication" if config.suite == "null-sha256" else "encryption"
+        open_text = config.suite.startswith("null") or "gmac" in config.suite
+        kind = "authentication" if open_text else "encryption"
         beyond = config.endpoint(self.peer)
         return {
             "version": 1,
             "bypass_essential": ["arp", "nd"],
             "defaults": {"in": "discard", "out": "discard", "non_ip": "discard"},
-            "protections": {"guest": {"type": kind, "mode": config.mode, "suites": [config.suite]}},
+            "protections": {"guest": {"type": kind, "mode": config.mode, "suites": [config.suite],
+                                      "allow_legacy": config.suite == "3des-md5"}},
             "peers": {"peer": {"addresses": [self.peer.v4, self.peer.v6]}},
             "rules": [{"name": "everything", "remote": [beyond.v4, beyond.v6],
                        "action": "protect", "peer": "peer", "protection": "guest"}],
@@ -199,7 +219,8 @@ class IpsecbpfSide:
         def entry(sa):
             result = {"src": sa.src, "dst": sa.dst, "spi": f"{sa.spi:#x}", "proto": "esp",
                       "mode": sa.config.mode, "suite": sa.config.suite,
-                      "protection": "guest", "esn": sa.config.esn}
+                      "protection": "guest", "esn": sa.config.esn,
+                      "allow_legacy": sa.config.suite == "3des-md5"}
             if sa.key:
                 result["key"] = sa.key.hex()
             if sa.mac_key:
