@@ -19,6 +19,7 @@
 struct hash {
 	uint8_t block;		/* octets of input block, to which HMAC pads its key */
 	uint8_t len;		/* octets of digest */
+	uint8_t state_len;	/* octets of a union hash_state that are its own */
 	void (*init)(union hash_state *state);
 	void (*update)(union hash_state *state, const void *data, size_t len);
 	void (*final)(union hash_state *state, uint8_t *digest);
@@ -53,8 +54,9 @@ HASHES(X)
 
 static const struct hash hashes[] = {
 #define X(mac, prefix, member, block_, len_)						\
-	[mac] = { .block = block_, .len = len_, .init = prefix##_init,			\
-		  .update = prefix##_update, .final = prefix##_final },
+	[mac] = { .block = block_, .len = len_,						\
+		  .state_len = sizeof(((union hash_state *)NULL)->member),		\
+		  .init = prefix##_init, .update = prefix##_update, .final = prefix##_final },
 	HASHES(X)
 #undef X
 };
@@ -77,13 +79,14 @@ static int hmac_run(const struct openssl_mac *mac, const struct crypto_op *op,
 		    uint8_t ret_icv[SUITE_ICV_MAX])
 {
 	const struct hash *hash = mac->hash;
-	union hash_state state = mac->inner;
 	uint8_t digest[DIGEST_MAX];
+	union hash_state state;
 
+	memcpy(&state, &mac->inner, hash->state_len);
 	hash->update(&state, op->auth, op->auth_len);
 	hash->update(&state, op->esn_hi, op->esn_hi_len);
 	hash->final(&state, digest);
-	state = mac->outer;
+	memcpy(&state, &mac->outer, hash->state_len);
 	hash->update(&state, digest, hash->len);
 	hash->final(&state, digest);
 	memcpy(ret_icv, digest, hash->len < SUITE_ICV_MAX ? hash->len : SUITE_ICV_MAX);
