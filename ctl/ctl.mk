@@ -30,6 +30,7 @@ $(COMPLETION): $(B)/ipsecbpf
 install: all man $(COMPLETION)
 	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(MANDIR)/man5 \
 		$(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(DATADIR)/schemas
+	$(INSTALL) -d -m 700 $(DESTDIR)/etc/ipsecbpf
 	$(INSTALL) -m 755 $(B)/ipsecbpf $(DESTDIR)$(SBINDIR)/
 	$(INSTALL) -m 644 $(filter %.8,$(MAN)) $(DESTDIR)$(MANDIR)/man8/
 	$(INSTALL) -m 644 $(filter %.5,$(MAN)) $(DESTDIR)$(MANDIR)/man5/

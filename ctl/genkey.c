@@ -79,7 +79,9 @@ static FILE *open_output(const char *path, struct ipsecbpf_report *report)
 	if (file)
 		return file;
 	report_error(report, path,
-		     errno == EEXIST ? "choose another name or remove it first" : NULL, "%s",
+		     errno == EEXIST ? "choose another name or remove it first"
+				     : "is the directory there, and writable?",
+		     "%s",
 		     errno == EEXIST ? "exists and is never overwritten" : strerror(errno));
 	if (fd >= 0) {
 		close(fd);

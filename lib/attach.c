@@ -125,6 +125,17 @@ static int load_files(struct attach *attach)
 	return 0;
 }
 
+/* A trial ends in how it was before. The guard's policy is gone then: it could only end in another. */
+static int check_trial(const struct attach *attach)
+{
+	if (!attach->over_guard || !attach->opts->trial_seconds)
+		return 0;
+	report_error(attach->report, attach->ifname,
+		     "attach without --trial, or ipsecbpf detach --open it first",
+		     "a guard is in place: a trial could not end in what it guards now");
+	return -EBUSY;
+}
+
 /* Attached already? A guard, or an attachment whose supervisor is gone, may be taken over. */
 static int check_free(struct attach *attach)
 {
@@ -136,24 +147,27 @@ static int check_free(struct attach *attach)
 
 	err = pins_open(&pins, attach->ifname, &quiet);
 	report_fini(&quiet);
+	attach->over_guard = pins_have_links(&attach->paths);
+	if (err == -ENOENT || err == -EPROTO)
+		return check_trial(attach);
 	if (err)
-		return err == -ENOENT || err == -EPROTO ? 0 : err;
+		return err;
 	old = pins.attachment;
 	gone = pins_gone(&pins);
 	err = control_order(&pins.paths, gone ? CONTROL_STOP : CONTROL_STATUS, NULL);
 	pins_close(&pins);
-	if (gone) {
+	if (old.ifindex != attach->nic.ifindex) {
 		/* The interface was made anew: the old links are attached to nothing. */
 		pins_remove(&attach->paths);
+		attach->over_guard = false;
 		return 0;
 	}
-	if (!err) {
+	if (!gone && !err) {
 		report_error(attach->report, attach->ifname,
 			     "ipsecbpf policy apply changes its policy; ipsecbpf detach ends it",
 			     "already attached");
 		return -EEXIST;
 	}
-	attach->over_guard = true;
 	if (old.xdp_generic != (attach->opts->xdp_mode == XDP_MODE_GENERIC)) {
 		report_error(attach->report, attach->ifname,
 			     "attach in the same mode, or ipsecbpf detach --open first",
@@ -161,7 +175,7 @@ static int check_free(struct attach *attach)
 			     old.xdp_generic ? "generic" : "native");
 		return -EBUSY;
 	}
-	return 0;
+	return check_trial(attach);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -195,7 +209,7 @@ static int load_programs(struct attach *attach)
 		.host_ifindex = attach->host.ifindex,
 		.mark_value = opts->mark_mask ? opts->mark_value : IPSECBPF_MARK_VALUE,
 		.mark_mask = opts->mark_mask ? opts->mark_mask : IPSECBPF_MARK_MASK,
-		.sa_slots = opts->sa_slots ? opts->sa_slots : SA_SLOTS_DEFAULT,
+		.sa_slots = (opts->sa_slots ? opts->sa_slots : SA_SLOTS_DEFAULT) + 1,	/* 0 is none */
 		.xdp_generic = opts->xdp_mode == XDP_MODE_GENERIC,
 	};
 	int err;
@@ -360,13 +374,30 @@ static void withdraw_all_sas(const struct pins *pins)
 		bpf_map_update_elem(pins->sa_slots_fd, &slot, &unused, 0);
 }
 
+/* Hooks whose maps cannot be opened any more, or speak another ABI. 0, or -ENOENT if there are none. */
+static int remove_remains(const char *ifname)
+{
+	struct paths paths;
+	int lock;
+
+	if (paths_init(&paths, ifname) || !pins_have_links(&paths))
+		return -ENOENT;
+	lock = pins_lock(&paths, NULL);
+	if (lock < 0)
+		return lock;
+	control_order(&paths, CONTROL_STOP, NULL);
+	pins_remove(&paths);
+	pins_unlock(&paths, lock);
+	return 0;
+}
+
 int ipsecbpf_detach(const char *ifname, bool open, struct ipsecbpf_report *report)
 {
 	struct pins pins;
 	int err, lock = pins_open_locked(&pins, ifname, report);
 
 	if (lock < 0)
-		return lock;
+		return open && !remove_remains(ifname) ? 0 : lock;
 	err = open ? 0 : pins_check_nic(&pins, report);
 	if (err)
 		goto out;

@@ -65,6 +65,15 @@ int hook_attach_clsact(int prog_fd, uint32_t ifindex, bool egress, uint32_t *han
 	return 0;
 }
 
+uint32_t hook_query_clsact(uint32_t ifindex, bool egress, uint32_t handle, uint32_t priority)
+{
+	DECLARE_LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex,
+			    .attach_point = egress ? BPF_TC_EGRESS : BPF_TC_INGRESS);
+	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .handle = handle, .priority = priority);
+
+	return bpf_tc_query(&hook, &opts) ? 0 : opts.prog_id;
+}
+
 void hook_detach_clsact(uint32_t ifindex, bool egress, uint32_t handle, uint32_t priority)
 {
 	DECLARE_LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex,

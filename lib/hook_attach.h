@@ -3,7 +3,7 @@
  * Attaching one program to one place: XDP by link, tc by tcx link where the kernel has it,
  * otherwise as a clsact filter. Foreign programs are never evicted.
  *
- * Included by: loader.c, preflight.c. No state.
+ * Included by: loader.c, pin.c, preflight.c. No state.
  */
 #ifndef IPSECBPF_HOOK_ATTACH_H
 #define IPSECBPF_HOOK_ATTACH_H
@@ -24,6 +24,8 @@ bool hook_has_tcx(int prog_fd);
 /* Adds (or replaces, if *handle is not 0) a clsact filter; returns 0 and its place, or -errno. */
 int hook_attach_clsact(int prog_fd, uint32_t ifindex, bool egress, uint32_t *handle,
 		       uint32_t *priority);
+/* Id of the program in that place, 0 if there is none. */
+uint32_t hook_query_clsact(uint32_t ifindex, bool egress, uint32_t handle, uint32_t priority);
 void hook_detach_clsact(uint32_t ifindex, bool egress, uint32_t handle, uint32_t priority);
 
 #endif /* IPSECBPF_HOOK_ATTACH_H */

@@ -14,6 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hook_attach.h"
+
+#define HOOK_MAPS_MAX 32
 #define LOCK_TRIES    40
 #define LOCK_PAUSE_NS 50000000
 
@@ -147,6 +150,37 @@ void pins_close(struct pins *pins)
 	pins_clear(pins);
 }
 
+static uint32_t map_id(int fd)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
+}
+
+/*
+ * Does the program read these maps? After an attach over a guard that died half way, a hook may
+ * still run the guard's program: what is written into the new maps would have no effect.
+ */
+static bool program_uses(uint32_t prog_id, uint32_t control_id)
+{
+	uint32_t ids[HOOK_MAPS_MAX], len = sizeof(struct bpf_prog_info);
+	struct bpf_prog_info info = {
+		.nr_map_ids = HOOK_MAPS_MAX,
+		.map_ids = (uint64_t)(uintptr_t)ids,
+	};
+	int err, fd = bpf_prog_get_fd_by_id(prog_id);
+
+	if (fd < 0)
+		return false;
+	err = bpf_obj_get_info_by_fd(fd, &info, &len);
+	close(fd);
+	for (uint32_t i = 0; !err && i < info.nr_map_ids && i < HOOK_MAPS_MAX; i++)
+		if (ids[i] == control_id)
+			return true;
+	return false;
+}
+
 /* The kernel keeps the link of a hook that it took off, and says so by its interface: none. */
 static bool link_is_off(const struct pins *pins, enum hook hook)
 {
@@ -159,18 +193,43 @@ static bool link_is_off(const struct pins *pins, enum hook hook)
 	pin_link_path(&pins->paths, hook, path, sizeof(path));
 	fd = bpf_obj_get(path);
 	if (fd < 0)
-		return false;	/* a clsact filter has no link */
+		return true;
 	/* A tcx link, unknown to Debian 12's headers, has its interface in the same place. */
-	off = !bpf_obj_get_info_by_fd(fd, &info, &len) &&
-	      info.xdp.ifindex != pins->attachment.ifindex;
+	off = bpf_obj_get_info_by_fd(fd, &info, &len) ||
+	      info.xdp.ifindex != pins->attachment.ifindex ||
+	      !program_uses(info.prog_id, map_id(pins->control_fd));
 	close(fd);
 	return off;
+}
+
+/* Is the egress hook off its place? Where it is a clsact filter, it has no link. */
+static bool egress_is_off(const struct pins *pins)
+{
+	const struct attachment *attachment = &pins->attachment;
+
+	if (attachment->tcx)
+		return link_is_off(pins, HOOK_tc_egress);
+	return !program_uses(hook_query_clsact(attachment->ifindex, true, attachment->tc_handle[0],
+					       attachment->tc_priority[0]),
+			     map_id(pins->control_fd));
+}
+
+bool pins_have_links(const struct paths *paths)
+{
+	char path[256];
+	bool found = false;
+
+	for (int hook = 0; hook < HOOK_COUNT; hook++) {
+		pin_link_path(paths, (enum hook)hook, path, sizeof(path));
+		found |= !access(path, F_OK);
+	}
+	return found;
 }
 
 bool pins_gone(const struct pins *pins)
 {
 	return if_nametoindex(pins->ifname) != pins->attachment.ifindex ||
-	       link_is_off(pins, HOOK_xdp_ingress) || link_is_off(pins, HOOK_tc_egress);
+	       link_is_off(pins, HOOK_xdp_ingress) || egress_is_off(pins);
 }
 
 int pins_check_nic(const struct pins *pins, struct ipsecbpf_report *report)

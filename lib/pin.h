@@ -52,6 +52,9 @@ void pin_link_path(const struct paths *paths, enum hook hook, char *out, size_t 
 int pins_open(struct pins *pins, const char *ifname, struct ipsecbpf_report *report);
 void pins_close(struct pins *pins);
 
+/* Are hooks of an attachment pinned, whatever became of its maps? */
+bool pins_have_links(const struct paths *paths);
+
 /*
  * Has the NIC been removed since (what has its name now is another interface), or was a hook taken
  * off it by other means than ours?

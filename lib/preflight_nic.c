@@ -216,7 +216,7 @@ static void check_tcx_order(struct preflight *p, const struct nic_tc *tc, uint32
 
 static void check_clsact_order(struct preflight *p, const struct nic_tc *tc, bool ours)
 {
-	/* Ours has priority 1; the kernel keeps filters of one priority in order of arrival. */
+	/* Ours has priority 1: what tc gives a priority by itself comes behind it. */
 	if (!ours && tc->first_priority == 1)
 		preflight_say(p, PREFLIGHT_WARNING, "tc programs",
 			      "tc filter show dev %s egress",

@@ -37,6 +37,11 @@ int sad_init(struct sad *sad, const struct pins *pins)
 		munmap(sad->states, sad->states_size);
 		return -ENOMEM;
 	}
+	sad->marks = calloc(slots, sizeof(*sad->marks));
+	if (!sad->marks) {
+		sad_fini(sad);
+		return -ENOMEM;
+	}
 	/* Keys must not reach swap, core files or children. */
 	if (mlock(sad->sas, sad->sas_size) || madvise(sad->sas, sad->sas_size, MADV_DONTDUMP) ||
 	    madvise(sad->sas, sad->sas_size, MADV_WIPEONFORK)) {
@@ -53,6 +58,7 @@ void sad_fini(struct sad *sad)
 	explicit_bzero(sad->sas, sad->sas_size);
 	munmap(sad->sas, sad->sas_size);
 	munmap(sad->states, sad->states_size);
+	free(sad->marks);
 	*sad = (struct sad){ 0 };
 }
 
@@ -189,8 +195,8 @@ static int explain_reservation(int err, const struct sa_config *sa, struct ipsec
 			     "repeat, and %s must never see one twice",
 			     suite_at(sa->suite)->name);
 	else if (err == -EBUSY)
-		report_error(report, name, "one key, one sender: give each attachment its own",
-			     "another supervisor on this host is sending with this key");
+		report_error(report, name, "give each outbound SA a key of its own: ipsecbpf sa genkey",
+			     "another outbound SA on this host is sending with this key");
 	else if (err == -EBADMSG)
 		report_error(report, name, "make a new key with ipsecbpf sa genkey",
 			     "the sequence number record of this key is damaged");
@@ -198,6 +204,53 @@ static int explain_reservation(int err, const struct sa_config *sa, struct ipsec
 		report_error(report, name, "is " STATE_ROOT " writable?",
 			     "cannot reserve sequence numbers: %s", strerror(-err));
 	return err;
+}
+
+static struct sad_mark *find_mark(const struct sad *sad, const struct sa_config *config,
+				  const char *key_id)
+{
+	for (uint32_t i = 0; i < sad->slots; i++) {
+		struct sad_mark *mark = &sad->marks[i];
+
+		if (mark->replay_top && mark->spi == config->spi &&
+		    !memcmp(&mark->dst, &config->dst, sizeof(mark->dst)) &&
+		    !strcmp(mark->key_id, key_id))
+			return mark;
+	}
+	return NULL;
+}
+
+/* A removed inbound SA: what it had received must not be accepted again under the same key. */
+static void remember_received(struct sad *sad, uint32_t slot)
+{
+	const struct sa_config *config = &sad->sas[slot].config;
+	uint64_t top = sad->states[slot].replay_top;
+	struct sad_mark *mark;
+	char key_id[33];
+
+	if (config->direction != SPD_IN || !top)
+		return;
+	sa_key_id(config, key_id);
+	mark = find_mark(sad, config, key_id);
+	if (!mark)
+		mark = &sad->marks[sad->next_mark++ % sad->slots];
+	*mark = (struct sad_mark){ .dst = config->dst, .spi = config->spi, .replay_top = top };
+	memcpy(mark->key_id, key_id, sizeof(mark->key_id));
+}
+
+/* The window of an inbound SA: empty, or, for one that was here before, closed up to where it was. */
+static void open_window(const struct sad *sad, const struct sa_config *config,
+			struct sa_state *state)
+{
+	const struct sad_mark *mark;
+	char key_id[33];
+
+	sa_key_id(config, key_id);
+	mark = find_mark(sad, config, key_id);
+	if (!mark)
+		return;
+	state->replay_top = mark->replay_top;
+	memset(state->replay_bitmap, 0xff, sizeof(state->replay_bitmap));
 }
 
 /* Reserves the first block of numbers on disk, and lays out the SA's run-time state. */
@@ -226,6 +279,8 @@ static int reserve(struct sad *sad, uint32_t slot, uint32_t flags, struct ipsecb
 			return explain_reservation(err, &sa->config, report);
 		}
 		state.seq_reserved = sa->reservation.next;
+	} else {
+		open_window(sad, &sa->config, &state);
 	}
 	sad->states[slot] = state;
 	return 0;
@@ -278,6 +333,7 @@ static void remove_one(struct sad *sad, uint32_t slot)
 
 	withdraw(sad, slot);
 	quiet = !sad->worker.remove(sad->worker.context, slot);
+	remember_received(sad, slot);
 	/* If the worker has not answered, it may still send: nothing goes back to the disk. */
 	reservation_close(&sa->reservation, quiet ? sad->states[slot].seq_next : UINT64_MAX);
 	sa_config_wipe(&sa->config);
@@ -338,18 +394,19 @@ static int compare_live(const struct sad *sad, const struct sa_config *config,
 static int check_key_use(const struct sad *sad, const struct sa_config *config,
 			 struct ipsecbpf_report *report)
 {
-	char key_id[33], live_id[33], name[160], live_name[160];
+	const struct esp_suite *suite = suite_at(config->suite);
+	char name[160], live_name[160];
 
-	if (!suite_at(config->suite)->counter_mode)
+	if (!suite->counter_mode)
 		return 0;
-	sa_key_id(config, key_id);
 	for (uint32_t slot = 1; slot < sad->slots; slot++) {
 		const struct sa_config *live = &sad->sas[slot].config;
+		const struct esp_suite *other = suite_at(live->suite);
 
-		if (!sad->sas[slot].used || live->direction == config->direction)
-			continue;
-		sa_key_id(live, live_id);
-		if (strcmp(key_id, live_id))
+		if (!sad->sas[slot].used || live->direction == config->direction ||
+		    suite_key_group(suite) != suite_key_group(other) ||
+		    suite->key_len != other->key_len ||
+		    memcmp(config->key, live->key, suite->key_len))
 			continue;
 		sa_name(config, name, sizeof(name));
 		sa_name(live, live_name, sizeof(live_name));

@@ -24,6 +24,14 @@ struct sad_sa {
 	struct sa_config config;
 };
 
+/* How far an inbound SA that was removed had received: if it is applied again, all that is old. */
+struct sad_mark {
+	char key_id[33];
+	union wire_addr dst;
+	__be32 spi;
+	uint64_t replay_top;		/* 0: unused */
+};
+
 /* How the worker hears of SAs. 0 or the worker's -errno; a dead worker is 0: it gets all at
  * restart. */
 struct sad_worker {
@@ -40,6 +48,8 @@ struct sad {
 	struct sa_state *states; /* shared with worker and BPF */
 	size_t states_size;
 	uint32_t slots;
+	struct sad_mark *marks;		/* as many as slots; the oldest is forgotten first */
+	uint32_t next_mark;
 	uint64_t serial;
 };
 

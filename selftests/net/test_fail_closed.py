@@ -373,3 +373,24 @@ def test_essential_traffic_works(inbound):
             ARP(op=1, hwsrc=PEER_MAC, psrc="10.9.0.2", pdst="10.9.0.1")
     inbound.port.send(raw(request))
     capture.wait(lambda f: net.kind(f) == "arp" and Ether(f)[ARP].op == 2, "the ARP reply")
+
+
+def test_replay_after_flush_and_apply(pair):
+    """The same SAs applied again: what was received before is old, what comes next is accepted."""
+    a, b = pair.a, pair.b
+    capture = pair.capture()
+    assert ping(b, a.address(4), 2)
+    old = [f for f in capture.taken("b") if net.kind(f) == "esp"]
+    assert old
+    for host in (a, b):
+        host.ipsecbpf("sa", "flush", net.IFNAME)
+        host.ipsecbpf("sa", "apply", net.IFNAME, pair.path("sa.json"))
+    before, verified = a.drops(), a.passed("in_verified")
+    port = pair.port(a)
+    for frame in old:
+        port.send(frame)
+    net.wait_until(lambda: sum(a.drops(reason) - before[reason]
+                               for reason in ("replay_old", "replay_dup")) >= len(old),
+                   "the replayed packets to be refused")
+    assert a.passed("in_verified") == verified
+    assert ping(b, a.address(4)), "new packets are accepted"

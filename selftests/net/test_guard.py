@@ -77,13 +77,7 @@ def end_by_sigkill(host):
     ended(pid)
 
 
-def end_by_trial(host):
-    """A trial without policy, over what an earlier attachment without policy has left."""
-    end_by_detach(host)
-    ended(attach(host, "--trial", 1))
-
-
-@pytest.mark.parametrize("end", (end_by_detach, end_by_sigterm, end_by_sigkill, end_by_trial),
+@pytest.mark.parametrize("end", (end_by_detach, end_by_sigterm, end_by_sigkill),
                          ids=lambda end: end.__name__)
 def test_what_was_blocked_stays_blocked(product, wire, end):
     """No policy was ever loaded: there is none that a guard could go by."""
@@ -107,14 +101,28 @@ def keyed(topology):
     return ("--policy", topology.path("policy-a.json"), "--sa", topology.path("sa.json"))
 
 
-def test_a_trial_over_a_guard_ends_in_the_guard(pair):
+def test_a_trial_over_a_guard_is_refused(pair):
+    """It could not end in what the guard guards now; refused, the guard stays as it was."""
     a, b = pair.a, pair.b
     a.ipsecbpf("detach", net.IFNAME)
-    pid = attach(a, *keyed(pair), "--trial", 2)
-    assert ping(a, b.address(4)), "the trial itself"
-    ended(pid)
+    refused = a.ipsecbpf("attach", net.IFNAME, *keyed(pair), "--trial", 2, check=False)
+    assert refused.returncode == 1 and "without --trial" in refused.stderr
     b.ipsecbpf("detach", net.IFNAME, "--open")
     assert_shut(pair, *GUARD)
+
+
+def test_remains_of_an_attachment_can_be_removed(pair):
+    """A map's pin lost, a hook still there: what it protects is shut, and detach --open opens it."""
+    a, b = pair.a, pair.b
+    a.ipsecbpf("detach", net.IFNAME)
+    b.ipsecbpf("detach", net.IFNAME, "--open")
+    inode = os.stat(net.netns_path(a.netns)).st_ino
+    pins = f"/sys/fs/bpf/ipsecbpf/{net.IFNAME}@{inode}"
+    a.run("rm", f"{pins}/maps/drops")
+    assert not ping(a, b.address(4), 0.2)
+    a.ipsecbpf("detach", net.IFNAME, "--open")
+    assert not os.path.exists(pins)
+    assert ping(a, b.address(4)) and ping(b, a.address(6))
 
 
 def test_a_trial_over_nothing_ends_open(product, wire):

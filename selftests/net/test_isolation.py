@@ -11,7 +11,7 @@ import topology as net
 
 BPF_MAP = "anon_inode:bpf-map"
 PAGE = os.sysconf("SC_PAGESIZE")
-STATE_SIZE, SLOTS = 640, 1024           # struct sa_state, and how many unless asked otherwise
+STATE_SIZE, SLOTS = 640, 1025           # struct sa_state; 1024 SAs unless asked otherwise, slot 0 is none
 CONTROL_HEAD = struct.pack("=II", 1, 1)     # struct control: ABI version, ATTACH_RUNNING
 
 # capabilities(7), by number
