@@ -249,6 +249,18 @@ def test_sequence_numbers_begin_at_one_and_never_repeat(link):
 
 
 @PRODUCT
+def test_a_filter_taken_off_is_noticed(bare_link):
+    """tc(8) resets the qdisc: egress is open, which status must not call running."""
+    if tcx_programs(A) is not None:
+        pytest.skip("tcx in this kernel: the link tells (selftests/net/test_guard.py)")
+    product = bare_link.a
+    assert product.status()["state"] == "running"
+    assert os.system(f"tc -n {A.name} qdisc del dev {A.dev} clsact") == 0
+    assert clsact_programs(A) == 0
+    assert product.status()["state"] == "gone"
+
+
+@PRODUCT
 def test_detach_leaves_nothing(bare_link):
     link = bare_link
     link.b.forget()
