@@ -305,12 +305,11 @@ static int pin_link(struct loader *loader, enum hook hook)
 
 static int pin_map(struct loader *loader, const char *name, int fd)
 {
-	char path[256], fresh[256], fresh_name[64];
+	char path[256], fresh[256];
 
 	/* Replaced in one step: an attachment is never without one of its maps. */
-	snprintf(fresh_name, sizeof(fresh_name), "new-%s", name);
 	pin_map_path(&loader->paths, name, path, sizeof(path));
-	pin_map_path(&loader->paths, fresh_name, fresh, sizeof(fresh));
+	pin_new_map_path(&loader->paths, name, fresh, sizeof(fresh));
 	unlink(fresh);
 	if (bpf_obj_pin(fd, fresh))
 		return -errno;

@@ -36,6 +36,11 @@ void pin_map_path(const struct paths *paths, const char *map, char *out, size_t 
 	snprintf(out, out_len, "%s/maps/%s", paths->pins, map);
 }
 
+void pin_new_map_path(const struct paths *paths, const char *map, char *out, size_t out_len)
+{
+	snprintf(out, out_len, "%s/maps/new-%s", paths->pins, map);
+}
+
 void pin_link_path(const struct paths *paths, enum hook hook, char *out, size_t out_len)
 {
 	snprintf(out, out_len, "%s/links/%s", paths->pins, hook_name(hook));
@@ -158,10 +163,7 @@ static uint32_t map_id(int fd)
 	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
 }
 
-/*
- * Does the program read these maps? After an attach over a guard that died half way, a hook may
- * still run the guard's program: what is written into the new maps would have no effect.
- */
+/* Does the program read the map of this id? */
 static bool program_uses(uint32_t prog_id, uint32_t control_id)
 {
 	uint32_t ids[HOOK_MAPS_MAX], len = sizeof(struct bpf_prog_info);
@@ -182,7 +184,7 @@ static bool program_uses(uint32_t prog_id, uint32_t control_id)
 }
 
 /* The kernel keeps the link of a hook that it took off, and says so by its interface: none. */
-static bool link_is_off(const struct pins *pins, enum hook hook)
+static bool link_is_off(const struct pins *pins, enum hook hook, uint32_t *ret_prog_id)
 {
 	struct bpf_link_info info = { 0 };
 	uint32_t len = sizeof(info);
@@ -196,22 +198,22 @@ static bool link_is_off(const struct pins *pins, enum hook hook)
 		return true;
 	/* A tcx link, unknown to Debian 12's headers, has its interface in the same place. */
 	off = bpf_obj_get_info_by_fd(fd, &info, &len) ||
-	      info.xdp.ifindex != pins->attachment.ifindex ||
-	      !program_uses(info.prog_id, map_id(pins->control_fd));
+	      info.xdp.ifindex != pins->attachment.ifindex;
 	close(fd);
+	*ret_prog_id = info.prog_id;
 	return off;
 }
 
-/* Is the egress hook off its place? Where it is a clsact filter, it has no link. */
-static bool egress_is_off(const struct pins *pins)
+/* Is a hook off its place? Where egress is a clsact filter, it has no link. */
+static bool hook_is_off(const struct pins *pins, enum hook hook, uint32_t *ret_prog_id)
 {
 	const struct attachment *attachment = &pins->attachment;
 
-	if (attachment->tcx)
-		return link_is_off(pins, HOOK_tc_egress);
-	return !program_uses(hook_query_clsact(attachment->ifindex, true, attachment->tc_handle[0],
-					       attachment->tc_priority[0]),
-			     map_id(pins->control_fd));
+	if (hook == HOOK_xdp_ingress || attachment->tcx)
+		return link_is_off(pins, hook, ret_prog_id);
+	*ret_prog_id = hook_query_clsact(attachment->ifindex, true, attachment->tc_handle[0],
+					 attachment->tc_priority[0]);
+	return !*ret_prog_id;
 }
 
 bool pins_have_links(const struct paths *paths)
@@ -228,14 +230,31 @@ bool pins_have_links(const struct paths *paths)
 
 bool pins_gone(const struct pins *pins)
 {
+	uint32_t prog_id;
+
 	return if_nametoindex(pins->ifname) != pins->attachment.ifindex ||
-	       link_is_off(pins, HOOK_xdp_ingress) || egress_is_off(pins);
+	       hook_is_off(pins, HOOK_xdp_ingress, &prog_id) ||
+	       hook_is_off(pins, HOOK_tc_egress, &prog_id);
+}
+
+bool pins_stale(const struct pins *pins)
+{
+	uint32_t xdp, egress, control_id = map_id(pins->control_fd);
+
+	return hook_is_off(pins, HOOK_xdp_ingress, &xdp) ||
+	       hook_is_off(pins, HOOK_tc_egress, &egress) || !program_uses(xdp, control_id) ||
+	       !program_uses(egress, control_id);
 }
 
 int pins_check_nic(const struct pins *pins, struct ipsecbpf_report *report)
 {
-	if (!pins_gone(pins))
-		return 0;
+	if (!pins_gone(pins)) {
+		if (!pins_stale(pins))
+			return 0;
+		report_error(report, pins->ifname, "ipsecbpf attach it again",
+			     "an attach over a guard was interrupted: the hooks are the guard's");
+		return -ESTALE;
+	}
 	report_error(report, pins->ifname, "ipsecbpf detach --open it, then attach again",
 		     "the interface was removed, or a hook taken off it: it is not protected");
 	return -ENODEV;
@@ -280,6 +299,9 @@ void pins_remove(const struct paths *paths)
 	}
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
 		pin_map_path(paths, maps[i], path, sizeof(path));
+		unlink(path);
+		/* What an attach that was killed may have left. */
+		pin_new_map_path(paths, maps[i], path, sizeof(path));
 		unlink(path);
 	}
 	snprintf(path, sizeof(path), "%s/maps", paths->pins);

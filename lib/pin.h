@@ -43,6 +43,7 @@ struct pins {
 
 /* Where a map, or the link of a hook, is pinned. */
 void pin_map_path(const struct paths *paths, const char *map, char *out, size_t out_len);
+void pin_new_map_path(const struct paths *paths, const char *map, char *out, size_t out_len);
 void pin_link_path(const struct paths *paths, enum hook hook, char *out, size_t out_len);
 
 /*
@@ -61,7 +62,13 @@ bool pins_have_links(const struct paths *paths);
  */
 bool pins_gone(const struct pins *pins);
 
-/* 0, or -ENODEV, explained, if it has. For those who change a live attachment. */
+/*
+ * Do the hooks run other programs than those of the pinned maps? After an attach over a guard that died
+ * half way they are still the guard's: what is written into the maps would have no effect.
+ */
+bool pins_stale(const struct pins *pins);
+
+/* 0, or -ENODEV (gone) or -ESTALE, explained. For those who change a live attachment. */
 int pins_check_nic(const struct pins *pins, struct ipsecbpf_report *report);
 
 /* The hooks stay and drop what policy protects. An attachment without policy stays blocked. */

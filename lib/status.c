@@ -58,6 +58,8 @@ static const char *state_word(const struct pins *pins, bool supervised)
 {
 	if (pins_gone(pins))
 		return "gone";
+	if (!supervised && pins_stale(pins))
+		return "guard";
 	switch (pins->control->state) {
 	case ATTACH_GUARD:
 		return "guard";
