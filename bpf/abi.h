@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define IPSECBPF_ABI_VERSION 1
+#define IPSECBPF_ABI_VERSION 2
 
 /* ---- limits ------------------------------------------------------------------------------- */
 
@@ -26,6 +26,9 @@
 #define NAME_LEN		64	/* peer, protection and rule names, with the final NUL */
 #define POLICY_TEXT_CHUNK	4096	/* bytes of canonical JSON per element of a policy text map */
 #define QUEUES_MAX		64	/* NIC queues served by wire ports */
+#define OWN_ADDRESSES_MAX	4096	/* addresses of this host */
+#define INBOUND_SAS_MAX		4	/* per peer and protection: room for a rotation */
+#define BUNDLE_MAX		3	/* SAs around one packet (RFC 4301 4.5, appendix E) */
 
 /* ---- words (RFC 4301) ---------------------------------------------------------------------- */
 
@@ -80,7 +83,7 @@ enum essential_bit {
 	X(REPLAY_OLD, "replay_old", "bpf+worker", "sequence number left of the replay window")	\
 	X(REPLAY_DUP, "replay_dup", "worker", "sequence number already received")	\
 	X(ICV, "icv", "worker", "integrity check failed")				\
-	X(ESP_FRAGMENT, "esp_fragment", "bpf", "a fragment of an ESP packet")		\
+	X(ESP_FRAGMENT, "esp_fragment", "worker", "a reassembled packet is a fragment still")	\
 	X(FRAGMENT_TRANSPORT, "fragment_transport", "worker",				\
 	  "an IP fragment cannot be protected in transport mode")			\
 	X(WIRE_PORT, "wire_port", "bpf", "no worker is listening on this queue")	\
@@ -99,7 +102,20 @@ enum essential_bit {
 	X(HOST_PORT, "host_port", "worker", "the host port did not take the packet")	\
 	X(DUMMY_NEXT_HEADER, "dummy", "worker",						\
 	  "traffic-flow-confidentiality dummy (RFC 4303 2.6), dropped by design")	\
-	X(INTERNAL, "internal", "bpf+worker", "a helper failed; fail closed")
+	X(INTERNAL, "internal", "bpf+worker", "a helper failed; fail closed")		\
+	X(BUNDLE, "bundle", "bpf+worker", "an SA of a bundle, without or in another than its outer SA")	\
+	X(LIFETIME, "lifetime", "worker", "the SA has reached a hard limit")		\
+	X(REASSEMBLY, "reassembly", "worker", "fragments overlap, or their offsets lie (RFC 5722)")	\
+	X(REASSEMBLY_FULL, "reassembly_full", "worker", "no room for another packet in fragments") \
+	X(REASSEMBLY_TIME, "reassembly_timeout", "worker", "the other fragments did not come in time") \
+	X(FRAGMENT_POLICY, "fragment_policy", "worker",					\
+	  "a fragment, and the protection says to discard them")			\
+	X(OWN_SOURCE, "own_source", "bpf",						\
+	  "came from outside with a source address of this host")			\
+	X(ECN, "ecn", "worker", "congestion mark that the inner packet cannot carry (RFC 6040)") \
+	X(PTB_REFUSED, "ptb_refused", "worker",						\
+	  "a packet-too-big message that quotes nothing we have sent lately")		\
+	X(UDP_ENCAP, "udp_encap", "worker", "UDP around ESP is cut short, or its lengths lie")
 
 enum drop_reason {
 #define X(id, word, where, text) DROP_##id,
@@ -118,7 +134,11 @@ enum drop_reason {
 	X(IN_ESP, "in_esp", "inbound ESP handed to the worker")				\
 	X(OUT_PROTECT, "out_protect", "outbound handed to the worker (super-packets count once)")	\
 	X(IN_VERIFIED, "in_verified",							\
-	  "verified packets re-entered as received on the NIC (super-packets count once)")
+	  "verified packets re-entered as received on the NIC (super-packets count once)") \
+	X(IN_AH, "in_ah", "inbound AH handed to the worker")				\
+	X(IN_UDP_ESP, "in_udp_esp", "inbound ESP in UDP handed to the worker")		\
+	X(IN_FRAGMENT, "in_fragment", "inbound fragments of ESP or AH handed to the worker") \
+	X(IN_PTB, "in_ptb", "packet-too-big messages about our SAs handed to the worker")
 
 enum pass_counter {
 #define X(id, word, text) PASS_##id,
@@ -208,7 +228,7 @@ struct control {
 	__u32 active;		/* generation in force, 0 or 1 */
 	__u8 nic_mac[6];	/* put back where a host tag stood */
 	__u16 pad;
-	__u32 pad2;
+	__u32 udp_sas;		/* inbound SAs in UDP: without any, no UDP packet costs a look-up */
 	__u64 events_until;	/* CLOCK_MONOTONIC ns until which drop events are wanted */
 };
 _Static_assert(sizeof(struct control) == 32, "control is ABI");
@@ -242,19 +262,24 @@ struct protection_val {
 
 /* ---- SAD ----------------------------------------------------------------------------------- */
 
-/* Map `sad`: inbound SAs by what RFC 4301 4.1 calls the destination-oriented look-up. */
+/*
+ * Map `sad`: inbound SAs by what RFC 4301 4.1 calls the destination-oriented look-up; and outbound
+ * ones (SA_F_OUTBOUND), so that a packet-too-big message that quotes one is known.
+ */
 struct sad_key {
 	union wire_addr dst;
 	__be32 spi;
 	__u8 proto;		/* IPPROTO_ESP, IPPROTO_AH */
 	__u8 family;		/* enum ip_family, of the outer header */
-	__u16 pad;
+	__be16 encap_port;	/* ESP in UDP (RFC 3948): the destination port; otherwise 0 */
 };
 _Static_assert(sizeof(struct sad_key) == 24, "sad_key is ABI");
 
 #define SA_F_ESN	(1u << 0)
 #define SA_F_TUNNEL	(1u << 1)
-#define SA_F_ANY_SRC	(1u << 2)	/* the source address is not checked */
+#define SA_F_ANY_SRC	(1u << 2)	/* the worker checks the source, after authentication */
+#define SA_F_OUTBOUND	(1u << 3)	/* ours to send with: nothing that arrives belongs to it */
+#define SA_F_NESTED	(1u << 4)	/* lies within another SA: never seen on the wire by itself */
 
 struct sad_entry {
 	union wire_addr src;	/* the only source that may use this SA */
@@ -264,10 +289,32 @@ struct sad_entry {
 	__u8 sa_gen;		/* tells one user of the slot from the next */
 	__u8 pad;
 	__u32 replay_window;	/* packets; 0: anti-replay is off */
+	__be16 encap_src_port;	/* ESP in UDP: the only source port; SA_F_ANY_SRC: not checked */
+	__u16 pad2[3];
 };
-_Static_assert(sizeof(struct sad_entry) == 32, "sad_entry is ABI");
+_Static_assert(sizeof(struct sad_entry) == 40, "sad_entry is ABI");
 
-/* Map `out_sa`, index OUT_SA(protect_id, family of the packet to protect). slot 0 is never used. */
+/*
+ * Map `sad_peers`: between which addresses ESP or AH of ours is received, and how many SAs do so.
+ * A fragment but the first shows no SPI: by this it is known as ours and goes to reassembly.
+ */
+struct sad_peer {
+	union wire_addr src, dst;
+	__u8 proto;		/* IPPROTO_ESP, IPPROTO_AH */
+	__u8 family;		/* enum ip_family */
+	__u16 pad;
+};
+_Static_assert(sizeof(struct sad_peer) == 36, "sad_peer is ABI");
+
+/* Map `own_addresses`: a packet from outside with such a source is a forgery. */
+struct own_address {
+	union wire_addr addr;
+	__u32 family;		/* enum ip_family */
+};
+_Static_assert(sizeof(struct own_address) == 20, "own_address is ABI");
+
+/* Map `out_sa` (mmapable), index OUT_SA(protect_id, family of the packet to protect). slot 0 is
+ * never used. The worker reads it for the outer SAs of bundles. */
 struct out_sa {
 	__u32 slot;		/* 0: no SA */
 	__u8 sa_gen;
@@ -286,21 +333,33 @@ struct sa_slot {
 
 /*
  * Map `sa_state` (mmapable), index slot: run-time state that must outlive a worker. The SA's
- * owning worker thread is the only writer, except seq_reserved (supervisor). BPF reads
+ * owning worker thread is the only writer, except of what is marked (supervisor). BPF reads
  * replay_top to drop stale packets before they cost a copy. Never holds key material.
  */
 struct sa_state {
 	__u64 seq_next;		/* outbound: next sequence number to use */
-	__u64 seq_reserved;	/* outbound: numbers below this are reserved on disk */
+	__u64 seq_reserved;	/* outbound: numbers below this are reserved on disk (supervisor) */
 	__u64 replay_top;	/* inbound: highest authenticated sequence number */
 	__u64 packets;
 	__u64 bytes;		/* of inner packets */
 	__u64 used_ns;		/* CLOCK_MONOTONIC of the last packet; 0: never */
 	__u64 icv_failed;
 	__u64 replayed;
-	__u64 replay_bitmap[REPLAY_WORDS + 7];	/* RFC 6479; padded to cache lines */
+	__u64 lost;		/* inbound: numbers that left the window without having come */
+	__u64 added_ns;		/* CLOCK_MONOTONIC of installation (supervisor) */
+	__u64 next_hop;		/* outbound: SA_NEXT_HOP_KNOWN | MAC address, or 0 (supervisor) */
+	__u64 path_mtu_ns;	/* outbound: CLOCK_MONOTONIC at which path_mtu was learnt */
+	union wire_addr peer;	/* where the peer was last heard of, if that is followed */
+	__be16 peer_port;	/* the same, UDP; 0: never elsewhere than configured */
+	__u16 pad;
+	__u32 path_mtu;		/* outbound: octets of the outer packet; 0: nothing learnt */
+	__u64 replay_bitmap[REPLAY_WORDS];	/* RFC 6479 */
+	__u64 pad2[8];
 };
-_Static_assert(sizeof(struct sa_state) == 640, "sa_state is ABI and fills cache lines");
+_Static_assert(sizeof(struct sa_state) == 704, "sa_state is ABI and fills cache lines");
+
+/* The MAC address is in the lower 48 bits, its first octet highest. */
+#define SA_NEXT_HOP_KNOWN (1ull << 63)
 
 /* Map `worker_stats` (mmapable), one element; survives worker restarts. Only the worker writes. */
 struct worker_stats {
@@ -310,7 +369,12 @@ struct worker_stats {
 	__u64 host_rx_segments;		/* packets those reads became */
 	__u64 host_tx_coalesced;	/* packets that left merged into another frame */
 	__u64 polls;			/* times the worker went to sleep */
-	__u64 pad[9];
+	__u64 reassembled_in;		/* ESP and AH packets put together from fragments */
+	__u64 reassembled_out;		/* packets of this host's put together before protection */
+	__u64 fragmented_out;		/* protected packets sent in fragments */
+	__u64 ptb_accepted;		/* path MTUs learnt from packet-too-big messages */
+	__u64 keepalives;		/* NAT keep-alives sent (RFC 3948 2.3) */
+	__u64 pad[4];
 };
 
 /* ---- host tag ------------------------------------------------------------------------------ */

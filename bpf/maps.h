@@ -72,7 +72,8 @@ struct {
 	__type(value, struct protection_val);
 } protections SEC(".maps");
 
-/* Inbound SAs by (destination, protocol, SPI). Written by the supervisor, read by xdp_ingress. * */
+/* SAs of both directions by (destination, protocol, SPI). Written by the supervisor, read by
+ * xdp_ingress. * */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, SA_SLOTS_DEFAULT);
@@ -80,10 +81,29 @@ struct {
 	__type(value, struct sad_entry);
 } sad SEC(".maps");
 
+/* (source, destination, protocol) -> how many inbound SAs. Written by the supervisor, read by
+ * xdp_ingress for fragments. * */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SA_SLOTS_DEFAULT);
+	__type(key, struct sad_peer);
+	__type(value, __u32);
+} sad_peers SEC(".maps");
+
+/* This host's addresses. Written by the supervisor, as the kernel tells it; read by xdp_ingress and,
+ * for forwarded packets, tc_egress. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, OWN_ADDRESSES_MAX);
+	__type(key, struct own_address);
+	__type(value, __u8);
+} own_addresses SEC(".maps");
+
 /* OUT_SA(protect id, family) -> the outbound SA in use. Written by the supervisor, read by
- * tc_egress. */
+ * tc_egress; mapped by the worker. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, PROTECT_MAX * FAMILY_COUNT);
 	__type(key, __u32);
 	__type(value, struct out_sa);

@@ -15,7 +15,7 @@
 #include "ipsecbpf.h"
 #include "paths.h"
 
-#define CONTROL_MAGIC	    0x49500002u /* changes with any structure below, or the suites' order */
+#define CONTROL_MAGIC	    0x49500003u /* changes with any structure below, or the suites' order */
 #define CONTROL_PAYLOAD_MAX (64u << 20)
 #define CONTROL_TIMEOUT_S   10
 

@@ -2,7 +2,7 @@
 /*
  * The contract between ESP and the crypto engines, and the engine registry.
  *
- * Included by: esp.c, engine_openssl.c, engine_ipsec_mb.c, worker.c (to pick engines).
+ * Included by: sa_runtime.c, engine_openssl.c, engine_ipsec_mb.c, worker.c (to pick engines).
  * Threading:   a crypto_key belongs to one thread. Engines keep no global mutable state after probe.
  */
 #ifndef IPSECBPF_CRYPTO_H

@@ -9,7 +9,8 @@
 #include <string.h>
 
 #include "esp.h"
-#include "esp_ip.h"
+#include "ip_layout.h"
+#include "outer.h"
 
 struct decap_burst {
 	struct crypto_op ops[BURST];
@@ -30,12 +31,14 @@ static enum drop_reason find_esp(const struct sa_runtime *sa, const struct packe
 
 	reason = ip_layout_parse(packet, layout);
 	if (reason == DROP_NONE)
-		reason = ip_layout_find_esp(layout);
+		reason = ip_layout_find_upper(layout);
 	if (reason != DROP_NONE)
 		return reason;
 	if (layout->fragment)
 		return DROP_ESP_FRAGMENT;
-	len = layout->total - layout->esp_off;
+	if (layout->next != IPPROTO_ESP)
+		return DROP_MALFORMED;
+	len = layout->total - layout->upper_off;
 	/* The trailer ends on a word boundary and CBC works on whole blocks (RFC 4303 2.4). */
 	if (layout->family != sa->family || len < around + align || (len - around) % align)
 		return DROP_MALFORMED;
@@ -72,7 +75,7 @@ static void decap_start(struct sa_runtime *sa, struct packet *packet, struct dec
 		packet_drop(packet, reason);
 		return;
 	}
-	esp = layout->ip + layout->esp_off;
+	esp = layout->ip + layout->upper_off;
 	reason = replay_check(sa->state, &sa->replay, load_be32(esp + 4), &packet->seq);
 	if (reason != DROP_NONE) {
 		sa->state->replayed++;
@@ -125,36 +128,18 @@ static enum drop_reason finish_transport(struct packet *packet, const struct ip_
 {
 	uint8_t next = op->data[op->len - 1];
 
-	close_up(packet, op->data, payload_len, packet->l2_len + layout->esp_off);
+	close_up(packet, op->data, payload_len, packet->l2_len + layout->upper_off);
 	ip_set_length_and_next(packet->data + packet->l2_len, layout,
-			       layout->esp_off + payload_len, next);
+			       layout->upper_off + payload_len, next);
 	packet->inner_family = layout->family;
 	return DROP_NONE;
-}
-
-/* Congestion met on the way is told to the inner transport, if it speaks ECN (RFC 4301 5.1.2.1). */
-static void propagate_ecn(uint8_t *inner, enum ip_family family, uint8_t outer_tos)
-{
-	if ((outer_tos & IP_ECN_MASK) != IP_ECN_CE)
-		return;
-	if (family == FAMILY_V4 && (inner[1] & IP_ECN_MASK))
-		ipv4_store_be16(inner, 0, (uint16_t)(inner[0] << 8 | inner[1] | IP_ECN_CE));
-	else if (family == FAMILY_V6 && (inner[1] >> 4 & IP_ECN_MASK))
-		inner[1] |= IP_ECN_CE << 4;
-}
-
-static uint8_t traffic_class(const struct ip_layout *layout)
-{
-	if (layout->family == FAMILY_V4)
-		return layout->ip[1];
-	return (uint8_t)(load_be16(layout->ip) >> 4);
 }
 
 /* The inner packet must be exactly what its header says; any length beyond is TFC padding. */
 static enum drop_reason finish_tunnel(struct packet *packet, const struct ip_layout *layout,
 				      const struct crypto_op *op, uint32_t payload_len)
 {
-	uint8_t next = op->data[op->len - 1], tos = traffic_class(layout);
+	uint8_t next = op->data[op->len - 1], tos = outer_traffic_class(layout);
 	struct ip_layout inner;
 	enum drop_reason reason;
 
@@ -168,8 +153,7 @@ static enum drop_reason finish_tunnel(struct packet *packet, const struct ip_lay
 	packet->tailroom += (uint16_t)(payload_len - inner.total);
 	packet->len = packet->l2_len + inner.total;
 	packet->inner_family = inner.family;
-	propagate_ecn(inner.ip, inner.family, tos);
-	return DROP_NONE;
+	return outer_merge_ecn(&inner, tos);
 }
 
 static enum drop_reason decap_finish(struct sa_runtime *sa, struct packet *packet,

@@ -4,20 +4,19 @@
  * out; one engine call seals them all. The payload never moves: headers go left into the headroom,
  * the trailer grows into the tailroom.
  *
- *   transport  [l2][ip .. esp_off][ESP 8][IV][payload            ][pad][len][nh][ICV]
+ *   transport  [l2][ip .. upper_off][ESP 8][IV][payload            ][pad][len][nh][ICV]
  *   tunnel     [l2][outer ip     ][ESP 8][IV][ip whole, as it was][pad][len][nh][ICV]
  */
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 
-#include "checksum.h"
 #include "esp.h"
-#include "esp_ip.h"
+#include "ip_layout.h"
 #include "iv_pool.h"
+#include "outer.h"
 
 #define IP_TOTAL_MAX 65535
-#define HOP_LIMIT    64
 
 /* What validation found out about one packet. */
 struct plan {
@@ -37,11 +36,6 @@ struct encap_burst {
 	uint8_t aad[BURST][12];
 	unsigned int count;
 };
-
-static uint32_t outer_header_len(const struct sa_runtime *sa)
-{
-	return sa->family == FAMILY_V4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN;
-}
 
 /* Transport mode protects traffic between the SA's own two addresses only. */
 static bool addresses_match(const struct sa_runtime *sa, const struct ip_layout *layout)
@@ -65,8 +59,8 @@ static enum drop_reason plan_transport(const struct sa_runtime *sa, struct plan 
 		return DROP_FRAGMENT_TRANSPORT;
 	if (!addresses_match(sa, layout))
 		return DROP_SA_SELECTOR;
-	plan->kept = layout->esp_off;
-	plan->payload_len = layout->total - layout->esp_off;
+	plan->kept = layout->upper_off;
+	plan->payload_len = layout->total - layout->upper_off;
 	plan->next_header = layout->next;
 	return DROP_NONE;
 }
@@ -74,7 +68,7 @@ static enum drop_reason plan_transport(const struct sa_runtime *sa, struct plan 
 static void plan_tunnel(const struct sa_runtime *sa, struct plan *plan)
 {
 	plan->kept = 0;
-	plan->front = outer_header_len(sa);
+	plan->front = outer_length(sa);
 	plan->payload_len = plan->layout.total;
 	plan->next_header = plan->layout.family == FAMILY_V4 ? IPPROTO_IPIP : IPPROTO_IPV6;
 }
@@ -129,58 +123,6 @@ static enum drop_reason take_sequence(struct sa_runtime *sa, uint64_t *ret_seq)
 	return DROP_NONE;
 }
 
-/*
- * RFC 4301 5.1.2: DSCP and ECN are copied, DF is copied from IPv4 and set for IPv6, which no router
- * may fragment. The identification is unique for as long as 16 bits allow.
- */
-static void write_outer_ipv4(const struct sa_runtime *sa, const struct plan *plan, uint8_t *outer,
-			     uint64_t seq)
-{
-	const struct ip_layout *inner = &plan->layout;
-	uint8_t df = inner->family == FAMILY_V4 ? inner->ip[6] & 0x40 : 0x40;
-
-	outer[0] = 0x45;
-	outer[1] = inner->family == FAMILY_V4 ? inner->ip[1]
-					      : (uint8_t)(load_be16(inner->ip) >> 4);
-	store_be16(outer + 2, (uint16_t)plan->outer_total);
-	store_be16(outer + 4, (uint16_t)seq);
-	outer[6] = df;
-	outer[7] = 0;
-	outer[8] = HOP_LIMIT;
-	outer[9] = IPPROTO_ESP;
-	memcpy(outer + 12, sa->src.b, 4);
-	memcpy(outer + 16, sa->dst.b, 4);
-	checksum_ipv4(outer, IPV4_HEADER_LEN);
-}
-
-/* The flow label is copied from IPv6, so that ECMP keeps spreading flows; 0 for IPv4. */
-static void write_outer_ipv6(const struct sa_runtime *sa, const struct plan *plan, uint8_t *outer)
-{
-	const struct ip_layout *inner = &plan->layout;
-
-	if (inner->family == FAMILY_V6)
-		memcpy(outer, inner->ip, 4);
-	else
-		store_be32(outer, 6u << 28 | (uint32_t)inner->ip[1] << 20);
-	store_be16(outer + 4, (uint16_t)(plan->outer_total - IPV6_HEADER_LEN));
-	outer[6] = IPPROTO_ESP;
-	outer[7] = HOP_LIMIT;
-	memcpy(outer + 8, sa->src.b, 16);
-	memcpy(outer + 24, sa->dst.b, 16);
-}
-
-static void write_outer(const struct sa_runtime *sa, const struct plan *plan, uint8_t *outer,
-			uint64_t seq)
-{
-	if (sa->family == FAMILY_V4) {
-		write_outer_ipv4(sa, plan, outer, seq);
-		store_be16(outer - 2, 0x0800);
-	} else {
-		write_outer_ipv6(sa, plan, outer);
-		store_be16(outer - 2, 0x86dd);
-	}
-}
-
 /* Padding 1, 2, 3, ... (RFC 4303 2.4), pad length, next header. */
 static void write_trailer(uint8_t *at, const struct plan *plan)
 {
@@ -229,10 +171,16 @@ static void lay_out(struct sa_runtime *sa, struct packet *packet, const struct p
 	uint8_t *start = packet->data - plan->front;
 	uint32_t behind = plan->pad_len + ESP_TRAILER_LEN + sa->suite->icv_len;
 	uint32_t room = packet->len + packet->tailroom;
+	const struct outer_fields fields = {
+		.inner = &plan->layout,
+		.total = plan->outer_total,
+		.next = IPPROTO_ESP,
+		.seq = packet->seq,
+	};
 
 	memmove(start, packet->data, moved);
 	if (sa->tunnel)
-		write_outer(sa, plan, start + packet->l2_len, packet->seq);
+		outer_write(sa, &fields, start + packet->l2_len);
 	else
 		ip_set_length_and_next(start + packet->l2_len, &plan->layout, plan->outer_total,
 				       IPPROTO_ESP);

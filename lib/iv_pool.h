@@ -3,7 +3,7 @@
  * Unpredictable IVs for CBC (RFC 3602 section 3): AES-256 in counter mode under a random key that
  * never leaves the pool, made in bulk so that a packet costs a 16-octet copy and no system call.
  *
- * Included by: esp.c, esp_encap.c. Threading: a pool belongs to one thread.
+ * Included by: sa_runtime.c, esp_encap.c. Threading: a pool belongs to one thread.
  */
 #ifndef IPSECBPF_IV_POOL_H
 #define IPSECBPF_IV_POOL_H

@@ -15,14 +15,17 @@
 
 #define BURST 64		/* packets moved at once, everywhere */
 
-/* What the worker needs around a packet to protect it in place: tunnel IPv6 header (40), ESP (8),
- * IV (16) in front; padding (255 + 2) and ICV (32) are bounded by what fits the frame. */
-#define PACKET_HEADROOM 64
-#define PACKET_TAILROOM 64	/* block padding (<= 17), pad length, next header, ICV (<= 32) */
+/*
+ * What the worker needs around a packet to protect it in place, BUNDLE_MAX times: in front a tunnel's
+ * IPv6 header (40), UDP (8), ESP (8) and IV (16), or AH (12 + 32); behind, padding and what ends it
+ * (17), ICV (32). Once more room in front for the fragment header (8) of what is cut up then.
+ */
+#define PACKET_HEADROOM 256
+#define PACKET_TAILROOM 160
 
 enum packet_state {
 	PACKET_CLEAR,		/* readable, not yet protected (outbound) */
-	PACKET_PROTECTED,	/* ESP: outbound after encapsulation, inbound before decapsulation */
+	PACKET_PROTECTED,	/* ESP or AH: outbound after encapsulation, inbound before decapsulation */
 	PACKET_VERIFIED,	/* authenticated and decrypted (inbound) */
 	PACKET_DEAD,		/* dropped; `drop` says why */
 };

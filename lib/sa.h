@@ -18,10 +18,32 @@
 #define SPI_RESERVED_MAX   255	/* RFC 4303 2.1 */
 #define SA_FINGERPRINT_LEN 8	/* hex digits shown in place of a key */
 
+/* Where an SA ends, whichever comes first. 0: no such limit. */
+struct sa_limits {
+	uint64_t bytes;			/* of inner packets */
+	uint64_t packets;
+	uint64_t seconds;		/* since it was added */
+};
+
+/* The DF bit of an outer IPv4 header in tunnel mode (RFC 4301 8.1). X(enumerator, JSON word) */
+#define DF_RULES(X)		\
+	X(COPY, "copy")		\
+	X(SET, "set")		\
+	X(CLEAR, "clear")
+
+enum df_rule {
+#define X(id, word) DF_##id,
+	DF_RULES(X)
+#undef X
+};
+
+#define DSCP_COPY 0xff		/* of sa_config.dscp: as in the inner header */
+#define KEEPALIVE_DEFAULT 20	/* seconds (RFC 3948 section 4) */
+
 struct sa_config {
 	union wire_addr src, dst;	/* outer addresses */
 	__be32 spi;
-	uint8_t proto;			/* IPPROTO_ESP */
+	uint8_t proto;			/* IPPROTO_ESP, IPPROTO_AH */
 	uint8_t family;			/* enum ip_family of src and dst */
 	uint8_t direction;		/* enum spd_direction; see sa_resolve_direction() */
 	bool tunnel;
@@ -29,7 +51,18 @@ struct sa_config {
 	bool direction_given;		/* the file says it; otherwise it follows from the addresses */
 	uint16_t suite;			/* suite_index() */
 	uint32_t replay_window;		/* packets, 0-4096 */
+	uint8_t dscp;			/* tunnel: of the outer header, or DSCP_COPY */
+	uint8_t df;			/* tunnel: enum df_rule */
+	bool follow_peer;		/* UDP: go where authenticated packets come from */
+	bool reassemble;		/* outbound fragments; filled in at apply from the protection */
+	__be16 encap_sport, encap_dport;	/* ESP in UDP (RFC 3948), ports on the wire; 0: plain */
+	uint16_t keepalive;		/* UDP, outbound: seconds without traffic; 0: none */
+	uint8_t next_hop_family;	/* enum ip_family of next_hop */
+	bool next_hop_given;		/* tunnel, outbound: otherwise the route to dst says it */
+	union wire_addr next_hop;
+	struct sa_limits soft, hard;
 	uint32_t protect_id;		/* filled in at apply from `peer` and `protection` */
+	uint32_t within_id;		/* the same of the SA around this one on the wire; 0: none */
 	char peer[NAME_LEN];		/* filled in at apply: whose address it is in the policy */
 	char protection[NAME_LEN];
 	uint8_t key[SUITE_KEY_MAX];	/* cipher key, then salt */

@@ -342,7 +342,8 @@ static void read_sa(struct json_reader *reader, struct json_value value, void *t
 	struct sa_reading sa = { .sa = &reading->file->sas[index], .self = value };
 
 	*sa.sa = (struct sa_config){ .proto = IPPROTO_ESP, .esn = true,
-				     .replay_window = REPLAY_WINDOW_DEFAULT };
+				     .replay_window = REPLAY_WINDOW_DEFAULT,
+				     .dscp = DSCP_COPY, .keepalive = KEEPALIVE_DEFAULT };
 	reading->at[index] = json_where_value(reader->where, value.node);
 	snprintf(reader->subject, sizeof(reader->subject), "sas[%zu]", index);
 	reader->key = NULL;

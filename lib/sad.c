@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "esp.h"
+#include "sa_runtime.h"
 
 static size_t page_round(size_t size)
 {
@@ -519,7 +519,7 @@ static uint32_t inner_mtu_of(const struct sa_config *config, uint32_t mtu)
 		.family = config->family,
 	};
 
-	return esp_inner_mtu(&sizes, mtu);
+	return sa_inner_mtu(&sizes, mtu);
 }
 
 static bool in_use(const struct sad *sad, uint32_t slot)

@@ -16,8 +16,7 @@
 
 #include "clock.h"
 #include "coalesce.h"
-#include "esp.h"
-#include "esp_ip.h"
+#include "ip_layout.h"
 #include "icmp_error.h"
 #include "reservation.h"
 #include "sandbox.h"
@@ -100,7 +99,7 @@ static void tx_flush(struct worker *worker)
 		return;
 	for (unsigned int i = 0; i < worker->tx_count; i++)
 		burst[i] = &worker->tx[i];
-	esp_encap(&worker->tx_sa->esp, burst, worker->tx_count);
+	sa_protect(&worker->tx_sa->esp, burst, worker->tx_count);
 	for (unsigned int i = 0; i < worker->tx_count; i++)
 		transmit(worker, burst[i]);
 	worker->tx_count = 0;
@@ -238,7 +237,7 @@ static void inbound_run(struct worker *worker, struct worker_sa *sa, struct pack
 {
 	if (!count)
 		return;
-	esp_decap(&sa->esp, run, count);
+	sa_verify(&sa->esp, run, count);
 	for (unsigned int i = 0; i < count; i++) {
 		if (run[i]->state != PACKET_VERIFIED) {
 			count_drop(worker, run[i]->drop, 1);

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <linux/if_ether.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "esp_ip.h"
+#include "esp.h"
+#include "ip_layout.h"
 
 #define VLAN_TAGS_MAX 2
 
@@ -76,7 +78,7 @@ int worker_sas_add(struct worker_sas *sas, const struct worker_message *message,
 	}
 	sa->esp.slot = message->slot;
 	sa->esp.sa_gen = message->sa_gen;
-	sa->inner_mtu = esp_inner_mtu(&sa->esp, config->mtu);
+	sa->inner_mtu = sa_inner_mtu(&sa->esp, config->mtu);
 	sas->by_slot[message->slot] = sa;
 	if (sa->esp.direction == SPD_IN) {
 		bucket = bucket_of(sas, sa->esp.spi);
@@ -132,10 +134,10 @@ static enum drop_reason read_outer(struct packet *packet, struct outer *ret_oute
 		return DROP_MALFORMED;
 	reason = ip_layout_parse(packet, &layout);
 	if (reason == DROP_NONE)
-		reason = ip_layout_find_esp(&layout);
+		reason = ip_layout_find_upper(&layout);
 	if (reason != DROP_NONE)
 		return reason;
-	if (layout.total < layout.esp_off + ESP_HEADER_LEN)
+	if (layout.next != IPPROTO_ESP || layout.total < layout.upper_off + ESP_HEADER_LEN)
 		return DROP_MALFORMED;
 	packet->family = outer.family = layout.family;
 	if (layout.family == FAMILY_V4) {
@@ -145,7 +147,7 @@ static enum drop_reason read_outer(struct packet *packet, struct outer *ret_oute
 		memcpy(&outer.src, layout.ip + 8, 16);
 		memcpy(&outer.dst, layout.ip + 24, 16);
 	}
-	memcpy(&outer.spi, layout.ip + layout.esp_off, sizeof(outer.spi));
+	memcpy(&outer.spi, layout.ip + layout.upper_off, sizeof(outer.spi));
 	*ret_outer = outer;
 	return DROP_NONE;
 }

@@ -7,7 +7,7 @@
 #ifndef IPSECBPF_WORKER_SAS_H
 #define IPSECBPF_WORKER_SAS_H
 
-#include "esp.h"
+#include "sa_runtime.h"
 #include "worker.h"
 
 struct worker_sa {

@@ -17,7 +17,7 @@ static void assert_restored(const struct frame *frame)
 }
 
 /* What an outsider can check of a protected packet. */
-static void assert_well_formed(const struct pair *pair, struct frame *frame, uint32_t esp_off)
+static void assert_well_formed(const struct pair *pair, struct frame *frame, uint32_t upper_off)
 {
 	const struct packet *packet = &frame->packet;
 	const uint8_t *ip = frame_ip(frame);
@@ -36,17 +36,17 @@ static void assert_well_formed(const struct pair *pair, struct frame *frame, uin
 		assert_int_equal(load_be16(packet->data + packet->l2_len - 2), 0x86dd);
 		assert_int_equal(load_be16(ip + 4) + 40, total);
 	}
-	assert_int_equal(load_be32(ip + esp_off), 0x1001);
-	assert_int_equal(load_be32(ip + esp_off + 4), (uint32_t)packet->seq);
-	assert_int_equal((total - esp_off) % 4, 0);
+	assert_int_equal(load_be32(ip + upper_off), 0x1001);
+	assert_int_equal(load_be32(ip + upper_off + 4), (uint32_t)packet->seq);
+	assert_int_equal((total - upper_off) % 4, 0);
 }
 
-static void round_trip(struct pair *pair, struct frame *frame, uint32_t esp_off)
+static void round_trip(struct pair *pair, struct frame *frame, uint32_t upper_off)
 {
 	uint64_t bytes = pair->out_state.bytes;
 
 	encap(pair, frame);
-	assert_well_formed(pair, frame, esp_off);
+	assert_well_formed(pair, frame, upper_off);
 	assert_int_equal(pair->out_state.bytes - bytes, frame->before_len - frame->packet.l2_len);
 	decap(pair, frame);
 	assert_restored(frame);
@@ -113,7 +113,7 @@ static void test_extension_headers(void **state)
 {
 	static const struct {
 		uint8_t types[5];
-		uint32_t esp_off;
+		uint32_t upper_off;
 		enum drop_reason drop;
 	} cases[] = {
 		{ { 1 }, 48, DROP_NONE },
@@ -130,7 +130,7 @@ static void test_extension_headers(void **state)
 	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		frame_ipv6(&frame, cases[i].types, 50, i % 2);
 		if (cases[i].drop == DROP_NONE) {
-			round_trip(&pair, &frame, cases[i].esp_off);
+			round_trip(&pair, &frame, cases[i].upper_off);
 		} else {
 			encap(&pair, &frame);
 			assert_dropped(&frame, cases[i].drop);
@@ -414,7 +414,7 @@ static void test_trailers(void **state)
 	pair_fini(&pair);
 }
 
-/* One octet more than esp_inner_mtu() of the worst header, and the packet would not fit. */
+/* One octet more than sa_inner_mtu() of the worst header, and the packet would not fit. */
 static void test_inner_mtu(void **state)
 {
 	static const uint32_t mtus[] = { 576, 1280, 1492, 1499, 1500, 9000 };
@@ -429,8 +429,8 @@ static void test_inner_mtu(void **state)
 				uint32_t inner, worst[2] = { 0, 0 };
 
 				pair_init(&pair, suite->name, NULL, variant & 1, variant & 2, true);
-				inner = esp_inner_mtu(&pair.out, mtus[i]);
-				assert_true(inner >= mtus[i] - esp_overhead_max(&pair.out));
+				inner = sa_inner_mtu(&pair.out, mtus[i]);
+				assert_true(inner >= mtus[i] - sa_overhead_max(&pair.out));
 				for (uint32_t options = 0; options <= 40; options += 4)
 					for (uint32_t more = 0; more < 2; more++) {
 						uint32_t size;
@@ -448,7 +448,7 @@ static void test_inner_mtu(void **state)
 				assert_true(worst[0] <= mtus[i]);
 				if (suite->block <= 4 || variant & 2)
 					assert_true(worst[1] > mtus[i]);
-				assert_int_equal(esp_inner_mtu(&pair.out, 20), 0);
+				assert_int_equal(sa_inner_mtu(&pair.out, 20), 0);
 				pair_fini(&pair);
 			}
 }

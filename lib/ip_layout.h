@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Where ESP stands, or goes, in an IP packet: bounded parsing of IPv4 and IPv6 headers, shared by
- * both directions of ESP.
+ * Where ESP, AH or UDP stands, or goes, in an IP packet: bounded parsing of IPv4 and IPv6 headers,
+ * shared by both directions.
  *
- * Included by: esp_encap.c, esp_decap.c, esp_ip.c only.
+ * Included by: esp_*.c, ah_*.c, outer.c, reassembly.c, fragment.c, worker_*.c.
  */
-#ifndef IPSECBPF_ESP_IP_H
-#define IPSECBPF_ESP_IP_H
+#ifndef IPSECBPF_IP_LAYOUT_H
+#define IPSECBPF_IP_LAYOUT_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,8 +14,6 @@
 #include "bytes.h"
 #include "packet.h"
 
-#define ESP_HEADER_LEN	8	/* SPI, sequence number */
-#define ESP_TRAILER_LEN 2	/* pad length, next header */
 #define IPV4_HEADER_LEN 20
 #define IPV6_HEADER_LEN 40
 
@@ -25,7 +23,7 @@
 struct ip_layout {
 	uint8_t *ip;		/* first octet of the IP header */
 	uint32_t total;		/* octets of the IP packet, <= what the frame holds */
-	uint32_t esp_off;	/* octets from ip to where the ESP header stands or goes */
+	uint32_t upper_off;	/* octets from ip to where the upper layer's header stands or goes */
 	uint32_t next_off;	/* octets from ip to the next header field that points there */
 	uint8_t next;		/* that field's value */
 	uint8_t family;		/* enum ip_family */
@@ -34,7 +32,7 @@ struct ip_layout {
 
 /*
  * Validates the IP header against the frame and the ethertype, and fills in ip, total, family and
- * (IPv4) fragment; esp_off, next_off and next are those of the fixed header with its IPv4 options.
+ * (IPv4) fragment; upper_off, next_off and next are those of the fixed header with its IPv4 options.
  * DROP_NONE or DROP_MALFORMED.
  */
 enum drop_reason ip_layout_parse(const struct packet *packet, struct ip_layout *ret_layout);
@@ -46,8 +44,11 @@ enum drop_reason ip_layout_parse(const struct packet *packet, struct ip_layout *
  */
 enum drop_reason ip_layout_find_insertion(struct ip_layout *layout);
 
-/* Walks IPv6 extension headers to the ESP header. No-op for IPv4. */
-enum drop_reason ip_layout_find_esp(struct ip_layout *layout);
+/*
+ * Walks IPv6 extension headers to the first header that is none, or to a fragment header, which it
+ * does not step over (fragment is set then). `next` says what stands there. No-op for IPv4.
+ */
+enum drop_reason ip_layout_find_upper(struct ip_layout *layout);
 
 /*
  * Writes 16 bits at an even offset of an IPv4 header and corrects its checksum by the difference
@@ -78,4 +79,4 @@ static inline void ip_set_length_and_next(uint8_t *ip, const struct ip_layout *l
 	}
 }
 
-#endif /* IPSECBPF_ESP_IP_H */
+#endif /* IPSECBPF_IP_LAYOUT_H */

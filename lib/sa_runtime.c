@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* An SA's run-time: its life, and the sizes that follow from suite, mode and family. */
-#include "esp.h"
+#include "sa_runtime.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
-#include "esp_ip.h"
+#include "esp.h"
+#include "ip_layout.h"
 #include "iv_pool.h"
 
 int sa_runtime_init(struct sa_runtime *sa, const struct sa_config *config, struct sa_state *state,
@@ -20,6 +21,14 @@ int sa_runtime_init(struct sa_runtime *sa, const struct sa_config *config, struc
 		.dst = config->dst,
 		.spi = config->spi,
 		.protect_id = config->protect_id,
+		.within_id = config->within_id,
+		.hard = config->hard,
+		.encap_sport = config->encap_sport,
+		.encap_dport = config->encap_dport,
+		.proto = config->proto,
+		.dscp = config->dscp,
+		.df = config->df,
+		.follow_peer = config->follow_peer,
 		.family = config->family,
 		.direction = config->direction,
 		.tunnel = config->tunnel,
@@ -72,7 +81,7 @@ static uint32_t overhead_fixed(const struct sa_runtime *sa)
 	return fixed;
 }
 
-uint32_t esp_overhead_max(const struct sa_runtime *sa)
+uint32_t sa_overhead_max(const struct sa_runtime *sa)
 {
 	return overhead_fixed(sa) + cipher_align(sa) - 1;
 }
@@ -81,7 +90,7 @@ uint32_t esp_overhead_max(const struct sa_runtime *sa)
  * In transport mode the IP header stays outside, so what padding costs depends on its length too:
  * all phases of a header length (a multiple of 4) against the cipher's block are tried.
  */
-uint32_t esp_inner_mtu(const struct sa_runtime *sa, uint32_t mtu)
+uint32_t sa_inner_mtu(const struct sa_runtime *sa, uint32_t mtu)
 {
 	uint32_t align = cipher_align(sa), fixed = overhead_fixed(sa), least = UINT32_MAX;
 
@@ -98,4 +107,14 @@ uint32_t esp_inner_mtu(const struct sa_runtime *sa, uint32_t mtu)
 			least = inner;
 	}
 	return least;
+}
+
+void sa_protect(struct sa_runtime *sa, struct packet **packets, unsigned int count)
+{
+	esp_encap(sa, packets, count);
+}
+
+void sa_verify(struct sa_runtime *sa, struct packet **packets, unsigned int count)
+{
+	esp_decap(sa, packets, count);
 }

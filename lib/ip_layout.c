@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include "esp_ip.h"
+#include "ip_layout.h"
 
 #include <netinet/in.h>
 
@@ -14,7 +14,7 @@ static enum drop_reason parse_ipv4(struct ip_layout *layout, uint32_t room)
 	if (header_len < IPV4_HEADER_LEN || layout->total < header_len || layout->total > room)
 		return DROP_MALFORMED;
 	layout->family = FAMILY_V4;
-	layout->esp_off = header_len;
+	layout->upper_off = header_len;
 	layout->next_off = 9;
 	layout->next = ip[9];
 	layout->fragment = (load_be16(ip + 6) & 0x3fff) != 0;	/* more fragments, or an offset */
@@ -31,7 +31,7 @@ static enum drop_reason parse_ipv6(struct ip_layout *layout, uint32_t room)
 	if (layout->total > room)
 		return DROP_MALFORMED;
 	layout->family = FAMILY_V6;
-	layout->esp_off = IPV6_HEADER_LEN;
+	layout->upper_off = IPV6_HEADER_LEN;
 	layout->next_off = 6;
 	layout->next = ip[6];
 	layout->fragment = false;
@@ -57,24 +57,24 @@ enum drop_reason ip_layout_parse(const struct packet *packet, struct ip_layout *
 /* Steps over one extension header: its first two octets and its whole length must be there. */
 static bool step_over(struct ip_layout *layout)
 {
-	const uint8_t *at = layout->ip + layout->esp_off;
+	const uint8_t *at = layout->ip + layout->upper_off;
 	uint32_t len;
 
-	if (layout->esp_off + 2 > layout->total)
+	if (layout->upper_off + 2 > layout->total)
 		return false;
 	len = (at[1] + 1u) * 8;
-	if (len > layout->total - layout->esp_off)
+	if (len > layout->total - layout->upper_off)
 		return false;
 	layout->next = at[0];
-	layout->next_off = layout->esp_off;
-	layout->esp_off += len;
+	layout->next_off = layout->upper_off;
+	layout->upper_off += len;
 	return true;
 }
 
 /* A routing header with segments left: this packet's destination is not its final one. */
 static bool on_the_way(const struct ip_layout *layout)
 {
-	return layout->esp_off + 4 <= layout->total && layout->ip[layout->esp_off + 3] != 0;
+	return layout->upper_off + 4 <= layout->total && layout->ip[layout->upper_off + 3] != 0;
 }
 
 enum drop_reason ip_layout_find_insertion(struct ip_layout *layout)
@@ -102,14 +102,12 @@ enum drop_reason ip_layout_find_insertion(struct ip_layout *layout)
 	return DROP_UNSUPPORTED;
 }
 
-enum drop_reason ip_layout_find_esp(struct ip_layout *layout)
+enum drop_reason ip_layout_find_upper(struct ip_layout *layout)
 {
 	if (layout->family == FAMILY_V4)
-		return layout->next == IPPROTO_ESP ? DROP_NONE : DROP_MALFORMED;
+		return DROP_NONE;
 	for (unsigned int depth = 0; depth <= EXTENSION_HEADERS_MAX; depth++) {
 		switch (layout->next) {
-		case IPPROTO_ESP:
-			return DROP_NONE;
 		case IPPROTO_FRAGMENT:
 			layout->fragment = true;
 			return DROP_NONE;
@@ -121,7 +119,7 @@ enum drop_reason ip_layout_find_esp(struct ip_layout *layout)
 		case IPPROTO_DSTOPTS:
 			break;
 		default:
-			return DROP_MALFORMED;
+			return DROP_NONE;
 		}
 		if (!step_over(layout))
 			return DROP_MALFORMED;

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reassembly of IP fragments (RFC 791 3.2, RFC 8200 4.5, RFC 5722), bounded in memory and time:
+ * of ESP and AH before they are authenticated, and of this host's packets before protection.
+ * No system calls; all memory is taken at the start.
+ *
+ * Included by: worker_in.c, worker_out.c, unit tests. Threading: belongs to one thread.
+ * Ownership:   fragments are copied; a whole packet lies in the reassembly's memory until released.
+ */
+#ifndef IPSECBPF_REASSEMBLY_H
+#define IPSECBPF_REASSEMBLY_H
+
+#include "packet.h"
+
+struct reassembly;
+
+struct reassembly_limits {
+	uint32_t packets;	/* being put together at one time, and not yet released */
+	uint32_t fragments;	/* of one packet */
+	uint64_t timeout_ns;	/* from the first fragment that came */
+};
+
+/* NULL with errno ENOMEM. */
+struct reassembly *reassembly_new(const struct reassembly_limits *limits);
+void reassembly_free(struct reassembly *reassembly);
+
+/*
+ * Takes one fragment: an IPv4 packet with offset or more-fragments, or an IPv6 one whose extension
+ * header chain has a fragment header (l2_len and the Ethernet header are right). `scope` keeps apart
+ * what must not be mixed (an SA's slot, or 0). Belonging together is by scope, VLAN tags, source,
+ * destination, identification and (IPv4) protocol.
+ *
+ * DROP_NONE and *ret_whole NULL: kept. DROP_NONE and *ret_whole: complete, as one packet without
+ * fragmentation (IPv4 header checksum right, IPv6 fragment header gone), in the state of the last
+ * fragment, with PACKET_HEADROOM and PACKET_TAILROOM around it; give it back with
+ * reassembly_release(). Otherwise the reason for which the fragment, and with DROP_REASSEMBLY all
+ * of its packet, is dropped: *ret_dropped says how many fragments in all.
+ */
+enum drop_reason reassembly_add(struct reassembly *reassembly, const struct packet *fragment,
+				uint32_t scope, uint64_t now_ns, struct packet **ret_whole,
+				uint32_t *ret_dropped);
+void reassembly_release(struct reassembly *reassembly, struct packet *whole);
+
+/* Forgets what has waited too long; returns how many fragments that were. */
+uint32_t reassembly_expire(struct reassembly *reassembly, uint64_t now_ns);
+
+/* A packet of that kind of memory for other uses (empty, headroom as above), or NULL if none is
+ * free. *ret_room: octets that may be written. */
+struct packet *reassembly_buffer(struct reassembly *reassembly, uint32_t *ret_room);
+
+/* CLOCK_MONOTONIC ns at which something will have waited too long; UINT64_MAX: nothing waits. */
+uint64_t reassembly_next_ns(const struct reassembly *reassembly);
+
+#endif /* IPSECBPF_REASSEMBLY_H */
