@@ -354,7 +354,8 @@ struct sa_state {
 	__u16 pad;
 	__u32 path_mtu;		/* outbound: octets of the outer packet; 0: nothing learnt */
 	__u64 replay_bitmap[REPLAY_WORDS];	/* RFC 6479 */
-	__u64 pad2[8];
+	__u64 replay_first;	/* inbound: the number that came first; none before it is lost */
+	__u64 pad2[7];
 };
 _Static_assert(sizeof(struct sa_state) == 704, "sa_state is ABI and fills cache lines");
 

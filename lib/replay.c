@@ -69,6 +69,43 @@ enum drop_reason replay_check(const struct sa_state *state, const struct replay_
 	return verdict;
 }
 
+/* How many of the numbers in from..to, all within the ring, have not come? */
+static uint64_t missing(const struct sa_state *state, uint64_t from, uint64_t to)
+{
+	uint64_t count = 0;
+
+	for (uint64_t word = from / WORD_BITS; word <= to / WORD_BITS; word++) {
+		uint64_t unseen = ~state->replay_bitmap[word % REPLAY_WORDS];
+
+		if (word == from / WORD_BITS)
+			unseen &= UINT64_MAX << from % WORD_BITS;
+		if (word == to / WORD_BITS)
+			unseen &= UINT64_MAX >> (WORD_BITS - 1 - to % WORD_BITS);
+		count += (uint64_t)__builtin_popcountll(unseen);
+	}
+	return count;
+}
+
+/*
+ * How many numbers are lost as the right edge moves to seq: those that leave the window at the left
+ * unreceived and, where it leaps ahead, those it passes over without ever having held them.
+ * replay_first lies at or before the right edge.
+ */
+static uint64_t lost_by_advance(const struct sa_state *state, uint32_t window, uint64_t seq)
+{
+	uint64_t top = state->replay_top;
+	uint64_t from = top >= window ? top - window + 1 : 1;	/* left edge */
+	uint64_t to = seq >= window ? seq - window : 0;		/* the last to leave */
+
+	if (from < state->replay_first)
+		from = state->replay_first;
+	if (to < from)
+		return 0;
+	if (to <= top)
+		return missing(state, from, to);
+	return missing(state, from, top) + (to - top);
+}
+
 /*
  * Moves the right edge to seq: the words in between belong to numbers not yet received. The state
  * outlives a killed worker, so the order matters: the edge first, then the clearing, then (in the
@@ -92,14 +129,21 @@ enum drop_reason replay_commit(struct sa_state *state, const struct replay_confi
 			       uint64_t seq)
 {
 	enum drop_reason verdict;
+	uint64_t lost = 0;
 
 	if (config->window) {
 		verdict = judge(state, config->window, seq);
 		if (verdict != DROP_NONE)
 			return verdict;
 	}
-	if (seq > state->replay_top)
+	if (seq > state->replay_top) {
+		if (config->window && state->replay_first)
+			lost = lost_by_advance(state, config->window, seq);
 		advance(state, seq);
+		state->lost += lost;
+	}
 	state->replay_bitmap[word_of(seq)] |= bit_of(seq);
+	if (!state->replay_first)
+		state->replay_first = seq;
 	return DROP_NONE;
 }

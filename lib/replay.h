@@ -2,8 +2,8 @@
 /*
  * Anti-replay (RFC 4303 3.4.3 and Appendix A; window as in RFC 6479), on struct sa_state.
  *
- * Included by: esp_decap.c, ah_verify.c. Called in this order only: replay_check() before the ICV is verified,
- * replay_commit() after it held. Checking is pure; nothing unauthenticated changes state.
+ * Included by: esp_decap.c, ah_verify.c. Called in this order only: replay_check() before the ICV is
+ * verified, replay_commit() after it held. Checking is pure; nothing unauthenticated changes state.
  * Threading: the SA's owning worker thread only.
  */
 #ifndef IPSECBPF_REPLAY_H
@@ -31,6 +31,9 @@ enum drop_reason replay_check(const struct sa_state *state, const struct replay_
  * Marks `seq` (from replay_check) as received. A burst may hold the same number twice: both pass
  * the check before either commits, so commit itself refuses the second with DROP_REPLAY_DUP
  * (or DROP_REPLAY_OLD if the window has moved past it meanwhile).
+ *
+ * Counts in state->lost what the window leaves behind without it having come. Numbers before the
+ * first that came are not missed: who begins to listen late has lost nothing. No window, no count.
  */
 enum drop_reason replay_commit(struct sa_state *state, const struct replay_config *config,
 			       uint64_t seq);

@@ -17,6 +17,8 @@
 #define MODEL_SLOTS 65536
 struct model {
 	uint64_t top;
+	uint64_t first;		/* the first number that came; 0: none yet */
+	uint64_t fallen;	/* numbers from `first` on that came and have left the window */
 	uint64_t seen[MODEL_SLOTS];
 };
 
@@ -62,11 +64,32 @@ static enum drop_reason model_step(struct model *model, const struct replay_conf
 	return DROP_NONE;
 }
 
-static void model_commit(struct model *model, uint64_t seq)
+static uint64_t model_left_edge(const struct model *model, uint32_t window)
 {
-	model->seen[seq % MODEL_SLOTS] = seq;
+	return model->top >= window ? model->top - window + 1 : 1;
+}
+
+/* By the balance: what is behind the window has come, or is lost. */
+static uint64_t model_lost(const struct model *model, uint32_t window)
+{
+	uint64_t edge = model_left_edge(model, window);
+
+	if (!model->first || edge <= model->first)
+		return 0;
+	return edge - model->first - model->fallen;
+}
+
+static void model_commit(struct model *model, uint32_t window, uint64_t seq)
+{
+	uint64_t old_top = model->top, old_edge = model_left_edge(model, window);
+
+	if (!model->first)
+		model->first = seq;
 	if (seq > model->top)
 		model->top = seq;
+	for (uint64_t n = old_edge; n <= old_top && n < model_left_edge(model, window); n++)
+		model->fallen += n >= model->first && model->seen[n % MODEL_SLOTS] == n;
+	model->seen[seq % MODEL_SLOTS] = seq;
 }
 
 /* Mostly near the right edge; some far ahead, some behind the window, some anywhere. */
@@ -109,9 +132,11 @@ static void run_model(uint32_t window, bool esn, uint64_t start)
 			continue;
 		assert_int_equal(replay_commit(state, &config, seq), DROP_NONE);
 		assert_int_equal(replay_commit(state, &config, seq), DROP_REPLAY_DUP);
-		model_commit(model, seq);
+		model_commit(model, window, seq);
 		assert_int_equal(state->replay_top, model->top);
+		assert_int_equal(state->lost, model_lost(model, window));
 	}
+	assert_true(state->lost > STEPS / 100);	/* the leaps alone lose that many */
 	free(state);
 	free(model);
 }
@@ -215,13 +240,51 @@ static void test_window_off(void **unused)
 	assert_int_equal(seq, 0x1f0000000);
 }
 
+static void commit_all(struct sa_state *state, const struct replay_config *config,
+		       const uint64_t *numbers)
+{
+	for (; *numbers; numbers++)
+		assert_int_equal(replay_commit(state, config, *numbers), DROP_NONE);
+}
+
+#define NUMBERS(...) ((const uint64_t[]){ __VA_ARGS__, 0 })
+
+static void test_lost(void **unused)
+{
+	const struct replay_config config = { .window = 64 }, off = { .window = 0 };
+	struct sa_state state = { 0 };
+
+	(void)unused;
+	/* Late to the stream: 937 to 999 are in the window, but nobody waits for them. */
+	commit_all(&state, &config, NUMBERS(1000, 998, 1100));
+	assert_int_equal(state.lost, 1036 - 1000);	/* 1001 to 1036 */
+	commit_all(&state, &config, NUMBERS(1101));
+	assert_int_equal(state.lost, 37);
+	commit_all(&state, &config, NUMBERS(1039, 1102));	/* 1038 leaves, 1039 is next */
+	assert_int_equal(state.lost, 38);
+	commit_all(&state, &config, NUMBERS(1103));
+	assert_int_equal(state.lost, 38);
+	/* Over more than the window, to a number whose left edge is just past the last one seen. */
+	commit_all(&state, &config, NUMBERS(1103 + 64));
+	assert_int_equal(state.lost, 38 + 60);	/* 1040 to 1099 */
+	commit_all(&state, &config, NUMBERS(1167 + 100000));
+	assert_int_equal(state.lost, 98 + 100000 - 1);
+	/* Up to the last number there is. */
+	state = (struct sa_state){ 0 };
+	commit_all(&state, &config, NUMBERS(1, UINT64_MAX));
+	assert_int_equal(state.lost, UINT64_MAX - 65);
+	state = (struct sa_state){ 0 };
+	commit_all(&state, &off, NUMBERS(1, 5000, 3, 90000));
+	assert_int_equal(state.lost, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_model_without_esn), cmocka_unit_test(test_model_with_esn),
 		cmocka_unit_test(test_zero_is_refused),	  cmocka_unit_test(test_esn_ends),
 		cmocka_unit_test(test_esn_wrap),	  cmocka_unit_test(test_twice_in_a_burst),
-		cmocka_unit_test(test_window_off),
+		cmocka_unit_test(test_window_off),	  cmocka_unit_test(test_lost),
 	};
 
 	return cmocka_run_group_tests_name("replay", tests, NULL, NULL);
