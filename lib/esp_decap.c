@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Inbound ESP (RFC 4303 3.4). Per packet: length, replay check; then one engine call opens the
- * burst; then per packet in order of arrival: ICV, replay commit, padding, next header, inner
- * addresses. Nothing that did not pass the ICV changes the SA's window.
+ * burst; then per packet in order of arrival: ICV, replay commit, lifetime, padding, next header,
+ * inner addresses. Nothing that did not pass the ICV changes the SA's window.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -20,6 +20,20 @@ struct decap_burst {
 	unsigned int count;
 };
 
+/* RFC 3948 2.1. SPI 0 is the non-ESP marker: that is IKE, never ours (section 2.2). */
+static enum drop_reason check_udp(const struct ip_layout *layout)
+{
+	const uint8_t *udp = layout->ip + layout->upper_off;
+	uint32_t len = layout->total - layout->upper_off;
+
+	if (len < UDP_HEADER_LEN || load_be16(udp + 4) != len)
+		return DROP_UDP_ENCAP;
+	if (len < UDP_HEADER_LEN + ESP_HEADER_LEN || load_be32(udp + UDP_HEADER_LEN) == 0)
+		return DROP_MALFORMED;
+	return DROP_NONE;
+}
+
+/* layout->upper_off becomes where ESP, or UDP around it, stands. */
 static enum drop_reason find_esp(const struct sa_runtime *sa, const struct packet *packet,
 				 struct ip_layout *layout)
 {
@@ -36,11 +50,16 @@ static enum drop_reason find_esp(const struct sa_runtime *sa, const struct packe
 		return reason;
 	if (layout->fragment)
 		return DROP_ESP_FRAGMENT;
-	if (layout->next != IPPROTO_ESP)
+	if (layout->family != sa->family ||
+	    layout->next != (sa->encap_dport ? IPPROTO_UDP : IPPROTO_ESP))
 		return DROP_MALFORMED;
-	len = layout->total - layout->upper_off;
+	if (sa->encap_dport)
+		reason = check_udp(layout);
+	if (reason != DROP_NONE)
+		return reason;
+	len = layout->total - layout->upper_off - esp_udp_length(sa);
 	/* The trailer ends on a word boundary and CBC works on whole blocks (RFC 4303 2.4). */
-	if (layout->family != sa->family || len < around + align || (len - around) % align)
+	if (len < around + align || (len - around) % align)
 		return DROP_MALFORMED;
 	return DROP_NONE;
 }
@@ -75,7 +94,7 @@ static void decap_start(struct sa_runtime *sa, struct packet *packet, struct dec
 		packet_drop(packet, reason);
 		return;
 	}
-	esp = layout->ip + layout->upper_off;
+	esp = layout->ip + layout->upper_off + esp_udp_length(sa);
 	reason = replay_check(sa->state, &sa->replay, load_be32(esp + 4), &packet->seq);
 	if (reason != DROP_NONE) {
 		sa->state->replayed++;
@@ -91,6 +110,20 @@ static void decap_start(struct sa_runtime *sa, struct packet *packet, struct dec
 	op->err = -EIO;		/* unless the engine says otherwise */
 	write_aad(sa, packet->seq, burst->aad[burst->count], op);
 	burst->packets[burst->count++] = packet;
+}
+
+/*
+ * Octets of the inner packet by its authenticated trailer, before anything else of it is looked at.
+ * A trailer that lies is found next; TFC padding (RFC 4303 2.7) wears the SA out too.
+ */
+static uint32_t inner_length(const struct sa_runtime *sa, const struct ip_layout *layout,
+			     const struct crypto_op *op)
+{
+	uint32_t len = op->len - ESP_TRAILER_LEN, pad_len = op->data[len];
+
+	if (pad_len <= len)
+		len -= pad_len;
+	return sa->tunnel ? len : layout->upper_off + len;
 }
 
 /* Padding must be 1, 2, 3, ... and lie inside (RFC 4303 2.4); *ret_len is what it leaves. */
@@ -173,6 +206,8 @@ static enum drop_reason decap_finish(struct sa_runtime *sa, struct packet *packe
 		sa->state->replayed++;
 		return reason;
 	}
+	if (!sa_within_limits(sa, 0, 0, inner_length(sa, layout, op)))
+		return DROP_LIFETIME;
 	if (!padding_holds(op, &payload_len))
 		return DROP_PADDING;
 	if (op->data[op->len - 1] == IPPROTO_NONE)

@@ -6,11 +6,14 @@
  *
  *   transport  [l2][ip .. upper_off][ESP 8][IV][payload            ][pad][len][nh][ICV]
  *   tunnel     [l2][outer ip     ][ESP 8][IV][ip whole, as it was][pad][len][nh][ICV]
+ *
+ * An SA with encap_dport has [UDP 8] before ESP (RFC 3948 2.1).
  */
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 
+#include "checksum.h"
 #include "esp.h"
 #include "ip_layout.h"
 #include "iv_pool.h"
@@ -34,6 +37,7 @@ struct encap_burst {
 	struct packet *packets[BURST];
 	uint32_t inner_len[BURST];
 	uint8_t aad[BURST][12];
+	uint64_t bytes;		/* of inner packets */
 	unsigned int count;
 };
 
@@ -92,7 +96,7 @@ static enum drop_reason plan_packet(const struct sa_runtime *sa, const struct pa
 		reason = plan_transport(sa, plan);
 	if (reason != DROP_NONE)
 		return reason;
-	plan->front += ESP_HEADER_LEN + suite->iv_len;
+	plan->front += esp_udp_length(sa) + ESP_HEADER_LEN + suite->iv_len;
 	plan->pad_len = -(plan->payload_len + ESP_TRAILER_LEN) & (align - 1);
 	behind = plan->pad_len + ESP_TRAILER_LEN + suite->icv_len;
 	plan->outer_total = plan->layout.total + plan->front + behind;
@@ -164,17 +168,42 @@ static int write_iv(struct sa_runtime *sa, uint64_t seq, uint8_t *iv)
 	return sa->iv_pool ? iv_pool_next(sa->iv_pool, iv, sa->suite->iv_len) : 0;
 }
 
-/* Moves the headers and writes the outer header and the trailer. */
+/* The checksum is 0 for none, or until finish_udp(). `octets` are those from UDP to the end. */
+static void write_udp(const struct sa_runtime *sa, uint8_t *udp, uint32_t octets)
+{
+	memcpy(udp, &sa->encap_sport, 2);
+	memcpy(udp + 2, &sa->encap_dport, 2);
+	store_be16(udp + 4, (uint16_t)octets);
+	store_be16(udp + 6, 0);
+}
+
+/*
+ * Over IPv6 UDP must have a checksum, and 0 stands for none (RFC 8200 8.1). It covers what has been
+ * encrypted. The addresses are the SA's: no routing header has segments left here.
+ */
+static void finish_udp(const struct packet *packet, uint8_t *udp)
+{
+	const uint8_t *ip = packet->data + packet->l2_len;
+	uint32_t octets = load_be16(udp + 4);
+	uint64_t sum = checksum_pseudo(0, FAMILY_V6, ip + 8, ip + 24, IPPROTO_UDP, octets);
+	uint16_t checksum = checksum_fold(checksum_add(sum, udp, octets));
+
+	store_raw16(udp + 6, checksum ? checksum : 0xffff);
+}
+
+/* Moves the headers and writes the outer header, UDP and the trailer. */
 static void lay_out(struct sa_runtime *sa, struct packet *packet, const struct plan *plan)
 {
 	uint32_t moved = packet->l2_len + plan->kept;
 	uint8_t *start = packet->data - plan->front;
 	uint32_t behind = plan->pad_len + ESP_TRAILER_LEN + sa->suite->icv_len;
 	uint32_t room = packet->len + packet->tailroom;
+	uint32_t ip_len = sa->tunnel ? outer_length(sa) : plan->kept;
+	uint8_t next = sa->encap_dport ? IPPROTO_UDP : IPPROTO_ESP;
 	const struct outer_fields fields = {
 		.inner = &plan->layout,
 		.total = plan->outer_total,
-		.next = IPPROTO_ESP,
+		.next = next,
 		.seq = packet->seq,
 	};
 
@@ -183,7 +212,9 @@ static void lay_out(struct sa_runtime *sa, struct packet *packet, const struct p
 		outer_write(sa, &fields, start + packet->l2_len);
 	else
 		ip_set_length_and_next(start + packet->l2_len, &plan->layout, plan->outer_total,
-				       IPPROTO_ESP);
+				       next);
+	if (sa->encap_dport)
+		write_udp(sa, start + packet->l2_len + ip_len, plan->outer_total - ip_len);
 	write_trailer(packet->data + moved + plan->payload_len, plan);
 	packet->tailroom = (uint16_t)(room - packet->l2_len - plan->layout.total - behind);
 	packet->headroom -= (uint16_t)plan->front;
@@ -215,6 +246,9 @@ static void encap_one(struct sa_runtime *sa, struct packet *packet, struct encap
 	uint8_t *esp;
 
 	reason = plan_packet(sa, packet, &plan);
+	if (reason == DROP_NONE &&
+	    !sa_within_limits(sa, burst->count, burst->bytes, plan.layout.total))
+		reason = DROP_LIFETIME;
 	if (reason == DROP_NONE)
 		reason = take_sequence(sa, &packet->seq);
 	if (reason != DROP_NONE) {
@@ -235,11 +269,14 @@ static void encap_one(struct sa_runtime *sa, struct packet *packet, struct encap
 	store_be32(op->esn_hi, (uint32_t)(packet->seq >> 32));
 	op->esn_hi_len = sa->esn ? 4 : 0;
 	burst->inner_len[burst->count] = plan.layout.total;
+	burst->bytes += plan.layout.total;
 	burst->packets[burst->count++] = packet;
 }
 
 static void finish_burst(struct sa_runtime *sa, const struct encap_burst *burst)
 {
+	uint32_t before_data = UDP_HEADER_LEN + ESP_HEADER_LEN + sa->suite->iv_len;
+	bool udp_checksum = sa->encap_dport && sa->family == FAMILY_V6;
 	uint64_t packets = 0, bytes = 0;
 
 	for (unsigned int i = 0; i < burst->count; i++) {
@@ -247,6 +284,8 @@ static void finish_burst(struct sa_runtime *sa, const struct encap_burst *burst)
 			packet_drop(burst->packets[i], DROP_INTERNAL);
 			continue;
 		}
+		if (udp_checksum)
+			finish_udp(burst->packets[i], burst->ops[i].data - before_data);
 		burst->packets[i]->state = PACKET_PROTECTED;
 		packets++;
 		bytes += burst->inner_len[i];
@@ -260,6 +299,7 @@ static void encap_burst(struct sa_runtime *sa, struct packet **packets, unsigned
 	struct encap_burst burst;
 
 	burst.count = 0;
+	burst.bytes = 0;
 	for (unsigned int i = 0; i < count; i++)
 		if (packets[i]->state == PACKET_CLEAR)
 			encap_one(sa, packets[i], &burst);

@@ -5,20 +5,39 @@
 
 #include "checksum.h"
 
-#define HOP_LIMIT 64
+#define HOP_LIMIT      64
+#define IPV4_DF	       0x40	/* of octet 6 */
+#define IPV6_FLOW_MASK 0xfffff
+
+/* The SA may have its own DSCP; ECN always is the inner transport's (RFC 6040 4.1, normal mode). */
+static uint8_t traffic_class(const struct sa_runtime *sa, const struct ip_layout *inner)
+{
+	uint8_t class = outer_traffic_class(inner);
+
+	if (sa->dscp == DSCP_COPY)
+		return class;
+	return (uint8_t)(sa->dscp << 2 | (class & IP_ECN_MASK));
+}
+
+/* IPv6 packets are not fragmented on their way: around one, "copy" means set (RFC 4301 8.1). */
+static uint8_t dont_fragment(const struct sa_runtime *sa, const struct ip_layout *inner)
+{
+	if (sa->df == DF_COPY)
+		return inner->family == FAMILY_V4 ? inner->ip[6] & IPV4_DF : IPV4_DF;
+	return sa->df == DF_SET ? IPV4_DF : 0;
+}
 
 /* The identification is unique for as long as 16 bits allow. */
 static void write_ipv4(const struct sa_runtime *sa, const struct outer_fields *fields,
 		       uint8_t *outer)
 {
 	const struct ip_layout *inner = fields->inner;
-	uint8_t df = inner->family == FAMILY_V4 ? inner->ip[6] & 0x40 : 0x40;
 
 	outer[0] = 0x45;
-	outer[1] = outer_traffic_class(inner);
+	outer[1] = traffic_class(sa, inner);
 	store_be16(outer + 2, (uint16_t)fields->total);
 	store_be16(outer + 4, (uint16_t)fields->seq);
-	outer[6] = df;
+	outer[6] = dont_fragment(sa, inner);
 	outer[7] = 0;
 	outer[8] = HOP_LIMIT;
 	outer[9] = fields->next;
@@ -32,11 +51,9 @@ static void write_ipv6(const struct sa_runtime *sa, const struct outer_fields *f
 		       uint8_t *outer)
 {
 	const struct ip_layout *inner = fields->inner;
+	uint32_t label = inner->family == FAMILY_V6 ? load_be32(inner->ip) & IPV6_FLOW_MASK : 0;
 
-	if (inner->family == FAMILY_V6)
-		memcpy(outer, inner->ip, 4);
-	else
-		store_be32(outer, 6u << 28 | (uint32_t)inner->ip[1] << 20);
+	store_be32(outer, 6u << 28 | (uint32_t)traffic_class(sa, inner) << 20 | label);
 	store_be16(outer + 4, (uint16_t)(fields->total - IPV6_HEADER_LEN));
 	outer[6] = fields->next;
 	outer[7] = HOP_LIMIT;
@@ -62,16 +79,36 @@ uint8_t outer_traffic_class(const struct ip_layout *layout)
 	return (uint8_t)(load_be16(layout->ip) >> 4);
 }
 
-/* Congestion met on the way is told to the inner transport, if it speaks ECN (RFC 4301 5.1.2.1). */
+static void set_ecn(const struct ip_layout *layout, uint8_t ecn)
+{
+	uint8_t *ip = layout->ip;
+
+	if (layout->family == FAMILY_V4)
+		ipv4_store_be16(ip, 0, (uint16_t)(ip[0] << 8 | (ip[1] & ~IP_ECN_MASK) | ecn));
+	else
+		ip[1] = (uint8_t)((ip[1] & ~(IP_ECN_MASK << 4)) | ecn << 4);
+}
+
+/*
+ * RFC 6040 figure 4, by inner and outer field: the stronger mark wins, in the order ECT(0), ECT(1),
+ * CE, but what cannot speak ECN is left alone, and lost where it would have been told.
+ */
 enum drop_reason outer_merge_ecn(const struct ip_layout *inner, uint8_t outer_class)
 {
-	uint8_t *ip = inner->ip;
+	enum { NOT_ECT, ECT_1, ECT_0, CE, LOST };
+	static const uint8_t merged[4][4] = {
+		/*	      NOT_ECT  ECT_1	ECT_0	 CE	in the outer header */
+		[NOT_ECT] = { NOT_ECT, NOT_ECT, NOT_ECT, LOST },
+		[ECT_1]   = { ECT_1,   ECT_1,   ECT_1,   CE },
+		[ECT_0]   = { ECT_0,   ECT_1,   ECT_0,   CE },
+		[CE]      = { CE,      CE,      CE,      CE },
+	};
+	uint8_t before = outer_traffic_class(inner) & IP_ECN_MASK;
+	uint8_t after = merged[before][outer_class & IP_ECN_MASK];
 
-	if ((outer_class & IP_ECN_MASK) != IP_ECN_CE)
-		return DROP_NONE;
-	if (inner->family == FAMILY_V4 && (ip[1] & IP_ECN_MASK))
-		ipv4_store_be16(ip, 0, (uint16_t)(ip[0] << 8 | ip[1] | IP_ECN_CE));
-	else if (inner->family == FAMILY_V6 && (ip[1] >> 4 & IP_ECN_MASK))
-		ip[1] |= IP_ECN_CE << 4;
+	if (after == LOST)
+		return DROP_ECN;
+	if (after != before)
+		set_ecn(inner, after);
 	return DROP_NONE;
 }

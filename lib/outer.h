@@ -18,16 +18,16 @@ static inline uint32_t outer_length(const struct sa_runtime *sa)
 
 /* What an outer header says that its SA does not. */
 struct outer_fields {
-	const struct ip_layout *inner;	/* the packet inside; ip may have moved from there since */
+	const struct ip_layout *inner;	/* the packet inside; its header is read where ip says */
 	uint32_t total;			/* octets of the outer packet */
 	uint8_t next;			/* protocol after the outer header */
 	uint64_t seq;			/* for the IPv4 identification */
 };
 
 /*
- * Writes outer header and ethertype: DSCP and ECN from the inner header (RFC 6040 section 4.1, or
- * the SA's own DSCP), DF by the SA's rule (set over an inner IPv6 packet if it copies), flow label
- * from IPv6, hop limit 64. `outer` is preceded by the Ethernet header.
+ * Writes outer header and ethertype: ECN from the inner header (RFC 6040 section 4.1, normal mode),
+ * DSCP from there or the SA's own, DF by the SA's rule (set over an inner IPv6 packet if it
+ * copies), flow label from IPv6, hop limit 64. `outer` is preceded by the Ethernet header.
  */
 void outer_write(const struct sa_runtime *sa, const struct outer_fields *fields, uint8_t *outer);
 
@@ -35,8 +35,9 @@ void outer_write(const struct sa_runtime *sa, const struct outer_fields *fields,
 uint8_t outer_traffic_class(const struct ip_layout *layout);
 
 /*
- * Merges the ECN field of the outer header into the inner one (RFC 6040 section 4.2). DROP_NONE, or
- * DROP_ECN where congestion was marked on a packet whose transport would not see it.
+ * Merges the ECN field of the outer header (in outer_class) into the inner one, whose checksum
+ * stays as right as it was (RFC 6040 section 4.2). DROP_NONE, or DROP_ECN where congestion was
+ * marked on a packet whose transport would not see it; the packet is unchanged then.
  */
 enum drop_reason outer_merge_ecn(const struct ip_layout *inner, uint8_t outer_class);
 

@@ -2,8 +2,8 @@
 /*
  * Anti-replay (RFC 4303 3.4.3 and Appendix A; window as in RFC 6479), on struct sa_state.
  *
- * Included by: esp_decap.c, ah_verify.c. Called in this order only: replay_check() before the ICV is
- * verified, replay_commit() after it held. Checking is pure; nothing unauthenticated changes state.
+ * Included by: esp_decap.c, ah_verify.c. Called in this order only: replay_check() before the ICV
+ * is verified, replay_commit() after it held. Checking is pure; nothing unauthenticated changes state.
  * Threading: the SA's owning worker thread only.
  */
 #ifndef IPSECBPF_REPLAY_H

@@ -74,7 +74,8 @@ static uint32_t cipher_align(const struct sa_runtime *sa)
 /* Octets that do not depend on the packet. */
 static uint32_t overhead_fixed(const struct sa_runtime *sa)
 {
-	uint32_t fixed = ESP_HEADER_LEN + sa->suite->iv_len + ESP_TRAILER_LEN + sa->suite->icv_len;
+	uint32_t fixed = esp_udp_length(sa) + ESP_HEADER_LEN + sa->suite->iv_len +
+			 ESP_TRAILER_LEN + sa->suite->icv_len;
 
 	if (sa->tunnel)
 		fixed += sa->family == FAMILY_V4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN;

@@ -55,7 +55,7 @@ static inline void pair_init(struct pair *pair, const char *suite, const char *e
 	*config = (struct sa_config){ .src = address(family, 1), .dst = address(family, 2),
 				      .spi = htobe32(0x1001), .proto = IPPROTO_ESP,
 				      .family = family, .direction = SPD_OUT, .tunnel = tunnel,
-				      .esn = esn, .replay_window = 1024,
+				      .esn = esn, .replay_window = 1024, .dscp = DSCP_COPY,
 				      .suite = (uint16_t)suite_index(suite_find(suite)) };
 	for (unsigned int i = 0; i < SUITE_KEY_MAX; i++) {
 		config->key[i] = (uint8_t)(i * 3 + 1);
@@ -66,6 +66,13 @@ static inline void pair_init(struct pair *pair, const char *suite, const char *e
 	assert_int_equal(sa_runtime_init(&pair->out, config, &pair->out_state, engine), 0);
 	config->direction = SPD_IN;
 	assert_int_equal(sa_runtime_init(&pair->in, config, &pair->in_state, engine), 0);
+}
+
+/* Makes it an SA of ESP in UDP, on both hosts. */
+static inline void pair_udp(struct pair *pair, uint16_t sport, uint16_t dport)
+{
+	pair->config.encap_sport = pair->out.encap_sport = pair->in.encap_sport = htobe16(sport);
+	pair->config.encap_dport = pair->out.encap_dport = pair->in.encap_dport = htobe16(dport);
 }
 
 static inline void pair_fini(struct pair *pair)
@@ -169,6 +176,17 @@ static inline void frame_plain(struct frame *frame, enum ip_family family, uint3
 		frame_ipv6(frame, (const uint8_t[]){ 0 }, payload, 0);
 }
 
+/* Internet checksum the slow way, to check the library's: in host order, not complemented. */
+static inline uint16_t ones_sum(uint32_t sum, const uint8_t *data, uint32_t len)
+{
+	for (uint32_t i = 0; i < len; i++) {
+		sum += i & 1 ? data[i] : (uint32_t)data[i] << 8;
+		if (sum > 0xffff)
+			sum -= 0xffff;
+	}
+	return (uint16_t)sum;
+}
+
 static inline void encap(struct pair *pair, struct frame *frame)
 {
 	struct packet *packet = &frame->packet;
@@ -188,5 +206,19 @@ static inline void decap(struct pair *pair, struct frame *frame)
 		assert_int_equal((frame)->packet.state, PACKET_DEAD);		\
 		assert_int_equal((frame)->packet.drop, reason);			\
 	} while (0)
+
+/* The frame is what it was, octet by octet, and its descriptor says so. */
+static inline void assert_restored(const struct frame *frame)
+{
+	const struct packet *packet = &frame->packet;
+
+	assert_int_equal(packet->state, PACKET_VERIFIED);
+	assert_int_equal(packet->len, frame->before_len);
+	assert_memory_equal(packet->data, frame->before, frame->before_len);
+	assert_ptr_equal(packet->data - packet->headroom, frame->mem);
+	assert_ptr_equal(packet->data + packet->len + packet->tailroom,
+			 frame->mem + HEAD + FRAME_MAX);
+	assert_int_equal(packet->family, packet->inner_family);
+}
 
 #endif /* SELFTESTS_ESP_PAIR_H */

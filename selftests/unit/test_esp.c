@@ -2,20 +2,6 @@
 /* ESP encapsulation and decapsulation: round trips, what the bytes look like, edges. */
 #include "esp_pair.h"
 
-/* The frame is what it was, octet by octet, and its descriptor says so. */
-static void assert_restored(const struct frame *frame)
-{
-	const struct packet *packet = &frame->packet;
-
-	assert_int_equal(packet->state, PACKET_VERIFIED);
-	assert_int_equal(packet->len, frame->before_len);
-	assert_memory_equal(packet->data, frame->before, frame->before_len);
-	assert_ptr_equal(packet->data - packet->headroom, frame->mem);
-	assert_ptr_equal(packet->data + packet->len + packet->tailroom,
-			 frame->mem + HEAD + FRAME_MAX);
-	assert_int_equal(packet->family, packet->inner_family);
-}
-
 /* What an outsider can check of a protected packet. */
 static void assert_well_formed(const struct pair *pair, struct frame *frame, uint32_t upper_off)
 {
@@ -150,75 +136,6 @@ static void test_extension_headers(void **state)
 	pair_fini(&pair);
 }
 
-static void test_outer_header(void **state)
-{
-	static struct frame frame;
-	struct pair pair;
-	const uint8_t *ip;
-
-	(void)state;
-	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V4, true, true);
-	frame_ipv4(&frame, 0, 100, 1);
-	encap(&pair, &frame);
-	ip = frame_ip(&frame);
-	assert_int_equal(ip[0], 0x45);
-	assert_int_equal(ip[1], 0xb9);		/* DSCP and ECN copied */
-	assert_int_equal(load_be16(ip + 6), 0x4000);	/* DF copied */
-	assert_int_equal(ip[8], 64);
-	assert_int_equal(ip[9], IPPROTO_ESP);
-	assert_memory_equal(ip + 12, pair.config.src.b, 4);
-	assert_memory_equal(ip + 16, pair.config.dst.b, 4);
-	frame_ipv4(&frame, 0, 100, 0);
-	frame_ip(&frame)[6] = 0;
-	encap(&pair, &frame);
-	assert_int_equal(load_be16(frame_ip(&frame) + 6), 0);
-	frame_ipv6(&frame, (const uint8_t[]){ 0 }, 100, 0);
-	encap(&pair, &frame);
-	assert_int_equal(frame_ip(&frame)[1], 0xb9);
-	assert_int_equal(load_be16(frame_ip(&frame) + 6), 0x4000);
-	pair_fini(&pair);
-	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V6, true, true);
-	frame_ipv4(&frame, 0, 100, 0);
-	encap(&pair, &frame);
-	ip = frame_ip(&frame);
-	assert_int_equal(load_be32(ip), 0x6b900000);
-	assert_int_equal(ip[6], IPPROTO_ESP);
-	assert_int_equal(ip[7], 64);
-	assert_memory_equal(ip + 8, pair.config.src.b, 16);
-	assert_memory_equal(ip + 24, pair.config.dst.b, 16);
-	frame_ipv6(&frame, (const uint8_t[]){ 0 }, 100, 0);
-	encap(&pair, &frame);
-	assert_int_equal(load_be32(frame_ip(&frame)), 0x6b912345);
-	pair_fini(&pair);
-}
-
-/* An outer CE mark reaches the inner header; its checksum stays right. */
-static void test_congestion_mark(void **state)
-{
-	static struct frame frame;
-	struct pair pair;
-	uint8_t *ip;
-
-	(void)state;
-	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V6, true, true);
-	frame_ipv4(&frame, 0, 100, 0);
-	encap(&pair, &frame);
-	frame_ip(&frame)[1] |= 0x30;
-	decap(&pair, &frame);
-	ip = frame_ip(&frame);
-	assert_int_equal(frame.packet.state, PACKET_VERIFIED);
-	assert_int_equal(ip[1], 0xbb);
-	assert_int_equal(checksum_fold(checksum_add(0, ip, 20)), 0);
-	frame_ipv4(&frame, 0, 100, 0);
-	frame_ip(&frame)[1] = 0xb8;	/* not ECN-capable: stays so */
-	checksum_ipv4(frame_ip(&frame), 20);
-	encap(&pair, &frame);
-	frame_ip(&frame)[1] |= 0x30;
-	decap(&pair, &frame);
-	assert_int_equal(frame_ip(&frame)[1], 0xb8);
-	pair_fini(&pair);
-}
-
 static void test_sequence_limits(void **state)
 {
 	static struct frame frame;
@@ -251,6 +168,93 @@ static void test_sequence_limits(void **state)
 	encap(&pair, &frame);
 	assert_int_equal(frame.packet.seq, 0x100000000);
 	pair_fini(&pair);
+}
+
+/* `count` packets of `size` octets in one burst; how many of them the SA still took. */
+static unsigned int take_burst(struct pair *pair, struct frame *frames, unsigned int count,
+			       uint32_t size)
+{
+	struct packet *packets[BURST * 2];
+	unsigned int taken = 0;
+
+	for (unsigned int i = 0; i < count; i++) {
+		frame_ipv4(&frames[i], 0, size - 20, 0);
+		packets[i] = &frames[i].packet;
+	}
+	esp_encap(&pair->out, packets, count);
+	for (unsigned int i = 0; i < count; i++) {
+		if (packets[i]->state == PACKET_PROTECTED) {
+			assert_int_equal(taken, i);	/* the first ones, without a gap */
+			taken++;
+			continue;
+		}
+		assert_dropped(&frames[i], DROP_LIFETIME);
+		assert_memory_equal(packets[i]->data, frames[i].before, frames[i].before_len);
+	}
+	return taken;
+}
+
+/* At the limit itself, whether it falls inside a burst, on its end, or between two. */
+static void test_hard_limits_outbound(void **state)
+{
+	static const unsigned int limits[] = { 1, 2, 63, 64, 65, 100, 128, 129 };
+	static struct frame frames[BURST * 2];
+	static struct frame frame;
+	struct pair pair;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+		for (int variant = 0; variant < 3; variant++) {
+			unsigned int limit = limits[i], first = limit < 128 ? limit : 128;
+
+			pair_init(&pair, "aes128gcm16", NULL, FAMILY_V4, false, true);
+			if (variant == 0)
+				pair.out.hard.packets = limit;
+			else	/* one octet more does not hold one packet more */
+				pair.out.hard.bytes = limit * 100u + (variant == 2 ? 99 : 0);
+			assert_int_equal(take_burst(&pair, frames, 128, 100), first);
+			assert_int_equal(pair.out_state.packets, first);
+			assert_int_equal(pair.out_state.bytes, first * 100);
+			assert_int_equal(pair.out_state.seq_next, first + 1);
+			assert_int_equal(take_burst(&pair, frames, 3, 100), limit - first);
+			assert_int_equal(pair.out_state.seq_next, limit + 1);
+			pair_fini(&pair);
+		}
+	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V4, false, true);
+	pair.out.hard.bytes = 100;
+	frame_ipv4(&frame, 0, 81, 0);
+	encap(&pair, &frame);
+	assert_dropped(&frame, DROP_LIFETIME);
+	assert_int_equal(pair.out_state.seq_next, 1);
+	pair_fini(&pair);
+}
+
+static void test_hard_limits_inbound(void **state)
+{
+	static struct frame frames[BURST * 2];
+	struct packet *packets[BURST * 2];
+	struct pair pair;
+
+	(void)state;
+	for (int variant = 0; variant < 4; variant++)
+		for (unsigned int limit = 1; limit < 128; limit += 21) {
+			pair_init(&pair, "aes128-sha256", NULL, FAMILY_V4, variant & 1, true);
+			pair.in.hard.packets = variant & 2 ? limit : 0;
+			pair.in.hard.bytes = variant & 2 ? 0 : limit * 101u + (limit & 1 ? 100 : 0);
+			assert_int_equal(take_burst(&pair, frames, 128, 101), 128);
+			for (unsigned int i = 0; i < 128; i++)
+				packets[i] = &frames[i].packet;
+			esp_decap(&pair.in, packets, 128);
+			for (unsigned int i = 0; i < 128; i++)
+				if (i < limit)
+					assert_restored(&frames[i]);
+				else
+					assert_dropped(&frames[i], DROP_LIFETIME);
+			assert_int_equal(pair.in_state.packets, limit);
+			assert_int_equal(pair.in_state.bytes, limit * 101);
+			assert_int_equal(pair.in_state.replay_top, 128);	/* they did come */
+			pair_fini(&pair);
+		}
 }
 
 /* Refused packets use up no number and stay as they were. */
@@ -414,6 +418,35 @@ static void test_trailers(void **state)
 	pair_fini(&pair);
 }
 
+/* What is forged or replayed does not meet the limit, and past it the inside is not looked at. */
+static void test_hard_limits_come_before_the_inside(void **state)
+{
+	static struct frame frame;
+	static const uint8_t bad_padding[8] = { 9, 9, 9, 9, 1, 2, 255, 17 };
+	struct pair pair;
+
+	(void)state;
+	pair_init(&pair, "aes128gcm16", NULL, FAMILY_V4, false, true);
+	forge(&pair, &frame, bad_padding, 8);
+	decap(&pair, &frame);
+	assert_dropped(&frame, DROP_PADDING);
+	pair.in.hard.packets = 1;
+	pair.in_state.packets = 1;
+	forge(&pair, &frame, bad_padding, 8);
+	frame.packet.data[14 + 20 + 16] ^= 1;
+	decap(&pair, &frame);
+	assert_dropped(&frame, DROP_ICV);
+	pair.out_state.seq_next--;
+	forge(&pair, &frame, bad_padding, 8);
+	decap(&pair, &frame);
+	assert_dropped(&frame, DROP_LIFETIME);
+	pair.out_state.seq_next--;
+	forge(&pair, &frame, bad_padding, 8);
+	decap(&pair, &frame);
+	assert_dropped(&frame, DROP_REPLAY_DUP);
+	pair_fini(&pair);
+}
+
 /* One octet more than sa_inner_mtu() of the worst header, and the packet would not fit. */
 static void test_inner_mtu(void **state)
 {
@@ -483,8 +516,9 @@ int main(void)
 		cmocka_unit_test(test_round_trips),
 		cmocka_unit_test(test_headers_kept_in_transport_mode),
 		cmocka_unit_test(test_extension_headers),
-		cmocka_unit_test(test_outer_header),
-		cmocka_unit_test(test_congestion_mark),
+		cmocka_unit_test(test_hard_limits_outbound),
+		cmocka_unit_test(test_hard_limits_inbound),
+		cmocka_unit_test(test_hard_limits_come_before_the_inside),
 		cmocka_unit_test(test_sequence_limits),
 		cmocka_unit_test(test_outbound_refusals),
 		cmocka_unit_test(test_link_padding),
