@@ -22,13 +22,18 @@ struct fragment_iter {
 	uint32_t part_off;	/* where that begins, octets from the IP header */
 	uint32_t next_off;	/* IPv6: where the number of the fragment header goes */
 	uint32_t id;
+	uint8_t family;		/* enum ip_family */
+	bool whole;		/* fits: goes as it is, once */
+	bool done;
 };
 
 /*
  * Prepares to cut `packet`, which stays as it is and must outlive the iterator. id: IPv6
  * identification, unique between these hosts for as long as fragments live (RFC 8200 4.5); IPv4
- * keeps the packet's own. DROP_NONE, DROP_MALFORMED, or DROP_TOO_BIG (DF is set, or the MTU has no
- * room for eight octets after the headers).
+ * keeps the packet's own. A packet that fits comes out as it is. An IPv4 fragment may be cut further.
+ * DROP_NONE, DROP_MALFORMED (also: IPv6 with a fragment header), DROP_UNSUPPORTED (IPv6 headers as
+ * in ip_layout_find_insertion()), or DROP_TOO_BIG (DF is set, or the MTU has no room for eight octets
+ * after the headers).
  */
 enum drop_reason fragment_start(struct fragment_iter *iter, const struct packet *packet,
 				uint32_t mtu, uint32_t id);

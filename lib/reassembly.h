@@ -18,23 +18,38 @@ struct reassembly_limits {
 	uint32_t packets;	/* being put together at one time, and not yet released */
 	uint32_t fragments;	/* of one packet */
 	uint64_t timeout_ns;	/* from the first fragment that came */
+	uint64_t seed;		/* random: nobody shall choose fragments that collide in the tables */
 };
 
-/* NULL with errno ENOMEM. */
+/* NULL with errno: EINVAL (a limit is 0), ENOMEM. */
 struct reassembly *reassembly_new(const struct reassembly_limits *limits);
 void reassembly_free(struct reassembly *reassembly);
 
 /*
  * Takes one fragment: an IPv4 packet with offset or more-fragments, or an IPv6 one whose extension
  * header chain has a fragment header (l2_len and the Ethernet header are right). `scope` keeps apart
- * what must not be mixed (an SA's slot, or 0). Belonging together is by scope, VLAN tags, source,
+ * what must not be mixed (an SA's slot, or 0). Belonging together is by scope, VLAN ids, source,
  * destination, identification and (IPv4) protocol.
  *
- * DROP_NONE and *ret_whole NULL: kept. DROP_NONE and *ret_whole: complete, as one packet without
- * fragmentation (IPv4 header checksum right, IPv6 fragment header gone), in the state of the last
- * fragment, with PACKET_HEADROOM and PACKET_TAILROOM around it; give it back with
- * reassembly_release(). Otherwise the reason for which the fragment, and with DROP_REASSEMBLY all
- * of its packet, is dropped: *ret_dropped says how many fragments in all.
+ * DROP_NONE and *ret_whole NULL: kept, or an exact duplicate (offset, length, octets), which is
+ * ignored. DROP_NONE and *ret_whole: complete, as one packet without fragmentation (IPv4 header
+ * checksum right, IPv6 fragment header gone), headers being those of the first fragment, in the
+ * state of the last one to come, with PACKET_HEADROOM and PACKET_TAILROOM around it; give it back
+ * with reassembly_release(). An IPv6 fragment that is all of its packet is complete by itself,
+ * whatever else has its identification (RFC 6946). *ret_dropped: how many fragments of another
+ * packet had to give way: count them as DROP_REASSEMBLY_FULL.
+ *
+ * Otherwise the reason for which *ret_dropped fragments were dropped. With DROP_REASSEMBLY (overlap,
+ * lies about offset or length, too many, Not-ECT with CE (RFC 3168 5.3), an IPv6 first fragment
+ * without the whole header chain (RFC 7112)) that is all of the packet, and its later fragments will
+ * be dropped too until the time is over. With DROP_REASSEMBLY_FULL (nothing but whole packets that
+ * are not yet released, or the packet gave way before), DROP_MALFORMED (also: not a fragment, IPv4
+ * header checksum wrong, a fragment header in a fragment) and DROP_UNSUPPORTED it is this one.
+ *
+ * Fairness: room is shared by source address. When there is none, the oldest packet of that source
+ * which holds the most gives way, whether it is the newcomer's or another's. So a flood displaces
+ * itself, and few fragments that never become packets do not shut out anybody until their time is
+ * over; refusing the newcomer would give the table to whoever came first.
  */
 enum drop_reason reassembly_add(struct reassembly *reassembly, const struct packet *fragment,
 				uint32_t scope, uint64_t now_ns, struct packet **ret_whole,
@@ -45,7 +60,8 @@ void reassembly_release(struct reassembly *reassembly, struct packet *whole);
 uint32_t reassembly_expire(struct reassembly *reassembly, uint64_t now_ns);
 
 /* A packet of that kind of memory for other uses (empty, headroom as above), or NULL if none is
- * free. *ret_room: octets that may be written. */
+ * free: there are BURST of them, apart from those for fragments. *ret_room: octets that may be
+ * written from data on, with PACKET_TAILROOM behind them. Goes back with reassembly_release(). */
 struct packet *reassembly_buffer(struct reassembly *reassembly, uint32_t *ret_room);
 
 /* CLOCK_MONOTONIC ns at which something will have waited too long; UINT64_MAX: nothing waits. */
