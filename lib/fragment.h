@@ -15,8 +15,8 @@
 struct fragment_iter {
 	const struct packet *packet;
 	uint32_t mtu;		/* octets of IP */
-	uint32_t header_len;	/* octets of IP header repeated in each (IPv6: with fragment header) */
-	uint32_t first_header_len;	/* of the first: IPv4 options that are not copied come only there */
+	uint32_t header_len;	/* octets of header in each (IPv6: with fragment header) */
+	uint32_t first_header_len;	/* of the first: with all IPv4 options */
 	uint32_t next;		/* octets of the fragmentable part already sent */
 	uint32_t end;		/* octets of the fragmentable part */
 	uint32_t part_off;	/* where that begins, octets from the IP header */
@@ -30,18 +30,18 @@ struct fragment_iter {
 /*
  * Prepares to cut `packet`, which stays as it is and must outlive the iterator. id: IPv6
  * identification, unique between these hosts for as long as fragments live (RFC 8200 4.5); IPv4
- * keeps the packet's own. A packet that fits comes out as it is. An IPv4 fragment may be cut further.
- * DROP_NONE, DROP_MALFORMED (also: IPv6 with a fragment header), DROP_UNSUPPORTED (IPv6 headers as
- * in ip_layout_find_insertion()), or DROP_TOO_BIG (DF is set, or the MTU has no room for eight octets
- * after the headers).
+ * keeps the packet's own. A packet that fits comes out as it is. An IPv4 fragment may be cut
+ * further. DROP_NONE, DROP_MALFORMED (also: IPv6 with a fragment header), DROP_UNSUPPORTED (IPv6
+ * headers as in ip_layout_find_insertion()), or DROP_TOO_BIG (DF is set, or the MTU has no room
+ * for eight octets after the headers).
  */
 enum drop_reason fragment_start(struct fragment_iter *iter, const struct packet *packet,
 				uint32_t mtu, uint32_t id);
 
 /*
- * Writes the next fragment, with its Ethernet header, to out->data (with `room` writable octets) and
- * fills in len, l2_len, family and state as the packet's. False if there is none. A fragment that
- * does not fit comes back DEAD with DROP_NO_BUFFER and ends the packet.
+ * Writes the next fragment, with its Ethernet header, to out->data (with `room` writable octets)
+ * and fills in len, l2_len, family and state as the packet's. False if there is none. A fragment
+ * that does not fit comes back DEAD with DROP_NO_BUFFER and ends the packet.
  */
 bool fragment_next(struct fragment_iter *iter, struct packet *out, uint32_t room);
 

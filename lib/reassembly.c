@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * One `waiting` per packet in fragments: which octets are there, in which buffer. The fragmentable
- * part lies at a fixed place of the buffer, and the first fragment's headers, whenever they come and
- * however long they are, right before it: nothing is ever moved. A packet that was dropped for what
- * its fragments said leaves its `waiting` as a tombstone, without a buffer.
+ * part lies at a fixed place of the buffer, and the first fragment's headers, whenever they come
+ * and however long they are, right before it: nothing is ever moved. A packet that was dropped for
+ * what its fragments said leaves its `waiting` as a tombstone, without a buffer.
  *
  * Invariants: waiting + whole packets out <= limits.packets; there are twice as many of struct
  * waiting, so whoever finds none free finds a tombstone to reuse.
@@ -487,7 +487,8 @@ static struct packet *finish(struct waiting *waiting, struct buffer *buffer,
 }
 
 /* RFC 6946: an atomic fragment is its own packet, and none of anything that waits. */
-static enum drop_reason add_atomic(struct reassembly *reassembly, const struct reassembly_piece *piece,
+static enum drop_reason add_atomic(struct reassembly *reassembly,
+				   const struct reassembly_piece *piece,
 				   struct packet **ret_whole, uint32_t *ret_dropped)
 {
 	struct waiting alone = { .key = piece->key };
@@ -504,7 +505,8 @@ static enum drop_reason add_atomic(struct reassembly *reassembly, const struct r
 
 /* The packet of a fragment that cannot be true: `waiting`, or NULL if nothing is here of it. */
 static enum drop_reason drop_all(struct reassembly *reassembly, struct waiting *waiting,
-				 const struct reassembly_piece *piece, uint64_t now_ns, uint32_t *ret_dropped)
+				 const struct reassembly_piece *piece, uint64_t now_ns,
+				 uint32_t *ret_dropped)
 {
 	*ret_dropped = 1;
 	if (waiting) {

@@ -18,7 +18,7 @@ struct reassembly_limits {
 	uint32_t packets;	/* being put together at one time, and not yet released */
 	uint32_t fragments;	/* of one packet */
 	uint64_t timeout_ns;	/* from the first fragment that came */
-	uint64_t seed;		/* random: nobody shall choose fragments that collide in the tables */
+	uint64_t seed;		/* random: nobody shall choose what collides in the tables */
 };
 
 /* NULL with errno: EINVAL (a limit is 0), ENOMEM. */
@@ -27,9 +27,9 @@ void reassembly_free(struct reassembly *reassembly);
 
 /*
  * Takes one fragment: an IPv4 packet with offset or more-fragments, or an IPv6 one whose extension
- * header chain has a fragment header (l2_len and the Ethernet header are right). `scope` keeps apart
- * what must not be mixed (an SA's slot, or 0). Belonging together is by scope, VLAN ids, source,
- * destination, identification and (IPv4) protocol.
+ * header chain has a fragment header (l2_len and the Ethernet header are right). `scope` keeps
+ * apart what must not be mixed (an SA's slot, or 0). Belonging together is by scope, VLAN ids,
+ * source, destination, identification and (IPv4) protocol.
  *
  * DROP_NONE and *ret_whole NULL: kept, or an exact duplicate (offset, length, octets), which is
  * ignored. DROP_NONE and *ret_whole: complete, as one packet without fragmentation (IPv4 header
@@ -39,12 +39,13 @@ void reassembly_free(struct reassembly *reassembly);
  * whatever else has its identification (RFC 6946). *ret_dropped: how many fragments of another
  * packet had to give way: count them as DROP_REASSEMBLY_FULL.
  *
- * Otherwise the reason for which *ret_dropped fragments were dropped. With DROP_REASSEMBLY (overlap,
- * lies about offset or length, too many, Not-ECT with CE (RFC 3168 5.3), an IPv6 first fragment
- * without the whole header chain (RFC 7112)) that is all of the packet, and its later fragments will
- * be dropped too until the time is over. With DROP_REASSEMBLY_FULL (nothing but whole packets that
- * are not yet released, or the packet gave way before), DROP_MALFORMED (also: not a fragment, IPv4
- * header checksum wrong, a fragment header in a fragment) and DROP_UNSUPPORTED it is this one.
+ * Otherwise the reason for which *ret_dropped fragments were dropped. With DROP_REASSEMBLY
+ * (overlap, lies about offset or length, too many, Not-ECT with CE (RFC 3168 5.3), an IPv6 first
+ * fragment without the whole header chain (RFC 7112)) that is all of the packet, and its later
+ * fragments will be dropped too until the time is over. With DROP_REASSEMBLY_FULL (nothing but
+ * whole packets that are not yet released, or the packet gave way before), DROP_MALFORMED (also:
+ * not a fragment, IPv4 header checksum wrong, a fragment header in a fragment) and
+ * DROP_UNSUPPORTED it is this one.
  *
  * Fairness: room is shared by source address. When there is none, the oldest packet of that source
  * which holds the most gives way, whether it is the newcomer's or another's. So a flood displaces

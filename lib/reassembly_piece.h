@@ -49,7 +49,7 @@ static inline uint32_t reassembly_piece_max(const struct reassembly_piece *piece
 	return piece->key.family == FAMILY_V4 ? UINT16_MAX : IPV6_LEN + UINT16_MAX;
 }
 
-/* Other than DROP_NONE: nobody can say which packet this fragment is of, or it cannot be handled. */
+/* Other than DROP_NONE: nobody can say which packet this fragment is of, or handle it. */
 enum drop_reason reassembly_piece_parse(const struct packet *fragment, uint32_t scope,
 					struct reassembly_piece *ret_piece);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * IP packets and their fragments for unit tests, built octet by octet from a description, sharing
- * nothing with lib/. Included by: test_fragments.c, test_reassembly.c (after cmocka).
+ * nothing with lib/. Included by: test_fragments.c, reassembling.h (after cmocka).
  */
 #ifndef IPSECBPF_TEST_FRAGMENTS_H
 #define IPSECBPF_TEST_FRAGMENTS_H
@@ -134,7 +134,8 @@ static inline uint32_t build_fragment(const struct shape *shape, uint32_t off, u
 				      bool more, uint8_t *out)
 {
 	static uint8_t whole[FRAME_MAX];
-	uint32_t header = shape_header(shape), l2 = shape_l2(shape), at = l2 + header, next = l2 + 6;
+	uint32_t header = shape_header(shape), l2 = shape_l2(shape);
+	uint32_t at = l2 + header, next = l2 + 6;
 
 	build_whole(shape, whole);
 	memcpy(out, whole, at);
@@ -159,7 +160,8 @@ static inline uint32_t build_fragment(const struct shape *shape, uint32_t off, u
 }
 
 /* An exact-size heap copy, so that ASan sees every octet too far. */
-static inline struct packet heap_packet(const struct shape *shape, const uint8_t *data, uint32_t len)
+static inline struct packet heap_packet(const struct shape *shape, const uint8_t *data,
+					uint32_t len)
 {
 	struct packet packet = {
 		.data = malloc(len ? len : 1), .len = len, .l2_len = (uint16_t)shape_l2(shape),

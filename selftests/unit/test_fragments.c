@@ -162,7 +162,7 @@ static void options_by_their_flag(void **state)
 	free_cut(count);
 }
 
-/* A fragment that is cut once more: offsets go on from its own, and the last one is not the last. */
+/* A fragment that is cut once more: offsets go on from its own, and its last is not the last. */
 static void fragment_of_fragment(void **state)
 {
 	struct shape shape = shape_default(FAMILY_V4);
@@ -205,13 +205,13 @@ static void what_fits_goes_whole(void **state)
 /* ---- refusals ---- */
 
 /* fragment_start() for the frame of `shape` with one octet replaced. */
-static enum drop_reason start_with(const struct shape *shape, uint32_t mtu, uint32_t at, uint8_t octet)
+static enum drop_reason start_with(const struct shape *shape, uint32_t mtu, uint32_t at,
+				   uint8_t octet)
 {
 	struct fragment_iter iter;
 	struct packet packet;
 	enum drop_reason reason;
 
-	build_whole(shape, whole_frame);
 	packet = heap_packet(shape, whole_frame, build_whole(shape, whole_frame));
 	packet.data[packet.l2_len + at] = octet;
 	reason = fragment_start(&iter, &packet, mtu, 1);
@@ -247,8 +247,9 @@ static void refusals(void **state)
 
 static void option_lengths_lie(void **state)
 {
-	static const char *const bad[] = { "\x82\x01\x00\x00", "\x82\x00\x00\x00", "\x82\x05\x00\x00",
-					   "\x01\x01\x01\x82", "\x07\xff\x00\x00" };
+	static const char *const bad[] = { "\x82\x01\x00\x00", "\x82\x00\x00\x00",
+					   "\x82\x05\x00\x00", "\x01\x01\x01\x82",
+					   "\x07\xff\x00\x00" };
 	struct shape shape = shape_default(FAMILY_V4);
 
 	(void)state;
