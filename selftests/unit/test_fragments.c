@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "fragments.h"
+#include "vectors/scapy_fragments.h"
 
 static uint8_t whole_frame[FRAME_MAX], wanted[FRAME_MAX];
 static struct packet cut[FRAGMENTS_MAX];
@@ -278,6 +279,65 @@ static void no_room(void **state)
 	free(out.data);
 }
 
+/* ---- another implementation ---- */
+
+static struct packet unhex_packet(const struct fragment_vector *vector, const char *hex)
+{
+	uint32_t len = (uint32_t)strlen(hex) / 2;
+
+	for (uint32_t i = 0; i < len; i++) {
+		char pair[] = { hex[2 * i], hex[2 * i + 1], 0 };
+
+		wanted[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	return (struct packet){
+		.data = memcpy(malloc(len), wanted, len), .len = len, .l2_len = vector->l2_len,
+	};
+}
+
+/* Cuts as scapy does, and makes of scapy's fragments, last one first, the packet again. */
+static void check_vector(const struct fragment_vector *vector)
+{
+	struct packet packet = unhex_packet(vector, vector->whole), theirs, *whole = NULL;
+	struct packet out = { .data = malloc(2048) };
+	struct reassembly *reassembly = new_reassembly(1);
+	struct fragment_iter iter;
+	unsigned int count = 0;
+	uint32_t dropped;
+
+	assert_int_equal(fragment_start(&iter, &packet, vector->mtu, vector->id), DROP_NONE);
+	for (; fragment_next(&iter, &out, 2048); count++) {
+		assert_non_null(vector->fragments[count]);
+		theirs = unhex_packet(vector, vector->fragments[count]);
+		assert_int_equal(out.len, theirs.len);
+		assert_memory_equal(out.data, theirs.data, theirs.len);
+		free(theirs.data);
+	}
+	assert_null(vector->fragments[count]);
+	while (count--) {
+		assert_null(whole);
+		theirs = unhex_packet(vector, vector->fragments[count]);
+		assert_int_equal(reassembly_add(reassembly, &theirs, 0, 1, &whole, &dropped),
+				 DROP_NONE);
+		free(theirs.data);
+	}
+	assert_non_null(whole);
+	assert_int_equal(whole->len, packet.len);
+	assert_memory_equal(whole->data, packet.data, packet.len);
+	free(packet.data);
+	free(out.data);
+	reassembly_free(reassembly);
+}
+
+static void as_scapy_does(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(fragment_vectors) / sizeof(fragment_vectors[0]); i++) {
+		print_message("%s\n", fragment_vectors[i].name);
+		check_vector(&fragment_vectors[i]);
+	}
+}
+
 /* ---- there and back ---- */
 
 static struct packet *add(struct reassembly *reassembly, const struct packet *fragment)
@@ -403,6 +463,7 @@ int main(void)
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(option_lengths_lie),
 		cmocka_unit_test(no_room),
+		cmocka_unit_test(as_scapy_does),
 		cmocka_unit_test(every_order),
 		cmocka_unit_test(any_size_in_random_order),
 		cmocka_unit_test(eight_octets_each),
