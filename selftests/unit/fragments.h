@@ -22,7 +22,7 @@ struct shape {
 	unsigned int vlans;
 	const char *options;		/* IPv4, a multiple of four octets */
 	uint32_t options_len;
-	struct { uint8_t type, len; } chain[4];		/* IPv6 extension headers, len in octets */
+	struct { uint8_t type; uint16_t len; } chain[4];	/* IPv6 extension headers, octets */
 	unsigned int chain_len;
 	unsigned int per_fragment;	/* so many of them are repeated in each fragment */
 	uint8_t proto, tos;

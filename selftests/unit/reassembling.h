@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One reassembly per test, fed with exact-size heap copies. Included by: test_reassembly.c,
- * test_reassembly_chance.c (after cmocka).
+ * One reassembly per test, fed with exact-size heap copies. Included by: test_reassembly*.c (after
+ * cmocka).
  */
 #ifndef IPSECBPF_TEST_REASSEMBLING_H
 #define IPSECBPF_TEST_REASSEMBLING_H
@@ -58,6 +58,13 @@ static inline struct shape shape_of(enum ip_family family, uint32_t id, uint32_t
 	shape.id = id;
 	shape.payload_len = payload_len;
 	return shape;
+}
+
+static inline void add_kept(const struct shape *shape, uint32_t off, uint32_t len, bool more)
+{
+	assert_int_equal(add(shape, off, len, more), DROP_NONE);
+	assert_null(whole);
+	assert_int_equal(dropped, 0);
 }
 
 /* Nothing is allocated for fragments; what malloc keeps for the test's own copies is little. */

@@ -35,7 +35,7 @@ static unsigned int cut_up(const struct shape *shape, uint32_t mtu)
 
 	assert_int_equal(start(&iter, shape, mtu, &packet), DROP_NONE);
 	out.data = malloc(room);
-	while (fragment_next(&iter, &out, room)) {
+	while (memset(out.data, 0xee, room), fragment_next(&iter, &out, room)) {
 		assert_int_equal(out.state, PACKET_PROTECTED);
 		assert_int_equal(out.l2_len, packet.l2_len);
 		assert_int_equal(out.family, packet.family);

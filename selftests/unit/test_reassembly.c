@@ -9,13 +9,6 @@
 
 #include "reassembling.h"
 
-static void add_kept(const struct shape *shape, uint32_t off, uint32_t len, bool more)
-{
-	assert_int_equal(add(shape, off, len, more), DROP_NONE);
-	assert_null(whole);
-	assert_int_equal(dropped, 0);
-}
-
 static void add_dropped(const struct shape *shape, uint32_t off, uint32_t len, bool more)
 {
 	assert_int_equal(add(shape, off, len, more), DROP_REASSEMBLY);
@@ -94,6 +87,18 @@ static void duplicates(enum ip_family family)
 	frame[build_fragment(&shape, 64, 32, true, frame) - 1] ^= 1;
 	assert_int_equal(add_frame(&shape, frame, shape_l2(&shape) + shape_header(&shape) +
 				   (family == FAMILY_V6 ? 8 : 0) + 32), DROP_REASSEMBLY);
+	assert_int_equal(dropped, 2);
+}
+
+/* The same octets, but to be understood in another way. */
+static void duplicate_of_another_kind(void **state)
+{
+	struct shape shape = shape_of(FAMILY_V6, 7, 96);
+
+	(void)state;
+	add_kept(&shape, 0, 32, true);
+	shape.proto = 51;
+	add_dropped(&shape, 0, 32, true);
 	assert_int_equal(dropped, 2);
 }
 
@@ -201,6 +206,36 @@ static void malformed(void **state)
 	v6.chain[0].type = 60;
 	v6.per_fragment = 0;
 	check_octet(&v6, 48, 44, DROP_MALFORMED);	/* and behind other headers */
+}
+
+/* A fragment header in a fragment that is not the first. */
+static void nested_later(void **state)
+{
+	struct shape shape = shape_of(FAMILY_V6, 1, 200);
+
+	(void)state;
+	shape.proto = 44;
+	assert_int_equal(add(&shape, 64, 64, true), DROP_MALFORMED);
+	assert_true(reassembly_next_ns(reassembly) == UINT64_MAX);
+}
+
+/* The longest headers there is room for, and longer ones. */
+static void long_headers(void **state)
+{
+	struct shape shape = shape_of(FAMILY_V6, 1, 64000);
+
+	(void)state;
+	shape.vlans = 2;
+	shape.chain_len = shape.per_fragment = 2;
+	shape.chain[0].type = shape.chain[1].type = 60;
+	shape.chain[0].len = 2048;
+	shape.chain[1].len = 2016;
+	assert_int_equal(add(&shape, 0, 32000, true), DROP_UNSUPPORTED);
+	shape.payload_len = 65535 - 4056;
+	shape.chain[1].len = 2008;
+	add_kept(&shape, 0, 32000, true);
+	assert_int_equal(add(&shape, 32000, shape.payload_len - 32000, false), DROP_NONE);
+	check_whole(reassembly, &shape, whole);
 }
 
 static void too_many_tags(void **state)
@@ -342,6 +377,22 @@ static void strangers(enum ip_family family)
 	scope = 0;
 }
 
+/* The priority in a tag is not the VLAN. */
+static void tags_with_other_priority(void **state)
+{
+	struct shape shape = shape_of(FAMILY_V4, 1, 64);
+	uint32_t len;
+
+	(void)state;
+	shape.vlans = 2;
+	add_kept(&shape, 0, 32, true);
+	len = build_fragment(&shape, 32, 32, false, frame);
+	frame[14] |= 0xe0;
+	frame[18] |= 0x10;
+	assert_int_equal(add_frame(&shape, frame, len), DROP_NONE);
+	check_whole(reassembly, &shape, whole);
+}
+
 static void strangers_are_kept_apart(void **state)
 {
 	(void)state;
@@ -392,150 +443,27 @@ static void tombstones_pass(void **state)
 	check_whole(reassembly, &shape, whole);
 }
 
-/* ---- room ---- */
-
-static void whole_packets_take_room(void **state)
-{
-	struct shape shape = shape_of(FAMILY_V4, 1, 64);
-	struct packet *held[8];
-
-	(void)state;
-	for (uint32_t i = 0; i < 8; i++) {
-		shape.id = i;
-		add_kept(&shape, 0, 32, true);
-		assert_int_equal(add(&shape, 32, 32, false), DROP_NONE);
-		held[i] = whole;
-	}
-	shape.id = 8;
-	assert_int_equal(add(&shape, 0, 32, true), DROP_REASSEMBLY_FULL);
-	assert_int_equal(dropped, 1);
-	reassembly_release(reassembly, held[3]);
-	add_kept(&shape, 0, 32, true);
-	assert_int_equal(add(&shape, 32, 32, false), DROP_NONE);
-	for (uint32_t i = 0; i < 8; i++) {
-		struct packet *next = i == 3 ? whole : held[i];
-
-		shape.id = i == 3 ? 8 : i;
-		check_whole(reassembly, &shape, next);
-	}
-}
-
-static void buffers_for_others(void **state)
-{
-	struct packet *taken[BURST];
-	struct shape shape = shape_of(FAMILY_V4, 1, 64);
-	uint32_t room;
-
-	(void)state;
-	for (uint32_t i = 0; i < 100; i++) {
-		shape.id = i;
-		add(&shape, 0, 32, true);
-	}
-	for (unsigned int i = 0; i < BURST; i++) {
-		taken[i] = reassembly_buffer(reassembly, &room);
-		assert_non_null(taken[i]);
-		assert_true(taken[i]->headroom >= PACKET_HEADROOM);
-		assert_true(room >= 22 + 40 + 65535);
-		memset(taken[i]->data - taken[i]->headroom, 1,
-		       taken[i]->headroom + room + PACKET_TAILROOM);
-	}
-	assert_null(reassembly_buffer(reassembly, &room));
-	reassembly_release(reassembly, taken[0]);
-	reassembly_release(reassembly, taken[0]);	/* twice is once */
-	taken[0] = reassembly_buffer(reassembly, &room);
-	assert_non_null(taken[0]);
-	assert_null(reassembly_buffer(reassembly, &room));
-	for (unsigned int i = 0; i < BURST; i++)
-		reassembly_release(reassembly, taken[i]);
-}
-
-/* A flood from one source leaves others' packets alone, and room for new ones. */
-static void flood_displaces_itself(void **state)
-{
-	struct shape good = shape_of(FAMILY_V4, 1, 96), flood = shape_of(FAMILY_V4, 1, 96);
-	size_t before;
-
-	(void)state;
-	before = mallinfo2().uordblks;
-	flood.src = 0xc0000201;
-	add_kept(&good, 0, 32, true);
-	for (uint32_t i = 0; i < 100000; i++) {
-		flood.id = i % 50000;
-		assert_int_equal(add(&flood, 64, 32, i & 1), DROP_NONE);
-		assert_int_equal(dropped, i < 6 ? 0 : 1);
-		if (i % 10000 == 0) {		/* somebody else's, whole in the midst of it */
-			struct shape other = shape_of(FAMILY_V4, 1, 64);
-
-			other.src = 0xc6336401;
-			assert_int_equal(add(&other, 0, 32, true), DROP_NONE);
-			assert_int_equal(add(&other, 32, 32, false), DROP_NONE);
-			check_whole(reassembly, &other, whole);
-			flood.id = 60000 + i / 10000;	/* takes the room again */
-			add(&flood, 64, 32, true);
-		}
-	}
-	add_kept(&good, 64, 32, false);
-	assert_int_equal(add(&good, 32, 32, true), DROP_NONE);
-	check_whole(reassembly, &good, whole);
-	check_memory(before);
-}
-
-/* The oldest gives way; what comes of it later is not the beginning of another packet. */
-static void who_gives_way(void **state)
-{
-	struct shape shape = shape_of(FAMILY_V6, 0, 96);
-
-	(void)state;
-	for (shape.id = 0; shape.id < 8; shape.id++) {
-		add_kept(&shape, 0, 32, true);
-		add_kept(&shape, 32, 32, true);
-	}
-	assert_int_equal(add(&shape, 0, 32, true), DROP_NONE);
-	assert_null(whole);
-	assert_int_equal(dropped, 2);
-	shape.id = 0;
-	assert_int_equal(add(&shape, 64, 32, false), DROP_REASSEMBLY_FULL);
-	assert_int_equal(dropped, 1);
-	for (shape.id = 1; shape.id < 8; shape.id++) {
-		assert_int_equal(add(&shape, 64, 32, false), DROP_NONE);
-		check_whole(reassembly, &shape, whole);
-	}
-}
-
-static void limits_make_sense(void **state)
-{
-	struct reassembly_limits limits = { .packets = 0, .fragments = 1 };
-
-	(void)state;
-	assert_null(reassembly_new(&limits));
-	assert_int_equal(errno, EINVAL);
-	limits = (struct reassembly_limits){ .packets = 1 };
-	assert_null(reassembly_new(&limits));
-	reassembly_free(NULL);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(any_overlap_drops_all),
 		TEST(duplicates_are_ignored),
+		TEST(duplicate_of_another_kind),
 		TEST(lengths_and_offsets_lie),
 		TEST(too_long_with_the_first_header),
 		TEST(too_many_fragments),
 		TEST(malformed),
+		TEST(nested_later),
+		TEST(long_headers),
 		TEST(too_many_tags),
 		TEST(first_has_the_header_chain),
 		TEST(atomic_fragments),
 		TEST(ecn_of_fragments),
 		TEST(options_of_the_first),
 		TEST(strangers_are_kept_apart),
+		TEST(tags_with_other_priority),
 		TEST(time_runs_from_the_first),
 		TEST(tombstones_pass),
-		TEST(whole_packets_take_room),
-		TEST(buffers_for_others),
-		TEST(flood_displaces_itself),
-		TEST(who_gives_way),
-		TEST(limits_make_sense),
 	};
 
 	return cmocka_run_group_tests(tests, fill_payload, NULL);
