@@ -3,9 +3,13 @@
  * Every suite is a cipher with a MAC, or an AEAD. The rows of each are here once, and the
  * preprocessor multiplies them: what a cipher or a MAC is called and how long its parts are stands
  * in one place. Suites that RFC 8221 says one MUST or SHOULD have, and two of the past.
+ *
+ * AH has no cipher: its suites are the rows whose cipher is NULL, by the MAC's own name. AES-GMAC
+ * in AH, which RFC 8221 section 6 says one MAY have, puts an IV into the ICV field: not here.
  */
 #include "suite.h"
 
+#include <netinet/in.h>
 #include <string.h>
 
 /*
@@ -77,6 +81,8 @@ static const struct esp_suite suites[] = {
 		.salt_len = salt_, .iv_len = iv_, .block = block_, .icv_len = icv_,		\
 		.mac_key_len = mac_key_, .counter_mode = counter_, .encrypts = encrypts_,	\
 		.legacy = (legacy_) || (mac_legacy_),						\
+		.ah_name = (cipher_) == CIPHER_NULL ? mac_name_ : NULL,				\
+		.ah_xfrm = (cipher_) == CIPHER_NULL ? mac_xfrm_ : NULL,				\
 	},
 	PAIRS(ROW)
 #undef ROW_
@@ -102,6 +108,20 @@ const struct esp_suite *suite_find(const char *name)
 		if (!strcmp(suites[i].name, name) || !strcmp(suites[i].xfrm, name))
 			return &suites[i];
 	return NULL;
+}
+
+const struct esp_suite *suite_find_ah(const char *name)
+{
+	for (size_t i = 0; i < sizeof(suites) / sizeof(suites[0]); i++)
+		if (suites[i].ah_name &&
+		    (!strcmp(suites[i].ah_name, name) || !strcmp(suites[i].ah_xfrm, name)))
+			return &suites[i];
+	return NULL;
+}
+
+bool suite_serves(const struct esp_suite *suite, uint8_t proto)
+{
+	return proto == IPPROTO_ESP || (proto == IPPROTO_AH && suite->ah_name);
 }
 
 const struct esp_suite *suite_at(size_t index)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The ESP suites: one table (suite.c) is the only source of names, numbers and sizes.
+ * The suites of ESP and AH: one table (suite.c) is the only source of names, numbers and sizes.
  *
- * Included by: sa_json, policy_check, esp, the crypto engines, the CLI's listings.
+ * Included by: sa_json, policy_check, esp, ah, the crypto engines, the CLI's listings.
  * Threading:   read-only data.
  */
 #ifndef IPSECBPF_SUITE_H
@@ -41,6 +41,8 @@ enum suite_mac {
 struct esp_suite {
 	const char *name;	/* as strongSwan writes it: "aes128gcm16" */
 	const char *xfrm;	/* as ip xfrm writes it: "rfc4106(gcm(aes)) 128"; accepted as well */
+	const char *ah_name;	/* the same two of AH: "sha256", "hmac(sha256)"; NULL: not for AH */
+	const char *ah_xfrm;
 	enum suite_cipher cipher;
 	enum suite_mac mac;
 	uint8_t encr_id;	/* IANA, IKEv2 transform type 1 (ENCR) */
@@ -56,8 +58,12 @@ struct esp_suite {
 	bool legacy;		/* taken only where the administrator says allow_legacy */
 };
 
-/* The suite of that name (either spelling), or NULL. */
+/* The suite of that name (either spelling), or NULL: of ESP, of AH. */
 const struct esp_suite *suite_find(const char *name);
+const struct esp_suite *suite_find_ah(const char *name);
+
+/* Can an SA of this protocol (IPPROTO_ESP, IPPROTO_AH) have the suite? */
+bool suite_serves(const struct esp_suite *suite, uint8_t proto);
 
 /* Suite number `index` in table order, NULL past the end; suite_index() is its inverse. */
 const struct esp_suite *suite_at(size_t index);
