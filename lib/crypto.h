@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The contract between ESP and the crypto engines, and the engine registry.
+ * The contract between ESP and AH and the crypto engines, and the engine registry.
  *
  * Included by: sa_runtime.c, engine_openssl.c, engine_ipsec_mb.c, worker.c (to pick engines).
  * Threading:   a crypto_key belongs to one thread. Engines keep no global mutable state after probe.
@@ -14,6 +14,12 @@
 #include "suite.h"
 
 /*
+ * Octets behind a packet: the ESN high half, and what ipsec-mb's AES-XCBC and AES-CMAC read past
+ * the end, as they load the last block whole however much of it there is.
+ */
+#define CRYPTO_BEHIND 20
+
+/*
  * One packet's worth of work, in place.
  * AEAD suites: nonce = salt || iv (12 octets); `aad` is SPI || sequence number (8 octets, or 12 with
  * ESN), built apart from the packet; data/len is what is en- or decrypted. AES-GMAC enciphers
@@ -21,8 +27,12 @@
  * Encrypt-then-MAC suites: the MAC covers auth/auth_len (ESP header, IV and ciphertext, contiguous
  * in the packet), then the ESN high half if esn_hi_len is 4 (RFC 4303 2.2.1); iv is that of CBC, or
  * what stands between salt and block counter in CTR.
- * `icv` is written by seal and compared by open in constant time; it stands right behind what is
- * en- or decrypted and authenticated. What open leaves in `data` when err is set is undefined.
+ * AH is a MAC with the NULL cipher: auth/auth_len is the IP packet, data is its end and len is 0.
+ * `icv` is written by seal and compared by open in constant time. It stands right behind what is
+ * en- or decrypted and authenticated; with the NULL cipher it may also be outside of the packet (AH,
+ * whose ICV field is inside what is authenticated and zero meanwhile). Then CRYPTO_BEHIND octets
+ * behind auth are the engine's to read, and to write the ESN high half to. What open leaves in
+ * `data` when err is set is undefined.
  */
 struct crypto_op {
 	uint8_t *data;
@@ -34,7 +44,7 @@ struct crypto_op {
 	uint8_t esn_hi[4];		/* big endian */
 	uint8_t esn_hi_len;		/* 0 or 4 */
 	uint8_t aad_len;
-	uint8_t *icv;			/* suite->icv_len octets */
+	uint8_t *icv;			/* suite->icv_len octets; open leaves them as they are */
 	int err;			/* out: 0, or -EBADMSG (open: ICV wrong), or -EIO */
 };
 

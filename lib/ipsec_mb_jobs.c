@@ -234,15 +234,16 @@ static void finish(const IMB_JOB *job)
 
 /*
  * Submits one op; `tag` is where its ICV goes. The ESN high half is hashed behind the packet
- * (RFC 4303 2.2.1): it stands where the ICV will be, or was, while the job runs.
+ * (RFC 4303 2.2.1): in ESP it stands where the ICV will be, or was, while the job runs.
  */
 static void submit(struct ipsec_mb_job_key *key, struct crypto_op *op, uint8_t nonce[NONCE_LEN],
 		   uint8_t *tag)
 {
+	uint8_t *behind = op->data + op->len;
 	bool sealing = tag == op->icv;
 	IMB_JOB *job = IMB_GET_NEXT_JOB(key->manager);
 
-	memcpy(op->icv, op->esn_hi, op->esn_hi_len);
+	memcpy(behind, op->esn_hi, op->esn_hi_len);
 	job->src = op->auth;
 	job->dst = op->data;
 	job->cipher_start_src_offset_in_bytes = (uint64_t)(op->data - op->auth);
