@@ -10,7 +10,7 @@
 
 #include "esp.h"
 #include "ip_layout.h"
-#include "outer.h"
+#include "payload.h"
 
 struct decap_burst {
 	struct crypto_op ops[BURST];
@@ -142,58 +142,11 @@ static bool padding_holds(const struct crypto_op *op, uint32_t *ret_len)
 	return true;
 }
 
-/* Cuts the packet to its payload and moves the headers that stay (moved octets) against it. */
-static void close_up(struct packet *packet, uint8_t *payload, uint32_t payload_len, uint32_t moved)
-{
-	uint8_t *start = payload - moved;
-	uint32_t room = packet->len + packet->tailroom;
-	uint32_t shift = (uint32_t)(start - packet->data);
-
-	memmove(start, packet->data, moved);
-	packet->data = start;
-	packet->headroom += (uint16_t)shift;
-	packet->len = moved + payload_len;
-	packet->tailroom = (uint16_t)(room - shift - packet->len);
-}
-
-static enum drop_reason finish_transport(struct packet *packet, const struct ip_layout *layout,
-					 const struct crypto_op *op, uint32_t payload_len)
-{
-	uint8_t next = op->data[op->len - 1];
-
-	close_up(packet, op->data, payload_len, packet->l2_len + layout->upper_off);
-	ip_set_length_and_next(packet->data + packet->l2_len, layout,
-			       layout->upper_off + payload_len, next);
-	packet->inner_family = layout->family;
-	return DROP_NONE;
-}
-
-/* The inner packet must be exactly what its header says; any length beyond is TFC padding. */
-static enum drop_reason finish_tunnel(struct packet *packet, const struct ip_layout *layout,
-				      const struct crypto_op *op, uint32_t payload_len)
-{
-	uint8_t next = op->data[op->len - 1], tos = outer_traffic_class(layout);
-	struct ip_layout inner;
-	enum drop_reason reason;
-
-	if (next != IPPROTO_IPIP && next != IPPROTO_IPV6)
-		return DROP_SA_SELECTOR;
-	close_up(packet, op->data, payload_len, packet->l2_len);
-	store_be16(packet->data + packet->l2_len - 2, next == IPPROTO_IPIP ? 0x0800 : 0x86dd);
-	reason = ip_layout_parse(packet, &inner);
-	if (reason != DROP_NONE)
-		return reason;
-	packet->tailroom += (uint16_t)(payload_len - inner.total);
-	packet->len = packet->l2_len + inner.total;
-	packet->inner_family = inner.family;
-	return outer_merge_ecn(&inner, tos);
-}
-
 static enum drop_reason decap_finish(struct sa_runtime *sa, struct packet *packet,
 				     const struct ip_layout *layout, const struct crypto_op *op)
 {
+	struct payload payload = { .start = op->data };
 	enum drop_reason reason;
-	uint32_t payload_len;
 
 	if (op->err == -EBADMSG) {
 		sa->state->icv_failed++;
@@ -208,13 +161,12 @@ static enum drop_reason decap_finish(struct sa_runtime *sa, struct packet *packe
 	}
 	if (!sa_within_limits(sa, 0, 0, inner_length(sa, layout, op)))
 		return DROP_LIFETIME;
-	if (!padding_holds(op, &payload_len))
+	if (!padding_holds(op, &payload.len))
 		return DROP_PADDING;
-	if (op->data[op->len - 1] == IPPROTO_NONE)
+	payload.next = op->data[op->len - 1];
+	if (payload.next == IPPROTO_NONE)
 		return DROP_DUMMY_NEXT_HEADER;
-	if (sa->tunnel)
-		return finish_tunnel(packet, layout, op, payload_len);
-	return finish_transport(packet, layout, op, payload_len);
+	return payload_deliver(sa, packet, layout, &payload);
 }
 
 static void decap_burst(struct sa_runtime *sa, struct packet **packets, unsigned int count)

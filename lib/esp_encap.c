@@ -18,8 +18,8 @@
 #include "ip_layout.h"
 #include "iv_pool.h"
 #include "outer.h"
-
-#define IP_TOTAL_MAX 65535
+#include "payload.h"
+#include "sequence.h"
 
 /* What validation found out about one packet. */
 struct plan {
@@ -41,28 +41,14 @@ struct encap_burst {
 	unsigned int count;
 };
 
-/* Transport mode protects traffic between the SA's own two addresses only. */
-static bool addresses_match(const struct sa_runtime *sa, const struct ip_layout *layout)
-{
-	if (layout->family != sa->family)
-		return false;
-	if (layout->family == FAMILY_V4)
-		return !memcmp(layout->ip + 12, sa->src.b, 4) && !memcmp(layout->ip + 16, sa->dst.b, 4);
-	return !memcmp(layout->ip + 8, sa->src.b, 16) && !memcmp(layout->ip + 24, sa->dst.b, 16);
-}
-
 static enum drop_reason plan_transport(const struct sa_runtime *sa, struct plan *plan)
 {
 	struct ip_layout *layout = &plan->layout;
 	enum drop_reason reason;
 
-	reason = ip_layout_find_insertion(layout);
+	reason = payload_find_transport(sa, layout);
 	if (reason != DROP_NONE)
 		return reason;
-	if (layout->fragment)
-		return DROP_FRAGMENT_TRANSPORT;
-	if (!addresses_match(sa, layout))
-		return DROP_SA_SELECTOR;
 	plan->kept = layout->upper_off;
 	plan->payload_len = layout->total - layout->upper_off;
 	plan->next_header = layout->next;
@@ -105,25 +91,6 @@ static enum drop_reason plan_packet(const struct sa_runtime *sa, const struct pa
 	if (packet->headroom < plan->front ||
 	    packet->len - packet->l2_len + packet->tailroom < plan->layout.total + behind)
 		return DROP_NO_BUFFER;
-	return DROP_NONE;
-}
-
-/*
- * Takes a number for good: the shared state, which outlives this process, moves on before the
- * number is used, so that no crash can bring it back.
- */
-static enum drop_reason take_sequence(struct sa_runtime *sa, uint64_t *ret_seq)
-{
-	uint64_t seq = sa->state->seq_next;
-
-	if (seq == 0)
-		seq = 1;	/* the first packet carries 1 (RFC 4303 3.3.3) */
-	if (seq > (sa->esn ? UINT64_MAX - 1 : UINT32_MAX))
-		return DROP_SEQ_EXHAUSTED;
-	if (seq >= __atomic_load_n(&sa->state->seq_reserved, __ATOMIC_ACQUIRE))
-		return DROP_SEQ_UNRESERVED;
-	__atomic_store_n(&sa->state->seq_next, seq + 1, __ATOMIC_RELEASE);
-	*ret_seq = seq;
 	return DROP_NONE;
 }
 
@@ -250,7 +217,7 @@ static void encap_one(struct sa_runtime *sa, struct packet *packet, struct encap
 	    !sa_within_limits(sa, burst->count, burst->bytes, plan.layout.total))
 		reason = DROP_LIFETIME;
 	if (reason == DROP_NONE)
-		reason = take_sequence(sa, &packet->seq);
+		reason = sequence_take(sa, &packet->seq);
 	if (reason != DROP_NONE) {
 		packet_drop(packet, reason);
 		return;
