@@ -5,9 +5,11 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "ah.h"
 #include "esp.h"
 #include "ip_layout.h"
 #include "iv_pool.h"
+#include "outer.h"
 
 int sa_runtime_init(struct sa_runtime *sa, const struct sa_config *config, struct sa_state *state,
 		    const char *engine_name)
@@ -35,7 +37,8 @@ int sa_runtime_init(struct sa_runtime *sa, const struct sa_config *config, struc
 		.esn = config->esn,
 	};
 
-	if (!suite || config->replay_window > REPLAY_WINDOW_MAX)
+	if (!suite || !suite_serves(suite, config->proto) ||
+	    config->replay_window > REPLAY_WINDOW_MAX)
 		return -EINVAL;
 	if (sa_key_is_weak(config))
 		return -EKEYREJECTED;
@@ -74,27 +77,30 @@ static uint32_t cipher_align(const struct sa_runtime *sa)
 /* Octets that do not depend on the packet. */
 static uint32_t overhead_fixed(const struct sa_runtime *sa)
 {
-	uint32_t fixed = esp_udp_length(sa) + ESP_HEADER_LEN + sa->suite->iv_len +
-			 ESP_TRAILER_LEN + sa->suite->icv_len;
+	uint32_t fixed = sa->tunnel ? outer_length(sa) : 0;
 
-	if (sa->tunnel)
-		fixed += sa->family == FAMILY_V4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN;
-	return fixed;
+	if (sa->proto == IPPROTO_AH)
+		return fixed + ah_length(sa);
+	fixed += esp_udp_length(sa);
+	return fixed + ESP_HEADER_LEN + sa->suite->iv_len + ESP_TRAILER_LEN + sa->suite->icv_len;
 }
 
 uint32_t sa_overhead_max(const struct sa_runtime *sa)
 {
-	return overhead_fixed(sa) + cipher_align(sa) - 1;
+	return overhead_fixed(sa) + (sa->proto == IPPROTO_AH ? 0 : cipher_align(sa) - 1);
 }
 
 /*
  * In transport mode the IP header stays outside, so what padding costs depends on its length too:
  * all phases of a header length (a multiple of 4) against the cipher's block are tried.
+ * AH has none.
  */
 uint32_t sa_inner_mtu(const struct sa_runtime *sa, uint32_t mtu)
 {
 	uint32_t align = cipher_align(sa), fixed = overhead_fixed(sa), least = UINT32_MAX;
 
+	if (sa->proto == IPPROTO_AH)
+		return mtu < fixed ? 0 : mtu - fixed;
 	for (uint32_t header = 0; header < (sa->tunnel ? 4 : align); header += 4) {
 		uint32_t outside = fixed + header, inner;
 
@@ -112,10 +118,16 @@ uint32_t sa_inner_mtu(const struct sa_runtime *sa, uint32_t mtu)
 
 void sa_protect(struct sa_runtime *sa, struct packet **packets, unsigned int count)
 {
-	esp_encap(sa, packets, count);
+	if (sa->proto == IPPROTO_AH)
+		ah_protect(sa, packets, count);
+	else
+		esp_encap(sa, packets, count);
 }
 
 void sa_verify(struct sa_runtime *sa, struct packet **packets, unsigned int count)
 {
-	esp_decap(sa, packets, count);
+	if (sa->proto == IPPROTO_AH)
+		ah_verify(sa, packets, count);
+	else
+		esp_decap(sa, packets, count);
 }

@@ -46,8 +46,8 @@ struct sa_runtime {
 /*
  * Makes the run-time of one SA: picks the engine (by name if engine_name is not NULL) and keys it.
  * `state` stays the caller's and must outlive the run-time. slot and sa_gen are left 0 for the
- * caller to fill in. 0 or -errno (-ENOENT: no engine for the suite, or none of that name;
- * -EKEYREJECTED: the key is weak).
+ * caller to fill in. 0 or -errno (-EINVAL: the suite is not one of the protocol's; -ENOENT: no
+ * engine for the suite, or none of that name; -EKEYREJECTED: the key is weak).
  */
 int sa_runtime_init(struct sa_runtime *sa, const struct sa_config *config, struct sa_state *state,
 		    const char *engine_name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Two hosts' run-times of one SA, and frames to send between them. Included by: test_esp*.c.
+ * Two hosts' run-times of one SA, and frames to send between them. Included by: test_esp*.c,
+ * test_ah*.c.
  */
 #ifndef SELFTESTS_ESP_PAIR_H
 #define SELFTESTS_ESP_PAIR_H
@@ -46,17 +47,20 @@ static inline union wire_addr address(enum ip_family family, uint8_t last)
 	return addr;
 }
 
-static inline void pair_init(struct pair *pair, const char *suite, const char *engine,
-		      enum ip_family family, bool tunnel, bool esn)
+/* An SA of any protocol; pair_init() makes one of ESP. */
+static inline void pair_init_suite(struct pair *pair, uint8_t proto, const struct esp_suite *suite,
+				   const char *engine, const struct sa_config *like)
 {
 	struct sa_config *config = &pair->config;
 
 	memset(pair, 0, sizeof(*pair));
-	*config = (struct sa_config){ .src = address(family, 1), .dst = address(family, 2),
-				      .spi = htobe32(0x1001), .proto = IPPROTO_ESP,
-				      .family = family, .direction = SPD_OUT, .tunnel = tunnel,
-				      .esn = esn, .replay_window = 1024, .dscp = DSCP_COPY,
-				      .suite = (uint16_t)suite_index(suite_find(suite)) };
+	*config = (struct sa_config){ .src = address(like->family, 1),
+				      .dst = address(like->family, 2),
+				      .spi = htobe32(0x1001), .proto = proto,
+				      .family = like->family, .direction = SPD_OUT,
+				      .tunnel = like->tunnel, .esn = like->esn,
+				      .replay_window = 1024, .dscp = DSCP_COPY,
+				      .suite = (uint16_t)suite_index(suite) };
 	for (unsigned int i = 0; i < SUITE_KEY_MAX; i++) {
 		config->key[i] = (uint8_t)(i * 3 + 1);
 		config->mac_key[i] = (uint8_t)(i * 5 + 2);
@@ -66,6 +70,14 @@ static inline void pair_init(struct pair *pair, const char *suite, const char *e
 	assert_int_equal(sa_runtime_init(&pair->out, config, &pair->out_state, engine), 0);
 	config->direction = SPD_IN;
 	assert_int_equal(sa_runtime_init(&pair->in, config, &pair->in_state, engine), 0);
+}
+
+static inline void pair_init(struct pair *pair, const char *suite, const char *engine,
+			     enum ip_family family, bool tunnel, bool esn)
+{
+	const struct sa_config like = { .family = family, .tunnel = tunnel, .esn = esn };
+
+	pair_init_suite(pair, IPPROTO_ESP, suite_find(suite), engine, &like);
 }
 
 /* Makes it an SA of ESP in UDP, on both hosts. */
@@ -191,21 +203,15 @@ static inline void encap(struct pair *pair, struct frame *frame)
 {
 	struct packet *packet = &frame->packet;
 
-	esp_encap(&pair->out, &packet, 1);
+	sa_protect(&pair->out, &packet, 1);
 }
 
 static inline void decap(struct pair *pair, struct frame *frame)
 {
 	struct packet *packet = &frame->packet;
 
-	esp_decap(&pair->in, &packet, 1);
+	sa_verify(&pair->in, &packet, 1);
 }
-
-#define assert_dropped(frame, reason)						\
-	do {									\
-		assert_int_equal((frame)->packet.state, PACKET_DEAD);		\
-		assert_int_equal((frame)->packet.drop, reason);			\
-	} while (0)
 
 /* The frame is what it was, octet by octet, and its descriptor says so. */
 static inline void assert_restored(const struct frame *frame)
@@ -219,6 +225,40 @@ static inline void assert_restored(const struct frame *frame)
 	assert_ptr_equal(packet->data + packet->len + packet->tailroom,
 			 frame->mem + HEAD + FRAME_MAX);
 	assert_int_equal(packet->family, packet->inner_family);
+}
+
+#define assert_dropped(frame, reason)						\
+	do {									\
+		assert_int_equal((frame)->packet.state, PACKET_DEAD);		\
+		assert_int_equal((frame)->packet.drop, reason);			\
+	} while (0)
+
+/* The same number five times, in a burst and after it; the first is forged. */
+static inline void check_replays(struct pair *pair)
+{
+	static struct frame frames[5];
+	struct packet *packets[5];
+
+	frame_ipv4(&frames[0], 0, 40, 0);
+	encap(pair, &frames[0]);
+	for (int i = 0; i < 5; i++) {
+		if (i) {
+			memcpy(&frames[i], &frames[0], sizeof(frames[0]));
+			frames[i].packet.data = frames[i].mem + (frames[0].packet.data - frames[0].mem);
+		}
+		packets[i] = &frames[i].packet;
+	}
+	frames[0].packet.data[60] ^= 1;
+	sa_verify(&pair->in, packets, 4);
+	assert_dropped(&frames[0], DROP_ICV);
+	assert_restored(&frames[1]);
+	assert_dropped(&frames[2], DROP_REPLAY_DUP);
+	assert_dropped(&frames[3], DROP_REPLAY_DUP);
+	sa_verify(&pair->in, &packets[4], 1);
+	assert_dropped(&frames[4], DROP_REPLAY_DUP);
+	assert_int_equal(pair->in_state.replayed, 3);
+	assert_int_equal(pair->in_state.icv_failed, 1);
+	assert_int_equal(pair->in_state.packets, 1);
 }
 
 #endif /* SELFTESTS_ESP_PAIR_H */
