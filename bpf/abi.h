@@ -256,7 +256,7 @@ struct protection_key {
 
 struct protection_val {
 	__u32 id;
-	__u32 pad;
+	__u32 within_id;	/* of the pair whose SAs go around these; 0: none */
 	__u64 digest;		/* of the definition (mode, suites, addresses); a new digest gets a new id */
 };
 

@@ -3,8 +3,10 @@
  * The policy, from JSON text to compiled SPD entries. The steps, one file each, all pure:
  *   policy_json.c     text -> struct policy (every error with line:column)
  *   policy_check.c    what JSON Schema cannot say (all errors, then warnings)
+ *   policy_bundle.c   the same of SAs within SAs; and what lies within what
  *   policy_compile.c  struct policy -> struct policy_compiled for one interface
  *   policy_show.c     struct policy -> canonical JSON; and the differences of two policies
+ *   policy_digest.c   what a protection means, as a number
  * policy_apply.c (not pure) writes a compiled policy into the BPF maps.
  *
  * Included by: the files above, sa_apply.c, the CLI, unit tests.
@@ -46,15 +48,28 @@ struct port_list {
 
 enum protection_type { PROTECTION_ENCRYPTION, PROTECTION_AUTHENTICATION };
 enum protection_mode { MODE_TRANSPORT, MODE_TUNNEL };
+enum protection_protocol { PROTECTION_ESP, PROTECTION_AH };
+enum fragment_rule { FRAGMENTS_REASSEMBLE, FRAGMENTS_DISCARD };
+
+/* A peer, and how traffic with it is protected: what rules name and SAs serve. Indices. */
+struct policy_pair {
+	size_t peer, protection;
+};
+
+#define PEER_SAME SIZE_MAX	/* of protection.within.peer: whichever the inner SAs are with */
 
 struct protection {
 	char name[NAME_LEN];
-	enum protection_type type;
+	enum protection_protocol protocol;
+	enum protection_type type;		/* PROTECTION_AUTHENTICATION with AH */
 	enum protection_mode mode;
+	enum fragment_rule fragments;		/* what becomes of outbound IP fragments */
 	const struct esp_suite **suites;	/* allowed, in order of preference; at least one */
 	size_t suite_count;
 	bool allow_legacy;			/* suites of the past may be among them */
-	struct position at;
+	bool nested;				/* its SAs are carried inside others, those of: */
+	struct policy_pair within;
+	struct position at, within_at;
 };
 
 struct peer {
@@ -130,8 +145,20 @@ int policy_diff(const struct policy *old_policy, const struct policy *new_policy
 void policy_changes_free(struct policy_change *changes, size_t count);
 
 /*
- * 64-bit digest of what (peer, protection) means for SAs: type, mode, suites and addresses, in
- * canonical order. Equal meaning, equal digest, whatever order the file had them in.
+ * The pair whose SAs go around those of `inner` on the wire (RFC 4301 4.5): false if none do. In a
+ * policy that has been checked no chain of them is longer than BUNDLE_MAX, `inner` included.
+ */
+bool policy_outer_pair(const struct policy *policy, struct policy_pair inner,
+		       struct policy_pair *ret_outer);
+
+/* What the protection's protocol calls the suite: "null-sha256" in ESP is "sha256" in AH. */
+const char *protection_suite_name(const struct protection *protection,
+				  const struct esp_suite *suite);
+
+/*
+ * 64-bit digest of what (peer, protection) means for SAs: protocol, type, mode, fragments, suites
+ * and addresses, in canonical order, then the names and the meaning of the pairs around it. Equal
+ * meaning, equal digest, whatever order the file had them in. 0 only without memory.
  */
 uint64_t policy_protection_digest(const struct policy *policy, size_t peer, size_t protection);
 
@@ -140,7 +167,10 @@ struct policy_compiled {
 	struct spd_entry *entries[SPD_DIRECTION_COUNT][FAMILY_COUNT];	/* head.entries of each */
 };
 
-/* Gives the id of a (peer, protection) pair; 0 makes the compile fail. See protections.h. */
+/*
+ * Gives the id of a (peer, protection) pair; 0 makes the compile fail. See protections.h. Asked for
+ * every pair that a rule names, but first for those around it, from outside in.
+ */
 typedef uint32_t (*protect_id_fn)(void *context, size_t peer, size_t protection);
 
 /*

@@ -116,11 +116,12 @@ static void check_legacy(struct checking *checking, const struct protection *pro
 		if (suite->legacy && !protection->allow_legacy)
 			check_error(checking, protection->at,
 				    "protection \"%s\": suite \"%s\" is weak: it needs "
-				    "\"allow_legacy\": true", protection->name, suite->name);
+				    "\"allow_legacy\": true", protection->name,
+				    protection_suite_name(protection, suite));
 		else if (suite->legacy)
 			check_warning(checking, protection->at,
 				      "protection \"%s\": suite \"%s\" is weak (RFC 8221)",
-				      protection->name, suite->name);
+				      protection->name, protection_suite_name(protection, suite));
 	}
 }
 
@@ -242,6 +243,8 @@ static bool check_rule(struct checking *checking, size_t index)
 	    policy->protections[rule->protection].mode == MODE_TRANSPORT &&
 	    !check_transport_remote(checking, rule))
 		return false;
+	if (rule->action == SPD_PROTECT)
+		checking->errors += policy_check_bundle_of(policy, rule, checking->report);
 	check_families(checking, rule, &checking->selectors[index]);
 	checking->skip[index] = checking->errors != errors;
 	return true;
@@ -266,28 +269,40 @@ static void check_reachable(struct checking *checking, size_t index)
 
 /* ---- warnings ---- */
 
-static bool rule_uses(const struct policy *policy, size_t index, bool as_peer)
+/* The pair a rule names, and those around it. */
+static void mark_used(const struct policy *policy, const struct rule *rule, bool *peers,
+		      bool *protections)
 {
-	for (size_t i = 0; i < policy->rule_count; i++)
-		if (policy->rules[i].action == SPD_PROTECT &&
-		    (as_peer ? policy->rules[i].peer : policy->rules[i].protection) == index)
-			return true;
-	return false;
+	struct policy_pair pair = { rule->peer, rule->protection };
+
+	do {
+		peers[pair.peer] = true;
+		protections[pair.protection] = true;
+	} while (policy_outer_pair(policy, pair, &pair));
 }
 
-static void warn_of_unused(struct checking *checking)
+static bool warn_of_unused(struct checking *checking)
 {
 	const struct policy *policy = checking->policy;
+	bool *used = calloc(policy->peer_count + policy->protection_count + 1, sizeof(*used));
+	bool *peers = used, *protections = used + policy->peer_count;
 
+	if (!used)
+		return false;
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (policy->rules[i].action == SPD_PROTECT)
+			mark_used(policy, &policy->rules[i], peers, protections);
 	for (size_t i = 0; i < policy->protection_count; i++)
-		if (!rule_uses(policy, i, false))
+		if (!protections[i])
 			check_warning(checking, policy->protections[i].at,
 				      "protection \"%s\" is used by no rule",
 				      policy->protections[i].name);
 	for (size_t i = 0; i < policy->peer_count; i++)
-		if (!rule_uses(policy, i, true))
+		if (!peers[i])
 			check_warning(checking, policy->peers[i].at,
 				      "peer \"%s\" is used by no rule", policy->peers[i].name);
+	free(used);
+	return true;
 }
 
 static void warn_of_half_rule(struct checking *checking, const struct rule *rule,
@@ -352,17 +367,19 @@ static void warn_of_deafness(struct checking *checking)
 			      "can be resolved (\"nd\" in bypass_essential lets it pass)");
 }
 
-static void add_warnings(struct checking *checking)
+static bool add_warnings(struct checking *checking)
 {
 	const struct policy *policy = checking->policy;
 
 	for (size_t i = 0; i < policy->rule_count; i++)
 		if (policy->rules[i].invalid)
-			return;		/* half of what follows would be nonsense */
+			return true;	/* half of what follows would be nonsense */
 	warn_of_deafness(checking);
-	warn_of_unused(checking);
+	if (!warn_of_unused(checking))
+		return false;
 	for (size_t i = 0; i < policy->rule_count; i++)
 		warn_of_half_rule(checking, &policy->rules[i], &checking->selectors[i]);
+	return true;
 }
 
 static bool check_all(struct checking *checking)
@@ -371,6 +388,7 @@ static bool check_all(struct checking *checking)
 
 	for (size_t i = 0; i < policy->protection_count; i++)
 		check_protection(checking, &policy->protections[i]);
+	checking->errors += policy_check_bundles(policy, checking->report);
 	if (!check_peer_addresses(checking) || !check_rule_names(checking))
 		return false;
 	for (size_t i = 0; i < policy->rule_count; i++)
@@ -379,9 +397,7 @@ static bool check_all(struct checking *checking)
 	for (size_t i = 1; i < policy->rule_count; i++)
 		if (!checking->skip[i])
 			check_reachable(checking, i);
-	if (!checking->errors)
-		add_warnings(checking);
-	return true;
+	return checking->errors || add_warnings(checking);
 }
 
 size_t policy_check(const struct policy *policy, struct ipsecbpf_report *report)

@@ -150,23 +150,36 @@ static int plan_rules(const struct policy *policy, const char *ifname, struct ru
 	return err;
 }
 
+static int no_id_left(const struct policy *policy, const struct rule *rule,
+		      struct policy_pair pair, struct ipsecbpf_report *report)
+{
+	policy_report_at(policy, report, REPORT_ERROR, rule->at,
+			 "rule \"%s\": no id is left for protection \"%s\" with peer \"%s\": at "
+			 "most %d pairs can be in use", rule->name,
+			 policy->protections[pair.protection].name, policy->peers[pair.peer].name,
+			 PROTECT_MAX - 1);
+	return -EINVAL;
+}
+
 static int assign_ids(const struct policy *policy, struct rule_plan *plans,
 		      protect_id_fn protect_id, void *context, struct ipsecbpf_report *report)
 {
 	for (size_t i = 0; i < policy->rule_count; i++) {
 		const struct rule *rule = &policy->rules[i];
+		struct policy_pair bundle[BUNDLE_MAX] = { { rule->peer, rule->protection } };
+		size_t depth = 1;
 
 		if (!plans[i].applies || rule->action != SPD_PROTECT)
 			continue;
-		plans[i].protect_id = protect_id(context, rule->peer, rule->protection);
-		if (plans[i].protect_id)
-			continue;
-		policy_report_at(policy, report, REPORT_ERROR, rule->at,
-				 "rule \"%s\": no id is left for protection \"%s\" with peer "
-				 "\"%s\": at most %d pairs can be in use", rule->name,
-				 policy->protections[rule->protection].name,
-				 policy->peers[rule->peer].name, PROTECT_MAX - 1);
-		return -EINVAL;
+		while (depth < BUNDLE_MAX &&
+		       policy_outer_pair(policy, bundle[depth - 1], &bundle[depth]))
+			depth++;
+		while (depth--) {
+			plans[i].protect_id = protect_id(context, bundle[depth].peer,
+							 bundle[depth].protection);
+			if (!plans[i].protect_id)
+				return no_id_left(policy, rule, bundle[depth], report);
+		}
 	}
 	return 0;
 }

@@ -49,15 +49,31 @@ static char *make_object(const char *kind, const char *name)
 	return len < 0 ? NULL : object;
 }
 
-static void print_value(FILE *out, const json_t *value)
+/* An object is printed as "peer gateway, protection vpn". Nothing shown is nested deeper. */
+static void print_members(FILE *out, json_t *object)
 {
-	const json_t *element;
+	const char *key, *comma = "";
+	json_t *member;
+
+	json_object_foreach(object, key, member) {
+		fprintf(out, "%s%s %s", comma, key, json_string_value(member));
+		comma = ", ";
+	}
+}
+
+static void print_value(FILE *out, json_t *value)
+{
+	json_t *element;
 	size_t i;
 
 	if (json_is_string(value))
 		fputs(json_string_value(value), out);
 	else if (json_is_integer(value))
 		fprintf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	else if (json_is_boolean(value))
+		fputs(json_is_true(value) ? "true" : "false", out);
+	else if (json_is_object(value))
+		print_members(out, value);
 	else if (!json_array_size(value))
 		fputs("none", out);
 	json_array_foreach(value, i, element) {
@@ -66,11 +82,17 @@ static void print_value(FILE *out, const json_t *value)
 	}
 }
 
-static void print_difference(FILE *out, const char *key, const json_t *before, const json_t *after,
-			     bool *first)
+/* What a key that is not shown stands for: references are to nothing, selectors match all. */
+static const char *absent_word(const char *key)
 {
-	bool reference = !strcmp(key, "peer") || !strcmp(key, "protection");
-	json_t *absent = json_string(reference ? "none" : "any");
+	if (!strcmp(key, "peer") || !strcmp(key, "protection") || !strcmp(key, "within"))
+		return "none";
+	return strcmp(key, "allow_legacy") ? "any" : "false";
+}
+
+static void print_difference(FILE *out, const char *key, json_t *before, json_t *after, bool *first)
+{
+	json_t *absent = json_string(absent_word(key));
 
 	fprintf(out, "%s%s%s", *first ? "" : "; ", key, *key ? ": " : "");
 	print_value(out, before ? before : absent);

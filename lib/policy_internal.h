@@ -46,6 +46,7 @@ extern const struct policy_protocol policy_protocols[];
 const struct policy_protocol *policy_protocol_find(uint8_t number);
 
 /* Words of enum protection_type and so on, as in JSON, each list ended by NULL. */
+extern const char *const policy_protocol_words[], *const policy_fragment_words[];
 extern const char *const policy_type_words[], *const policy_mode_words[];
 extern const char *const policy_direction_words[], *const policy_origin_words[];
 extern const char *const policy_action_words[], *const policy_essential_words[];
@@ -54,6 +55,16 @@ extern const char *const policy_action_words[], *const policy_essential_words[];
 void policy_report_at(const struct policy *policy, struct ipsecbpf_report *report,
 		      enum report_level level, struct position at, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
+
+/* ---- policy_bundle.c: called by policy_check(); each returns how many errors it reported ---- */
+
+/* Whether every protection's bundle has an outermost SA, and not too many. */
+size_t policy_check_bundles(const struct policy *policy, struct ipsecbpf_report *report);
+
+/* Whether the SAs that protect this rule's packets can be carried as the policy says. The rule is
+ * good in itself, and has action protect. */
+size_t policy_check_bundle_of(const struct policy *policy, const struct rule *rule,
+			      struct ipsecbpf_report *report);
 
 /* ---- address.c ---- */
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * JSON text -> struct policy: the document, protections and peers. Rules are in policy_json_rule.c.
+ * JSON text -> struct policy: the document and peers. Protections are in policy_json_protection.c,
+ * rules in policy_json_rule.c.
  * Here is found what is wrong with a single value; how parts fit together is policy_check.c.
  */
 #include <errno.h>
@@ -9,7 +10,6 @@
 #include <string.h>
 
 #include "policy_json.h"
-#include "suggest.h"
 
 void policy_read_description(struct json_reader *reader, struct json_value value, void *target)
 {
@@ -61,149 +61,6 @@ void *policy_list_slot(struct json_reader *reader, void *items_pointer, size_t *
 
 /* ---- protections ---- */
 
-static void read_type(struct json_reader *reader, struct json_value value, void *target)
-{
-	struct protection *protection = target;
-	size_t word;
-
-	if (json_read_word(reader, value, policy_type_words, &word))
-		protection->type = (enum protection_type)word;
-}
-
-static void read_level(struct json_reader *reader, struct json_value value, void *target)
-{
-	static const char *const words[] = { "mandatory", "optional", NULL };
-	size_t word;
-
-	(void)target;
-	if (json_read_word(reader, value, words, &word) && word == 1)
-		json_error(reader, value, "write \"mandatory\", or leave the key out",
-			   "\"optional\" protection is not supported by this version");
-}
-
-static void read_mode(struct json_reader *reader, struct json_value value, void *target)
-{
-	struct protection *protection = target;
-	size_t word;
-
-	if (json_read_word(reader, value, policy_mode_words, &word))
-		protection->mode = (enum protection_mode)word;
-}
-
-/* A slip of the pen is not to lead to a weak suite, nor to a short ICV. */
-static bool worth_suggesting(const struct esp_suite *suite)
-{
-	return !suite->legacy && suite->icv_len > SUITE_ICV_MIN;
-}
-
-const struct esp_suite *policy_read_suite(struct json_reader *reader, struct json_value value)
-{
-	const char *name = json_read_string(reader, value);
-	struct suggest near = { .word = name };
-	const struct esp_suite *suite;
-	char next[96];
-
-	if (!name)
-		return NULL;
-	suite = suite_find(name);
-	if (suite)
-		return suite;
-	for (size_t i = 0; (suite = suite_at(i)); i++)
-		if (worth_suggesting(suite))
-			suggest_offer(&near, suite->name);
-	json_error(reader, value, json_did_you_mean(near.best, next),
-		   "suite \"%.60s\" is not known", name);
-	return NULL;
-}
-
-static void read_suite(struct json_reader *reader, struct json_value value, void *target)
-{
-	const struct esp_suite *suite = policy_read_suite(reader, value), **slot;
-	struct protection *protection = target;
-
-	if (!suite)
-		return;
-	for (size_t i = 0; i < protection->suite_count; i++) {
-		if (protection->suites[i] == suite) {
-			json_error(reader, value, NULL, "suite \"%s\" is listed twice",
-				   suite->name);
-			return;
-		}
-	}
-	slot = policy_list_slot(reader, &protection->suites, &protection->suite_count,
-				sizeof(*slot));
-	if (slot)
-		*slot = suite;
-}
-
-static void read_suites(struct json_reader *reader, struct json_value value, void *target)
-{
-	static const struct json_list list = { .max = 64, .read = read_suite };
-
-	if (!json_read_list(reader, value, &list, target) && json_is_array(value.json) &&
-	    !json_array_size(value.json))
-		json_error(reader, value, "leave the key out for the default suites",
-			   "at least one suite is needed");
-}
-
-static void read_allow_legacy(struct json_reader *reader, struct json_value value, void *target)
-{
-	struct protection *protection = target;
-
-	json_read_boolean(reader, value, &protection->allow_legacy);
-}
-
-static void default_suites(struct json_reader *reader, struct protection *protection)
-{
-	static const char *const names[][3] = {
-		[PROTECTION_ENCRYPTION] = { "aes128gcm16", "aes256gcm16", "chacha20poly1305" },
-		[PROTECTION_AUTHENTICATION] = { "null-sha256" },
-	};
-
-	for (size_t i = 0; i < 3 && names[protection->type][i]; i++) {
-		const struct esp_suite **slot;
-
-		slot = policy_list_slot(reader, &protection->suites, &protection->suite_count,
-					sizeof(*slot));
-		if (!slot)
-			return;
-		*slot = suite_find(names[protection->type][i]);
-	}
-}
-
-static void read_protection(struct json_reader *reader, struct json_value value, void *target)
-{
-	static const struct json_key keys[] = {
-		{ "type", false, read_type },
-		{ "level", false, read_level },
-		{ "mode", false, read_mode },
-		{ "suites", false, read_suites },
-		{ "allow_legacy", false, read_allow_legacy },
-		{ "description", false, policy_read_description },
-		{ 0 }
-	};
-	struct policy_reading *reading = target;
-	struct policy *policy = reading->policy;
-	const char *name = reader->key;
-	struct protection *protection;
-	size_t errors = reader->errors;
-
-	protection = policy_list_slot(reader, &policy->protections, &policy->protection_count,
-				      sizeof(*protection));
-	if (!protection)
-		return;
-	reader->key = NULL;
-	protection->at = json_where_key(reader->where, value.node);
-	snprintf(reader->subject, sizeof(reader->subject), "protection \"%.60s\"", name);
-	policy_read_name(reader, value, name, protection->name);
-	json_read_object(reader, value, keys, protection);
-	if (reader->errors == errors && !protection->suite_count)
-		default_suites(reader, protection);
-	else if (reader->errors != errors)
-		protection->suite_count = 0;	/* tells the check to leave it alone */
-	reader->subject[0] = '\0';
-}
-
 /* More than can be in use at once would only make the look-ups by name slow. */
 static void read_named(struct json_reader *reader, struct json_value value,
 		       void (*read)(struct json_reader *, struct json_value, void *), void *target)
@@ -217,7 +74,7 @@ static void read_named(struct json_reader *reader, struct json_value value,
 
 static void read_protections(struct json_reader *reader, struct json_value value, void *target)
 {
-	read_named(reader, value, read_protection, target);
+	read_named(reader, value, policy_read_protection, target);
 }
 
 /* ---- peers ---- */
@@ -392,7 +249,8 @@ static void read_defaults(struct json_reader *reader, struct json_value value, v
 	reader->subject[0] = '\0';
 }
 
-/* Rules name peers and protections, wherever in the file those stand: they are read last. */
+/* Rules name peers and protections, wherever in the file those stand: they are read last. So is
+ * what protections lie within. */
 static void keep_rules(struct json_reader *reader, struct json_value value, void *target)
 {
 	struct policy_reading *reading = target;
@@ -416,6 +274,7 @@ static void read_document(struct json_reader *reader, struct policy_reading *rea
 	struct json_value root = { reader->root, JSON_WHERE_ROOT };
 
 	json_read_object(reader, root, keys, reading);
+	policy_read_within(reader, reading);
 	if (reading->rules.json)
 		policy_read_rules(reader, reading);
 }
@@ -442,6 +301,7 @@ struct policy *policy_parse(const char *text, size_t len, const char *name,
 			err = -ENOMEM;
 	}
 	json_reader_close(&reader);
+	free(reading.within);
 	if (!err)
 		return reading.policy;
 	policy_free(reading.policy);

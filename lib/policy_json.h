@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The two halves of the policy parser: the document (policy_json.c), its rules
- * (policy_json_rule.c).
+ * The parts of the policy parser: the document (policy_json.c), its protections
+ * (policy_json_protection.c) and its rules (policy_json_rule.c).
  *
- * Included by: those two, and sa_json.c for names and suites.
+ * Included by: those three, and sa_json.c for names and suites.
  */
 #ifndef IPSECBPF_POLICY_JSON_H
 #define IPSECBPF_POLICY_JSON_H
@@ -11,10 +11,24 @@
 #include "json_read.h"
 #include "policy_internal.h"
 
+/* A protection's "within": read when all names are known. */
+struct within_reading {
+	size_t protection;
+	struct json_value value;
+};
+
 struct policy_reading {
 	struct policy *policy;
 	struct json_value rules;	/* json NULL: the file has none */
+	struct within_reading *within;
+	size_t within_count;
 };
+
+/* Reads one member of "protections", of a struct policy_reading, but its "within". */
+void policy_read_protection(struct json_reader *reader, struct json_value value, void *target);
+
+/* Reads what was put off; protections and peers have been read. */
+void policy_read_within(struct json_reader *reader, struct policy_reading *reading);
 
 /* Reads reading->rules; protections and peers have been read. */
 void policy_read_rules(struct json_reader *reader, struct policy_reading *reading);
@@ -27,11 +41,18 @@ void policy_read_address(struct json_reader *reader, struct json_value value, vo
 bool policy_read_name(struct json_reader *reader, struct json_value value, const char *name,
 		      char out[NAME_LEN]);
 
+/* The peer or protection that a value names; false after an error that names the nearest. */
+bool policy_read_peer_name(struct json_reader *reader, struct json_value value,
+			   const struct policy *policy, size_t *ret_index);
+bool policy_read_protection_name(struct json_reader *reader, struct json_value value,
+				 const struct policy *policy, size_t *ret_index);
+
 /*
  * The suite that a value names, in either spelling; NULL after an error that names the nearest.
- * Shared with SA files.
+ * One for ESP, one for AH. Shared with SA files.
  */
 const struct esp_suite *policy_read_suite(struct json_reader *reader, struct json_value value);
+const struct esp_suite *policy_read_ah_suite(struct json_reader *reader, struct json_value value);
 
 /*
  * Appends a zeroed element of `size` octets to the list at *items_pointer (a pointer to the pointer

@@ -280,44 +280,58 @@ static void unknown_reference(struct json_reader *reader, struct json_value valu
 		   "no %s is named \"%.60s\"", kind, json_string_value(value.json));
 }
 
-static void read_peer_name(struct json_reader *reader, struct json_value value, void *target)
+bool policy_read_peer_name(struct json_reader *reader, struct json_value value,
+			   const struct policy *policy, size_t *ret_index)
 {
-	struct rule_reading *reading = target;
-	const struct policy *policy = reading->policy;
 	const char *name = json_read_string(reader, value);
 	struct suggest near = { .word = name };
 
-	reading->peer = true;
 	for (size_t i = 0; name && i < policy->peer_count; i++) {
 		if (!strcmp(policy->peers[i].name, name)) {
-			reading->rule->peer = i;
-			return;
+			*ret_index = i;
+			return true;
 		}
 		if (reader->errors < SUGGESTIONS_MAX)
 			suggest_offer(&near, policy->peers[i].name);
 	}
 	if (name)
 		unknown_reference(reader, value, "peer", near.best);
+	return false;
 }
 
-static void read_protection_name(struct json_reader *reader, struct json_value value, void *target)
+bool policy_read_protection_name(struct json_reader *reader, struct json_value value,
+				 const struct policy *policy, size_t *ret_index)
 {
-	struct rule_reading *reading = target;
-	const struct policy *policy = reading->policy;
 	const char *name = json_read_string(reader, value);
 	struct suggest near = { .word = name };
 
-	reading->protection = true;
 	for (size_t i = 0; name && i < policy->protection_count; i++) {
 		if (!strcmp(policy->protections[i].name, name)) {
-			reading->rule->protection = i;
-			return;
+			*ret_index = i;
+			return true;
 		}
 		if (reader->errors < SUGGESTIONS_MAX)
 			suggest_offer(&near, policy->protections[i].name);
 	}
 	if (name)
 		unknown_reference(reader, value, "protection", near.best);
+	return false;
+}
+
+static void read_peer(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct rule_reading *reading = target;
+
+	reading->peer = true;
+	policy_read_peer_name(reader, value, reading->policy, &reading->rule->peer);
+}
+
+static void read_protection(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct rule_reading *reading = target;
+
+	reading->protection = true;
+	policy_read_protection_name(reader, value, reading->policy, &reading->rule->protection);
 }
 
 static const struct json_key rule_keys[] = {
@@ -333,8 +347,8 @@ static const struct json_key rule_keys[] = {
 	{ "icmp_type", false, read_icmp_type },
 	{ "icmp_code", false, read_icmp_code },
 	{ "action", true, read_action },
-	{ "peer", false, read_peer_name },
-	{ "protection", false, read_protection_name },
+	{ "peer", false, read_peer },
+	{ "protection", false, read_protection },
 	{ "description", false, policy_read_description },
 	{ 0 }
 };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* struct policy -> canonical JSON, piece by piece: policy_diff.c compares the same pieces. */
 #include <jansson.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,19 +132,37 @@ json_t *policy_show_peer(const struct policy *policy, size_t index)
 	return object;
 }
 
+/* The same peer is not named: it is whichever the rule has. */
+static json_t *show_within(const struct policy *policy, const struct policy_pair *within)
+{
+	json_t *object;
+
+	if (within->peer == PEER_SAME)
+		return json_string(policy->protections[within->protection].name);
+	object = json_object();
+	put(&object, "peer", json_string(policy->peers[within->peer].name));
+	put(&object, "protection", json_string(policy->protections[within->protection].name));
+	return object;
+}
+
 json_t *policy_show_protection(const struct policy *policy, size_t index)
 {
 	const struct protection *protection = &policy->protections[index];
 	json_t *object = json_object(), *suites = json_array();
 
 	for (size_t i = 0; i < protection->suite_count; i++)
-		append(&suites, json_string(protection->suites[i]->name));
+		append(&suites, json_string(protection_suite_name(protection,
+								  protection->suites[i])));
+	put(&object, "protocol", json_string(policy_protocol_words[protection->protocol]));
 	put(&object, "type", json_string(policy_type_words[protection->type]));
 	put(&object, "level", json_string("mandatory"));
 	put(&object, "mode", json_string(policy_mode_words[protection->mode]));
+	put(&object, "fragments", json_string(policy_fragment_words[protection->fragments]));
 	put(&object, "suites", suites);
 	if (protection->allow_legacy)
 		put(&object, "allow_legacy", json_true());
+	if (protection->nested)
+		put(&object, "within", show_within(policy, &protection->within));
 	return object;
 }
 
@@ -194,56 +211,4 @@ char *policy_show(const struct policy *policy)
 		line = NULL;
 	free(text);
 	return line;
-}
-
-static int compare_suites(const void *a, const void *b)
-{
-	size_t x = suite_index(*(const struct esp_suite *const *)a);
-	size_t y = suite_index(*(const struct esp_suite *const *)b);
-
-	return x < y ? -1 : x > y;
-}
-
-/* Sorts copies by way of SHA-256 over a canonical text; 0 only if memory ran out. */
-uint64_t policy_protection_digest(const struct policy *policy, size_t peer, size_t protection)
-{
-	const struct protection *prot = &policy->protections[protection];
-	struct address_list addresses[FAMILY_COUNT] = { 0 };
-	const struct esp_suite **suites;
-	uint8_t hash[SHA256_DIGEST_LENGTH];
-	char *text = NULL, one[100];
-	uint64_t digest = 0;
-	size_t len = 0;
-	FILE *stream;
-
-	suites = calloc(prot->suite_count + 1, sizeof(*suites));
-	stream = open_memstream(&text, &len);
-	if (!suites || !stream)
-		goto out;
-	memcpy(suites, prot->suites, prot->suite_count * sizeof(*suites));
-	qsort(suites, prot->suite_count, sizeof(*suites), compare_suites);
-	fprintf(stream, "%s;%s", policy_type_words[prot->type], policy_mode_words[prot->mode]);
-	for (size_t i = 0; i < prot->suite_count; i++)
-		fprintf(stream, ";%s", suites[i]->name);
-	for (int family = 0; family < FAMILY_COUNT; family++) {
-		if (address_list_of_family(&policy->peers[peer].addresses, family,
-					   &addresses[family]))
-			goto out;
-		for (size_t i = 0; i < addresses[family].count; i++) {
-			address_format(&addresses[family].items[i], one, sizeof(one));
-			fprintf(stream, ";%s", one);
-		}
-	}
-	if (fflush(stream))
-		goto out;
-	SHA256((const unsigned char *)text, len, hash);
-	memcpy(&digest, hash, sizeof(digest));
-out:
-	if (stream)
-		fclose(stream);
-	for (int family = 0; family < FAMILY_COUNT; family++)
-		free(addresses[family].items);
-	free(suites);
-	free(text);
-	return digest;
 }

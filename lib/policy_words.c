@@ -27,6 +27,14 @@ const char *const policy_type_words[] = {
 	NULL,
 };
 
+const char *const policy_protocol_words[] = {
+	[PROTECTION_ESP] = "esp", [PROTECTION_AH] = "ah", NULL,
+};
+
+const char *const policy_fragment_words[] = {
+	[FRAGMENTS_REASSEMBLE] = "reassemble", [FRAGMENTS_DISCARD] = "discard", NULL,
+};
+
 const char *const policy_mode_words[] = {
 	[MODE_TRANSPORT] = "transport", [MODE_TUNNEL] = "tunnel", NULL,
 };

@@ -82,36 +82,61 @@ static uint32_t free_id(struct protections *protections)
 	return 0;
 }
 
+/* The new policy's pair of that name; NULL if it was not asked for yet. */
+static const struct protection_val *find_new(const struct protections *protections,
+					     const struct protection_key *key)
+{
+	for (size_t i = 0; i < protections->count; i++)
+		if (!memcmp(&protections->keys[i], key, sizeof(*key)))
+			return &protections->values[i];
+	return NULL;
+}
+
+static void key_of_pair(struct protection_key *key, const struct policy *policy,
+			struct policy_pair pair)
+{
+	key_of(key, policy->peers[pair.peer].name, policy->protections[pair.protection].name);
+}
+
+/* The id of the pair around this one: SAs know it by that, so it must be the very same for both. */
+static uint32_t outer_id(const struct protections *protections, struct policy_pair pair)
+{
+	const struct protection_val *value = NULL;
+	struct protection_key key;
+
+	if (policy_outer_pair(protections->policy, pair, &pair)) {
+		key_of_pair(&key, protections->policy, pair);
+		value = find_new(protections, &key);
+	}
+	return value ? value->id : 0;
+}
+
 uint32_t protections_id(void *context, size_t peer, size_t protection)
 {
 	struct protections *protections = context;
 	const struct policy *policy = protections->policy;
-	struct protection_val value = { 0 };
+	struct policy_pair pair = { peer, protection };
+	struct protection_val value = { 0 }, wanted = { 0 };
+	const struct protection_val *known;
 	struct protection_key key;
-	uint64_t digest;
 
-	key_of(&key, policy->peers[peer].name, policy->protections[protection].name);
-	for (size_t i = 0; i < protections->count; i++)
-		if (!memcmp(&protections->keys[i], &key, sizeof(key)))
-			return protections->values[i].id;
-	digest = policy_protection_digest(policy, peer, protection);
+	key_of_pair(&key, policy, pair);
+	known = find_new(protections, &key);
+	if (known)
+		return known->id;
+	wanted.digest = policy_protection_digest(policy, peer, protection);
+	wanted.within_id = outer_id(protections, pair);
 	if (bpf_map_lookup_elem(protections->pins->protections_fd, &key, &value) ||
-	    value.digest != digest)
-		value = (struct protection_val){ .id = free_id(protections), .digest = digest };
+	    value.digest != wanted.digest || value.within_id != wanted.within_id) {
+		value = wanted;
+		value.id = free_id(protections);
+	}
 	if (!value.id || !grow(protections))
 		return 0;
 	protections->taken[value.id] = 1;
 	protections->keys[protections->count] = key;
 	protections->values[protections->count++] = value;
 	return value.id;
-}
-
-static bool is_new(const struct protections *protections, const struct protection_key *key)
-{
-	for (size_t i = 0; i < protections->count; i++)
-		if (!memcmp(&protections->keys[i], key, sizeof(*key)))
-			return true;
-	return false;
 }
 
 /* Deleting restarts the walk: a deleted key has no successor. */
@@ -121,7 +146,7 @@ void protections_remove_old(const struct protections *protections)
 	struct protection_key key, *previous = NULL;
 
 	while (!bpf_map_get_next_key(fd, previous, &key)) {
-		if (is_new(protections, &key)) {
+		if (find_new(protections, &key)) {
 			previous = &key;
 			continue;
 		}
@@ -138,6 +163,7 @@ bool protections_are_live(const struct protections *protections)
 		if (bpf_map_lookup_elem(protections->pins->protections_fd, &protections->keys[i],
 					&live) ||
 		    live.id != protections->values[i].id ||
+		    live.within_id != protections->values[i].within_id ||
 		    live.digest != protections->values[i].digest)
 			return false;
 	}
@@ -154,11 +180,19 @@ int protections_add(const struct protections *protections)
 	return 0;
 }
 
-uint32_t protections_live_id(const struct pins *pins, const char *peer, const char *protection)
+struct protection_val protections_live(const struct pins *pins, const char *peer,
+				       const char *protection)
 {
-	struct protection_val value;
+	struct protection_val value = { 0 };
 	struct protection_key key;
 
 	key_of(&key, peer, protection);
-	return bpf_map_lookup_elem(pins->protections_fd, &key, &value) ? 0 : value.id;
+	if (bpf_map_lookup_elem(pins->protections_fd, &key, &value))
+		value = (struct protection_val){ 0 };
+	return value;
+}
+
+uint32_t protections_live_id(const struct pins *pins, const char *peer, const char *protection)
+{
+	return protections_live(pins, peer, protection).id;
 }

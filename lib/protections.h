@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Protect ids: what connects rules to SAs. A (peer, protection) pair of the policy has an id; rules
- * carry it, SAs serve it. An id stands for one immutable definition (mode, suites, addresses): when
- * the definition changes, the pair gets a new id, and SAs made for the old one serve nothing any
- * more.
+ * carry it, SAs serve it. An id stands for one immutable definition (mode, suites, addresses and so
+ * on, and the id of the pair around it): when the definition changes, the pair gets a new id, and
+ * SAs made for the old one serve nothing any more.
  *
  * Included by: policy_apply.c, sa_apply.c. Threading: under the attachment's lock (pins_lock()).
  */
@@ -28,7 +28,7 @@ void protections_init(struct protections *protections, const struct pins *pins,
 void protections_fini(struct protections *protections);
 
 /* The id of a pair of the new policy: the live one if its definition is unchanged, otherwise a free
- * one. 0 if all are taken. As a protect_id_fn for policy_compile(). */
+ * one. 0 if all are taken. As a protect_id_fn for policy_compile(): outer pairs come first. */
 uint32_t protections_id(void *protections, size_t peer, size_t protection);
 
 /* Do all pairs of the new policy (those asked for by protections_id()) have their ids already? */
@@ -40,7 +40,9 @@ int protections_add(const struct protections *protections);
 /* Forgets the pairs that only the old policy had, after the flip. */
 void protections_remove_old(const struct protections *protections);
 
-/* The live id of a pair, 0 if the live policy does not use it. */
+/* What is live of a pair; id 0 if the live policy does not use it. */
+struct protection_val protections_live(const struct pins *pins, const char *peer,
+				       const char *protection);
 uint32_t protections_live_id(const struct pins *pins, const char *peer, const char *protection);
 
 #endif /* IPSECBPF_PROTECTIONS_H */

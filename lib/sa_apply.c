@@ -96,11 +96,16 @@ static const struct peer *find_peer(const struct resolver *resolver, const struc
 	return NULL;
 }
 
-static const struct protection *find_protection(const struct policy *policy, const char *name)
+static const struct protection *find_protection(const struct resolver *resolver,
+						const struct sa_config *sa, const char *object)
 {
+	const struct policy *policy = resolver->policy;
+
 	for (size_t i = 0; i < policy->protection_count; i++)
-		if (!strcmp(policy->protections[i].name, name))
+		if (!strcmp(policy->protections[i].name, sa->protection))
 			return &policy->protections[i];
+	report_error(resolver->report, object, "ipsecbpf policy show lists them",
+		     "the live policy has no protection \"%s\"", sa->protection);
 	return NULL;
 }
 
@@ -112,17 +117,39 @@ static bool allows_suite(const struct protection *protection, const struct esp_s
 	return false;
 }
 
+/*
+ * What lies within another SA is packed into that one's packets: where those go, and that they go
+ * in UDP, is the outermost SA's affair.
+ */
+static int check_nested(const struct resolver *resolver, const struct sa_config *sa,
+			const struct protection *protection, const char *object)
+{
+	const char *misplaced = sa->encap_sport || sa->encap_dport ? "encap" :
+				sa->next_hop_given		   ? "next_hop" : NULL;
+
+	if (!protection->nested || !misplaced)
+		return 0;
+	report_error(resolver->report, object, "give it to the outermost SA",
+		     "has \"%s\", but protection \"%s\" lies within \"%s\"", misplaced,
+		     protection->name,
+		     resolver->policy->protections[protection->within.protection].name);
+	return -EINVAL;
+}
+
 /* Does the SA keep what its protection promises? */
 static int check_protection(const struct resolver *resolver, const struct sa_config *sa,
-			    const char *object)
+			    const struct protection *protection, const char *object)
 {
-	const struct protection *protection = find_protection(resolver->policy, sa->protection);
+	static const char *const words[] = { [PROTECTION_ESP] = "ESP", [PROTECTION_AH] = "AH" };
 	const struct esp_suite *suite = suite_at(sa->suite);
+	bool ah = sa->proto == IPPROTO_AH;
 
-	if (!protection) {
-		report_error(resolver->report, object, "ipsecbpf policy show lists them",
-			     "the live policy has no protection \"%s\"", sa->protection);
-		return -ENOENT;
+	if (ah != (protection->protocol == PROTECTION_AH)) {
+		report_error(resolver->report, object,
+			     "change the SA's proto, or the protection's protocol",
+			     "is %s, protection \"%s\" says %s", words[ah], protection->name,
+			     words[protection->protocol]);
+		return -EINVAL;
 	}
 	if (sa->tunnel != (protection->mode == MODE_TUNNEL)) {
 		report_error(resolver->report, object, "change the SA's mode, or the protection's",
@@ -134,14 +161,16 @@ static int check_protection(const struct resolver *resolver, const struct sa_con
 	if (!allows_suite(protection, suite)) {
 		report_error(resolver->report, object, "add it to the protection's suites",
 			     "protection \"%s\" does not allow suite %s", protection->name,
-			     suite->name);
+			     protection_suite_name(protection, suite));
 		return -EINVAL;
 	}
-	return 0;
+	return check_nested(resolver, sa, protection, object);
 }
 
 static int resolve(const struct resolver *resolver, struct sa_config *sa)
 {
+	const struct protection *protection;
+	struct protection_val live;
 	const struct peer *peer;
 	char object[256];
 	int err;
@@ -158,11 +187,17 @@ static int resolve(const struct resolver *resolver, struct sa_config *sa)
 			     sa->direction == SPD_OUT ? "destination" : "source");
 		return -ENOENT;
 	}
-	err = check_protection(resolver, sa, object);
+	protection = find_protection(resolver, sa, object);
+	if (!protection)
+		return -ENOENT;
+	err = check_protection(resolver, sa, protection, object);
 	if (err)
 		return err;
+	sa->reassemble = protection->fragments == FRAGMENTS_REASSEMBLE;
 	memcpy(sa->peer, peer->name, sizeof(sa->peer));
-	sa->protect_id = protections_live_id(resolver->pins, peer->name, sa->protection);
+	live = protections_live(resolver->pins, peer->name, sa->protection);
+	sa->protect_id = live.id;
+	sa->within_id = live.within_id;	/* SAs for that need not be there yet */
 	if (!sa->protect_id) {
 		report_error(
 			resolver->report, object, "add a rule with this peer and protection first",
