@@ -202,14 +202,41 @@ static void print_rule(FILE *out, unsigned int index)
 	}
 }
 
+/* Of a tunnel: every field that has a choice, made at random. */
+static void print_protection(FILE *out, unsigned int index)
+{
+	static const char *const protocols[] = {
+		"esp", "ah", "esp\",\"type\":\"authentication", "ah\",\"suites\":[\"sha512\",\"aesxcbc\"],"
+		"\"type\":\"authentication",
+	};
+
+	fprintf(out, "%s\"vpn%u\":{\"mode\":\"tunnel\",\"protocol\":\"%s\"", index ? "," : "", index,
+		protocols[below(4)]);
+	if (below(2))
+		fprintf(out, ",\"fragments\":\"%s\"", below(2) ? "discard" : "reassemble");
+	/* Into one of the last two, which lie in nothing or in each other: at most three deep. */
+	if (index < RANDOM_RULES - 1 && below(3) == 0) {
+		unsigned int outer = index < RANDOM_RULES - 2 && below(2) ? RANDOM_RULES - 2 :
+									     RANDOM_RULES - 1;
+
+		if (below(2))
+			fprintf(out, ",\"within\":\"vpn%u\"", outer);
+		else
+			fprintf(out, ",\"within\":{\"peer\":\"%s\",\"protection\":\"vpn%u\"}",
+				below(2) ? "b" : "gateway", outer);
+	}
+	fputc('}', out);
+}
+
 /* Each rule has a protection of its own, so that what protects a packet tells the rule. */
 static void print_head(FILE *out)
 {
 	fputs("{\"version\":1,\"bypass_essential\":[],\"defaults\":{\"in\":\"bypass\","
 	      "\"out\":\"discard\",\"non_ip\":\"bypass\"},"
-	      "\"peers\":{\"b\":{\"addresses\":[\"10.0.0.2\",\"fd00::2\"]}},\"protections\":{", out);
+	      "\"peers\":{\"b\":{\"addresses\":[\"10.0.0.2\",\"fd00::2\"]},"
+	      "\"gateway\":{\"addresses\":[\"192.0.2.1\"]}},\"protections\":{", out);
 	for (unsigned int i = 0; i < RANDOM_RULES; i++)
-		fprintf(out, "%s\"vpn%u\":{\"mode\":\"tunnel\"}", i ? "," : "", i);
+		print_protection(out, i);
 	fputs("},\"rules\":[", out);
 }
 

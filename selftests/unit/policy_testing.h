@@ -23,6 +23,12 @@
 	"\"peers\":{\"b\":{\"addresses\":[\"10.0.0.2\",\"fd00::2\"]}},\"rules\":["
 #define POLICY_TAIL "]}"
 
+/* The beginning of a policy, up to and into its protections. */
+#define PROTECTIONS_HEAD							\
+	"{\"version\":1,\"bypass_essential\":[\"arp\",\"nd\"],"			\
+	"\"defaults\":{\"in\":\"bypass\",\"out\":\"discard\",\"non_ip\":\"bypass\"},"	\
+	"\"protections\":{"
+
 /* A report as text: one "LEVEL: OBJECT: CAUSE (NEXT)" per line, then "errors: N". malloc'd. */
 static inline char *report_text(const struct ipsecbpf_report *report)
 {

@@ -16,6 +16,11 @@ static uint32_t pair_id(void *context, size_t peer, size_t protection)
 	return (uint32_t)(1 + peer * 100 + protection);
 }
 
+/* How many random protections had what. */
+struct seen {
+	unsigned int ah, discard, nested;
+};
+
 /* ---- the entries, searched as abi.h says ---- */
 
 static bool upper_matches(const struct spd_entry *entry, const struct test_packet *packet)
@@ -62,9 +67,39 @@ static uint32_t compiled_verdict(const struct policy_compiled *compiled,
 	return SPD_RULE_DEFAULT;
 }
 
+/* What there is to see of protections, but the position in the file. */
+static void assert_same_protections(const struct policy *policy, const struct policy *again,
+				    struct seen *seen)
+{
+	struct policy_change *changes;
+	size_t count;
+
+	assert_int_equal(policy->protection_count, again->protection_count);
+	for (size_t i = 0; i < policy->protection_count; i++) {
+		const struct protection *a = &policy->protections[i], *b = &again->protections[i];
+
+		assert_int_equal(a->protocol, b->protocol);
+		assert_int_equal(a->type, b->type);
+		assert_int_equal(a->fragments, b->fragments);
+		assert_int_equal(a->suite_count, b->suite_count);
+		assert_memory_equal(a->suites, b->suites, a->suite_count * sizeof(*a->suites));
+		assert_int_equal(a->nested, b->nested);
+		assert_int_equal(a->within.peer, b->within.peer);
+		assert_int_equal(a->within.protection, b->within.protection);
+		assert_int_equal(policy_protection_digest(policy, 0, i),
+				 policy_protection_digest(again, 0, i));
+		seen->ah += a->protocol == PROTECTION_AH;
+		seen->discard += a->fragments == FRAGMENTS_DISCARD;
+		seen->nested += a->nested;
+	}
+	assert_int_equal(policy_diff(policy, again, &changes, &count), 0);
+	assert_int_equal(count, 0);
+	policy_changes_free(changes, count);
+}
+
 /* What show prints compiles to the very same entries: nothing is lost in it. */
 static void assert_shown_is_equal(const struct policy *policy,
-				  const struct policy_compiled *compiled)
+				  const struct policy_compiled *compiled, struct seen *seen)
 {
 	char *text = policy_show(policy);
 	struct policy *again = policy_parse(text, strlen(text), "shown", NULL);
@@ -81,6 +116,7 @@ static void assert_shown_is_equal(const struct policy *policy,
 			assert_memory_equal(second.entries[direction][family],
 					    compiled->entries[direction][family], size);
 	}
+	assert_same_protections(policy, again, seen);
 	policy_compiled_fini(&second);
 	policy_free(again);
 	free(text);
@@ -89,6 +125,7 @@ static void assert_shown_is_equal(const struct policy *policy,
 static void test_against_reference(void **state)
 {
 	unsigned int by_rule = 0;
+	struct seen seen = { 0 };
 
 	(void)state;
 	seed = 20;
@@ -110,11 +147,14 @@ static void test_against_reference(void **state)
 			}
 			by_rule += expected != SPD_RULE_DEFAULT;
 		}
-		assert_shown_is_equal(policy, &compiled);
+		assert_shown_is_equal(policy, &compiled, &seen);
 		policy_compiled_fini(&compiled);
 		policy_free(policy);
 	}
 	assert_in_range(by_rule, 30000, 130000);	/* both kinds are many */
+	assert_in_range(seen.ah, 1000, 2600);
+	assert_in_range(seen.discard, 500, 2600);
+	assert_in_range(seen.nested, 500, 2600);
 }
 
 static void test_cross_product(void **state)
@@ -212,6 +252,55 @@ static void test_limit(void **state)
 	policy_free(beyond);
 }
 
+/* Pairs in the order they were asked for, as text; ids count up. */
+struct asked {
+	const struct policy *policy;
+	char text[256];
+	uint32_t count, limit;
+};
+
+static uint32_t note_pair(void *context, size_t peer, size_t protection)
+{
+	struct asked *asked = context;
+	size_t len = strlen(asked->text);
+
+	snprintf(asked->text + len, sizeof(asked->text) - len, "%s/%s ",
+		 asked->policy->peers[peer].name, asked->policy->protections[protection].name);
+	return asked->count < asked->limit ? ++asked->count : 0;
+}
+
+/* SAs need the ids of the pairs around theirs, although no rule names those. */
+static void test_ids_of_bundles(void **state)
+{
+	struct policy *policy = parse_good(PROTECTIONS_HEAD
+		"\"a\":{\"within\":\"b\"},\"b\":{\"within\":{\"peer\":\"gw\",\"protection\":\"c\"}},"
+		"\"c\":{\"mode\":\"tunnel\"},\"d\":{\"within\":\"b\"}},"
+		"\"peers\":{\"b\":{\"addresses\":[\"10.0.0.2\"]},"
+		"\"gw\":{\"addresses\":[\"10.0.0.1\"]}},\"rules\":[{\"name\":\"s\",\"interface\":\"eth1\","
+		"\"action\":\"protect\",\"peer\":\"b\",\"protection\":\"d\"},{\"name\":\"r\","
+		"\"action\":\"protect\",\"peer\":\"b\",\"protection\":\"a\"},{\"name\":\"t\","
+		"\"remote\":\"10.1.0.0/16\",\"action\":\"protect\",\"peer\":\"gw\","
+		"\"protection\":\"c\"}]}");
+	struct asked asked = { policy, "", 0, 9 };
+	struct ipsecbpf_report report = { 0 };
+	struct policy_compiled compiled = { 0 };
+
+	(void)state;
+	assert_int_equal(policy_compile(policy, "eth0", note_pair, &asked, &compiled, &report), 0);
+	assert_string_equal(asked.text, "gw/c b/b b/a gw/c ");
+	assert_int_equal(compiled.entries[SPD_OUT][FAMILY_V4][0].protect_id, 3);
+	assert_int_equal(compiled.entries[SPD_OUT][FAMILY_V4][1].protect_id, 4);
+	policy_compiled_fini(&compiled);
+	asked = (struct asked){ policy, "", 0, 1 };
+	assert_int_equal(policy_compile(policy, "eth0", note_pair, &asked, &compiled, &report),
+			 -EINVAL);
+	assert_int_equal(report.errors, 1);
+	assert_non_null(strstr(report.items[0].cause, "rule \"r\": no id is left for protection "
+			       "\"b\" with peer \"b\""));
+	report_fini(&report);
+	policy_free(policy);
+}
+
 static uint32_t no_id(void *context, size_t peer, size_t protection)
 {
 	(void)context;
@@ -245,6 +334,7 @@ int main(void)
 		cmocka_unit_test(test_against_reference),
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_no_protect_id),
+		cmocka_unit_test(test_ids_of_bundles),
 	};
 
 	return cmocka_run_group_tests_name("policy_compile", tests, NULL, NULL);

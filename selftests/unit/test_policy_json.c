@@ -92,13 +92,13 @@ static void run_bad(const char *path)
 static void test_good_examples(void **state)
 {
 	(void)state;
-	assert_true(for_each_example(EXAMPLES "good/", run_good) >= 6);
+	assert_true(for_each_example(EXAMPLES "good/", run_good) >= 9);
 }
 
 static void test_bad_examples(void **state)
 {
 	(void)state;
-	assert_true(for_each_example(EXAMPLES "bad/", run_bad) >= 25);
+	assert_true(for_each_example(EXAMPLES "bad/", run_bad) >= 49);
 }
 
 static void assert_said(const char *text, size_t len, const char *expected)
@@ -109,6 +109,19 @@ static void assert_said(const char *text, size_t len, const char *expected)
 
 	if (!strstr(said, expected))
 		fail_msg("expected\n  %s\namong\n%s", expected, said);
+	free(said);
+	policy_free(policy);
+	report_fini(&report);
+}
+
+static void assert_not_said(const char *text, size_t len, const char *unexpected)
+{
+	struct ipsecbpf_report report = { 0 };
+	struct policy *policy = policy_parse(text, len, "test.json", &report);
+	char *said = report_text(&report);
+
+	if (strstr(said, unexpected))
+		fail_msg("did not expect\n  %s\namong\n%s", unexpected, said);
 	free(said);
 	policy_free(policy);
 	report_fini(&report);
@@ -128,6 +141,11 @@ static void test_warnings(void **state)
 		  "protection \"p\" is used by no rule\nerrors: 0" },
 		{ "\"protections\":{\"p\":{\"suites\":[\"3des-md5\"],\"allow_legacy\":true}},"
 		  "\"rules\":[]}", "protection \"p\": suite \"3des-md5\" is weak (RFC 8221)\n" },
+		{ "\"protections\":{\"p\":{\"suites\":[\"md5\"],\"allow_legacy\":true,"
+		  "\"protocol\":\"ah\"}},\"rules\":[]}",
+		  "protection \"p\": suite \"md5\" is weak (RFC 8221)\n" },
+		{ "\"protections\":{\"p\":{\"within\":\"q\"},\"q\":{}},\"rules\":[]}",
+		  "protection \"q\" is used by no rule\n" },
 		{ "\"rules\":[{\"name\":\"a\",\"local\":\"10.0.0.1\",\"remote\":[\"10.0.0.2\","
 		  "\"fd00::1\"],\"action\":\"bypass\"}]}",
 		  "rule \"a\" never matches IPv6, although it names IPv6 addresses" },
@@ -158,6 +176,56 @@ static void test_transport_remote_defaults_to_peer(void **state)
 	assert_int_equal(policy->protections[0].suite_count, 3);
 	assert_string_equal(policy->protections[0].suites[2]->name, "chacha20poly1305");
 	policy_free(policy);
+}
+
+/* Whatever stands first in the object. */
+static void test_protection_fields(void **state)
+{
+	struct policy *policy = parse_good(PROTECTIONS_HEAD
+		"\"a\":{\"within\":\"b\",\"suites\":[\"hmac(sha384)\",\"aescmac\"],\"protocol\":\"ah\"},"
+		"\"b\":{\"within\":{\"protection\":\"c\",\"peer\":\"gw\"},\"fragments\":\"discard\"},"
+		"\"c\":{\"mode\":\"tunnel\",\"protocol\":\"ah\",\"type\":\"authentication\"}},"
+		"\"peers\":{\"b\":{\"addresses\":[\"10.0.0.2\"]},"
+		"\"gw\":{\"addresses\":[\"10.0.0.1\"]}},\"rules\":[]}");
+	const struct protection *a = &policy->protections[0], *b = &a[1], *c = &a[2];
+	struct policy_pair pair = { 0, 0 };
+
+	(void)state;
+	assert_int_equal(a->protocol, PROTECTION_AH);
+	assert_int_equal(a->type, PROTECTION_AUTHENTICATION);
+	assert_int_equal(a->fragments, FRAGMENTS_REASSEMBLE);
+	assert_int_equal(a->suite_count, 2);
+	assert_ptr_equal(a->suites[0], suite_find("null-sha384"));
+	assert_ptr_equal(a->suites[1], suite_find("null-aescmac"));
+	assert_int_equal(b->protocol, PROTECTION_ESP);
+	assert_int_equal(b->type, PROTECTION_ENCRYPTION);
+	assert_int_equal(b->fragments, FRAGMENTS_DISCARD);
+	assert_int_equal(c->suite_count, 1);
+	assert_string_equal(protection_suite_name(c, c->suites[0]), "sha256");
+	assert_string_equal(protection_suite_name(b, c->suites[0]), "null-sha256");
+	assert_true(policy_outer_pair(policy, pair, &pair));
+	assert_int_equal(pair.peer, 0);
+	assert_int_equal(pair.protection, 1);
+	assert_true(policy_outer_pair(policy, pair, &pair));
+	assert_int_equal(pair.peer, 1);
+	assert_int_equal(pair.protection, 2);
+	assert_false(policy_outer_pair(policy, pair, &pair));
+	policy_free(policy);
+}
+
+/* BUNDLE_MAX around each other are allowed; what is only used around others is used. */
+static void test_bundle_of_three(void **state)
+{
+	static const char text[] = PROTECTIONS_HEAD
+		"\"a\":{\"within\":\"b\"},\"b\":{\"within\":{\"peer\":\"gw\",\"protection\":\"c\"}},"
+		"\"c\":{\"mode\":\"tunnel\"}},\"peers\":{\"b\":{\"addresses\":[\"10.0.0.2\"]},"
+		"\"gw\":{\"addresses\":[\"10.0.0.1\"]}},\"rules\":[{\"name\":\"r\",\"action\":\"protect\","
+		"\"peer\":\"b\",\"protection\":\"a\"}]}";
+
+	(void)state;
+	assert_int_equal(BUNDLE_MAX, 3);
+	assert_said(text, sizeof(text) - 1, "errors: 0");
+	assert_not_said(text, sizeof(text) - 1, "used by no rule");
 }
 
 /* One octet beyond the limit is refused unread; at the limit the text is read to its end. */
@@ -261,6 +329,8 @@ int main(void)
 		cmocka_unit_test(test_bad_examples),
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_transport_remote_defaults_to_peer),
+		cmocka_unit_test(test_protection_fields),
+		cmocka_unit_test(test_bundle_of_three),
 		cmocka_unit_test(test_size_limit),
 		cmocka_unit_test(test_many_peers),
 		cmocka_unit_test(test_many_rules),

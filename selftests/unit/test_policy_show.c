@@ -102,16 +102,39 @@ static void test_canonical_text(void **state)
 
 	(void)state;
 	assert_non_null(strstr(text, "{\n  \"version\": 1,\n  \"bypass_essential\": ["));
-	assert_non_null(strstr(text, "\"wire\": {\n      \"type\": \"encryption\",\n"
+	assert_non_null(strstr(text, "\"wire\": {\n      \"protocol\": \"esp\",\n"
+			       "      \"type\": \"encryption\",\n"
 			       "      \"level\": \"mandatory\",\n      \"mode\": \"transport\",\n"
-			       "      \"suites\": [\n        \"aes128gcm16\","));
+			       "      \"fragments\": \"reassemble\",\n      \"suites\": [\n        \"aes128gcm16\","));
 	assert_non_null(strstr(text, "\"name\": \"p\",\n      \"direction\": \"both\",\n"
 			       "      \"remote\": [\n        \"10.0.0.2\",\n        \"fd00::2\"\n"
 			       "      ],\n      \"protocol\": [\n        \"tcp\",\n        \"udp\"\n"
 			       "      ],\n      \"local_port\": [\n        7,\n        \"8-9\"\n"
 			       "      ],\n      \"action\": \"protect\",\n      \"peer\": \"b\","));
 	assert_null(strstr(text, "description"));
+	assert_null(strstr(text, "within"));
 	assert_string_equal(text + strlen(text) - 3, "\n}\n");
+	free(text);
+	policy_free(policy);
+}
+
+static void test_canonical_bundle(void **state)
+{
+	struct policy *policy = parse_good(PROTECTIONS_HEAD
+		"\"a\":{\"within\":\"b\"},\"b\":{\"protocol\":\"ah\",\"fragments\":\"discard\","
+		"\"suites\":[\"cmac(aes)\"],\"within\":{\"protection\":\"c\",\"peer\":\"gw\"}},"
+		"\"c\":{\"mode\":\"tunnel\"}},\"peers\":{\"gw\":{\"addresses\":[\"10.0.0.1\"]}},"
+		"\"rules\":[]}");
+	char *text = policy_show(policy);
+
+	(void)state;
+	assert_non_null(strstr(text, "      ],\n      \"within\": \"b\"\n    },\n    \"b\": {\n"
+			       "      \"protocol\": \"ah\",\n      \"type\": \"authentication\",\n"
+			       "      \"level\": \"mandatory\",\n      \"mode\": \"transport\",\n"
+			       "      \"fragments\": \"discard\",\n      \"suites\": [\n"
+			       "        \"aescmac\"\n      ],\n      \"within\": {\n"
+			       "        \"peer\": \"gw\",\n        \"protection\": \"c\"\n"
+			       "      }\n    },\n"));
 	free(text);
 	policy_free(policy);
 }
@@ -178,6 +201,24 @@ static void test_diff_of_the_rest(void **state)
 		    "~ peer \"p\": addresses: 10.0.0.1 -> 10.0.0.1, 10.0.0.2\n");
 }
 
+#define PAIRS(a, b) PROTECTIONS_HEAD "\"a\":" a ",\"b\":" b "},"			\
+	"\"peers\":{\"gw\":{\"addresses\":[\"10.0.0.1\"]}},\"rules\":[]}"
+
+static void test_diff_of_protections(void **state)
+{
+	(void)state;
+	assert_diff(PAIRS("{}", "{\"mode\":\"tunnel\"}"),
+		    PAIRS("{\"within\":\"b\",\"fragments\":\"discard\"}", "{\"mode\":\"tunnel\"}"),
+		    "~ protection \"a\": fragments: reassemble -> discard; within: none -> b\n");
+	assert_diff(PAIRS("{\"within\":\"b\"}", "{\"mode\":\"tunnel\"}"),
+		    PAIRS("{\"within\":{\"peer\":\"gw\",\"protection\":\"b\"}}",
+			  "{\"mode\":\"tunnel\",\"allow_legacy\":true}"),
+		    "~ protection \"a\": within: b -> peer gw, protection b\n"
+		    "~ protection \"b\": allow_legacy: false -> true\n");
+	assert_diff(PAIRS("{\"type\":\"authentication\"}", "{}"), PAIRS("{\"protocol\":\"ah\"}", "{}"),
+		    "~ protection \"a\": protocol: esp -> ah; suites: null-sha256 -> sha256\n");
+}
+
 static uint64_t digest_of(const char *protection, const char *addresses)
 {
 	struct policy *policy;
@@ -216,6 +257,56 @@ static void test_digest(void **state)
 			     digest_of("{}", "[\"10.0.0.2\",\"10.0.0.4\"]"));
 }
 
+/* Of peer p's protection x in a policy with two peers and two more protections. */
+static uint64_t bundle_digest(const char *x, const char *y, const char *z, const char *gateway)
+{
+	struct policy *policy;
+	uint64_t digest;
+	char text[1024];
+
+	snprintf(text, sizeof(text), PROTECTIONS_HEAD "\"x\":%s,\"y\":%s,\"z\":%s},"
+		 "\"peers\":{\"p\":{\"addresses\":[\"10.0.0.1\"]},\"q\":{\"addresses\":[\"%s\"]}},"
+		 "\"rules\":[]}", x, y, z, gateway);
+	policy = parse_good(text);
+	digest = policy_protection_digest(policy, 0, 0);
+	policy_free(policy);
+	return digest;
+}
+
+/* All that the SAs around it are is part of what an SA is. */
+static void test_digest_of_bundles(void **state)
+{
+	static const char in_y[] = "{\"within\":\"y\"}", via_q[] =
+		"{\"within\":{\"peer\":\"q\",\"protection\":\"y\"}}", tunnel[] =
+		"{\"mode\":\"tunnel\"}", tunnel_in_z[] = "{\"mode\":\"tunnel\",\"within\":\"z\"}";
+	uint64_t plain = bundle_digest("{}", tunnel, tunnel, "10.0.0.2");
+	uint64_t within = bundle_digest(in_y, tunnel, tunnel, "10.0.0.2");
+	uint64_t other = bundle_digest(via_q, tunnel, tunnel, "10.0.0.2");
+	uint64_t three = bundle_digest(in_y, tunnel_in_z, tunnel, "10.0.0.2");
+
+	(void)state;
+	assert_int_not_equal(plain, bundle_digest("{\"fragments\":\"discard\"}", tunnel, tunnel,
+						  "10.0.0.2"));
+	assert_int_not_equal(bundle_digest("{\"protocol\":\"ah\"}", tunnel, tunnel, "10.0.0.2"),
+			     bundle_digest("{\"type\":\"authentication\"}", tunnel, tunnel,
+					   "10.0.0.2"));
+	assert_int_not_equal(plain, within);
+	assert_int_not_equal(within, other);
+	assert_int_not_equal(within, three);
+	/* what is named */
+	assert_int_not_equal(within, bundle_digest("{\"within\":\"z\"}", tunnel, tunnel, "10.0.0.2"));
+	/* how it protects, and with whom */
+	assert_int_not_equal(within, bundle_digest(in_y, "{}", tunnel, "10.0.0.2"));
+	assert_int_not_equal(other, bundle_digest(via_q, tunnel, tunnel, "10.0.0.3"));
+	assert_int_not_equal(three, bundle_digest(in_y, tunnel_in_z,
+						  "{\"mode\":\"tunnel\",\"protocol\":\"ah\"}",
+						  "10.0.0.2"));
+	/* and nothing else */
+	assert_int_equal(plain, bundle_digest("{}", tunnel_in_z, tunnel, "10.0.0.3"));
+	assert_int_equal(within, bundle_digest(in_y, tunnel, "{}", "10.0.0.3"));
+	assert_int_equal(three, bundle_digest(in_y, tunnel_in_z, tunnel, "10.0.0.3"));
+}
+
 /* What a file allows, its canonical text allows as well; what it does not say is not said. */
 static void test_allow_legacy_is_kept(void **state)
 {
@@ -243,10 +334,13 @@ int main(void)
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_canonical_text),
+		cmocka_unit_test(test_canonical_bundle),
 		cmocka_unit_test(test_allow_legacy_is_kept),
 		cmocka_unit_test(test_diff_of_rules),
 		cmocka_unit_test(test_diff_of_the_rest),
+		cmocka_unit_test(test_diff_of_protections),
 		cmocka_unit_test(test_digest),
+		cmocka_unit_test(test_digest_of_bundles),
 	};
 
 	return cmocka_run_group_tests_name("policy_show", tests, NULL, NULL);
