@@ -38,7 +38,7 @@ static size_t bundle_depth(const struct policy *policy, size_t index)
 	return depth;
 }
 
-/* Whether the chain leads back to this protection, which is the first of that circle in the file. */
+/* Whether the chain leads back to this protection, the first of that circle in the file. */
 static bool begins_circle(const struct policy *policy, size_t start)
 {
 	size_t at = start;
@@ -96,6 +96,21 @@ static bool carries(const struct policy *policy, struct policy_pair outer, struc
 	       outer.peer == inner.peer;
 }
 
+static void report_not_carried(const struct policy *policy, const struct rule *rule,
+			       struct policy_pair inner, struct policy_pair outer,
+			       struct ipsecbpf_report *report)
+{
+	const struct protection *around = &policy->protections[outer.protection];
+
+	policy_report_at(policy, report, REPORT_ERROR, rule->at,
+			 "rule \"%s\": protection \"%s\" with peer \"%s\" cannot lie within "
+			 "protection \"%s\" (line %u) with peer \"%s\": transport mode carries only "
+			 "what goes to the same peer: name that one, or use mode \"tunnel\" around it",
+			 rule->name, policy->protections[inner.protection].name,
+			 policy->peers[inner.peer].name, around->name, around->at.line,
+			 policy->peers[outer.peer].name);
+}
+
 size_t policy_check_bundle_of(const struct policy *policy, const struct rule *rule,
 			      struct ipsecbpf_report *report)
 {
@@ -103,19 +118,10 @@ size_t policy_check_bundle_of(const struct policy *policy, const struct rule *ru
 
 	/* Bounded, for this is asked of circles as well. */
 	for (int i = 1; i < BUNDLE_MAX && policy_outer_pair(policy, inner, &outer); i++) {
-		const struct protection *around = &policy->protections[outer.protection];
-
-		if (!around->suite_count)	/* has errors of its own */
-			return 0;
+		if (!policy->protections[outer.protection].suite_count)
+			return 0;	/* has errors of its own */
 		if (!carries(policy, outer, inner)) {
-			policy_report_at(policy, report, REPORT_ERROR, rule->at,
-					 "rule \"%s\": protection \"%s\" with peer \"%s\" cannot lie "
-					 "within protection \"%s\" (line %u) with peer \"%s\": transport "
-					 "mode carries only what goes to the same peer: name that one, "
-					 "or use mode \"tunnel\" around it", rule->name,
-					 policy->protections[inner.protection].name,
-					 policy->peers[inner.peer].name, around->name,
-					 around->at.line, policy->peers[outer.peer].name);
+			report_not_carried(policy, rule, inner, outer, report);
 			return 1;
 		}
 		inner = outer;

@@ -206,15 +206,15 @@ static void print_rule(FILE *out, unsigned int index)
 static void print_protection(FILE *out, unsigned int index)
 {
 	static const char *const protocols[] = {
-		"esp", "ah", "esp\",\"type\":\"authentication", "ah\",\"suites\":[\"sha512\",\"aesxcbc\"],"
-		"\"type\":\"authentication",
+		"esp", "ah", "esp\",\"type\":\"authentication",
+		"ah\",\"suites\":[\"sha512\",\"aesxcbc\"],\"type\":\"authentication",
 	};
 
-	fprintf(out, "%s\"vpn%u\":{\"mode\":\"tunnel\",\"protocol\":\"%s\"", index ? "," : "", index,
-		protocols[below(4)]);
+	fprintf(out, "%s\"vpn%u\":{\"mode\":\"tunnel\",\"protocol\":\"%s\"", index ? "," : "",
+		index, protocols[below(4)]);
 	if (below(2))
 		fprintf(out, ",\"fragments\":\"%s\"", below(2) ? "discard" : "reassemble");
-	/* Into one of the last two, which lie in nothing or in each other: at most three deep. */
+	/* Into one of the last two, of which one may lie in the other: at most three deep. */
 	if (index < RANDOM_RULES - 1 && below(3) == 0) {
 		unsigned int outer = index < RANDOM_RULES - 2 && below(2) ? RANDOM_RULES - 2 :
 									     RANDOM_RULES - 1;

@@ -273,10 +273,12 @@ static uint32_t note_pair(void *context, size_t peer, size_t protection)
 static void test_ids_of_bundles(void **state)
 {
 	struct policy *policy = parse_good(PROTECTIONS_HEAD
-		"\"a\":{\"within\":\"b\"},\"b\":{\"within\":{\"peer\":\"gw\",\"protection\":\"c\"}},"
+		"\"a\":{\"within\":\"b\"},"
+		"\"b\":{\"within\":{\"peer\":\"gw\",\"protection\":\"c\"}},"
 		"\"c\":{\"mode\":\"tunnel\"},\"d\":{\"within\":\"b\"}},"
 		"\"peers\":{\"b\":{\"addresses\":[\"10.0.0.2\"]},"
-		"\"gw\":{\"addresses\":[\"10.0.0.1\"]}},\"rules\":[{\"name\":\"s\",\"interface\":\"eth1\","
+		"\"gw\":{\"addresses\":[\"10.0.0.1\"]}},"
+		"\"rules\":[{\"name\":\"s\",\"interface\":\"eth1\","
 		"\"action\":\"protect\",\"peer\":\"b\",\"protection\":\"d\"},{\"name\":\"r\","
 		"\"action\":\"protect\",\"peer\":\"b\",\"protection\":\"a\"},{\"name\":\"t\","
 		"\"remote\":\"10.1.0.0/16\",\"action\":\"protect\",\"peer\":\"gw\","

@@ -182,8 +182,9 @@ static void test_transport_remote_defaults_to_peer(void **state)
 static void test_protection_fields(void **state)
 {
 	struct policy *policy = parse_good(PROTECTIONS_HEAD
-		"\"a\":{\"within\":\"b\",\"suites\":[\"hmac(sha384)\",\"aescmac\"],\"protocol\":\"ah\"},"
-		"\"b\":{\"within\":{\"protection\":\"c\",\"peer\":\"gw\"},\"fragments\":\"discard\"},"
+		"\"a\":{\"within\":\"b\",\"suites\":[\"hmac(sha384)\",\"aescmac\"],"
+		"\"protocol\":\"ah\"},\"b\":{\"within\":{\"protection\":\"c\","
+		"\"peer\":\"gw\"},\"fragments\":\"discard\"},"
 		"\"c\":{\"mode\":\"tunnel\",\"protocol\":\"ah\",\"type\":\"authentication\"}},"
 		"\"peers\":{\"b\":{\"addresses\":[\"10.0.0.2\"]},"
 		"\"gw\":{\"addresses\":[\"10.0.0.1\"]}},\"rules\":[]}");
@@ -217,10 +218,11 @@ static void test_protection_fields(void **state)
 static void test_bundle_of_three(void **state)
 {
 	static const char text[] = PROTECTIONS_HEAD
-		"\"a\":{\"within\":\"b\"},\"b\":{\"within\":{\"peer\":\"gw\",\"protection\":\"c\"}},"
+		"\"a\":{\"within\":\"b\"},"
+		"\"b\":{\"within\":{\"peer\":\"gw\",\"protection\":\"c\"}},"
 		"\"c\":{\"mode\":\"tunnel\"}},\"peers\":{\"b\":{\"addresses\":[\"10.0.0.2\"]},"
-		"\"gw\":{\"addresses\":[\"10.0.0.1\"]}},\"rules\":[{\"name\":\"r\",\"action\":\"protect\","
-		"\"peer\":\"b\",\"protection\":\"a\"}]}";
+		"\"gw\":{\"addresses\":[\"10.0.0.1\"]}},"
+		"\"rules\":[{\"name\":\"r\",\"action\":\"protect\",\"peer\":\"b\",\"protection\":\"a\"}]}";
 
 	(void)state;
 	assert_int_equal(BUNDLE_MAX, 3);

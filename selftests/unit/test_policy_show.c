@@ -105,7 +105,8 @@ static void test_canonical_text(void **state)
 	assert_non_null(strstr(text, "\"wire\": {\n      \"protocol\": \"esp\",\n"
 			       "      \"type\": \"encryption\",\n"
 			       "      \"level\": \"mandatory\",\n      \"mode\": \"transport\",\n"
-			       "      \"fragments\": \"reassemble\",\n      \"suites\": [\n        \"aes128gcm16\","));
+			       "      \"fragments\": \"reassemble\",\n"
+			       "      \"suites\": [\n        \"aes128gcm16\","));
 	assert_non_null(strstr(text, "\"name\": \"p\",\n      \"direction\": \"both\",\n"
 			       "      \"remote\": [\n        \"10.0.0.2\",\n        \"fd00::2\"\n"
 			       "      ],\n      \"protocol\": [\n        \"tcp\",\n        \"udp\"\n"
@@ -215,7 +216,8 @@ static void test_diff_of_protections(void **state)
 			  "{\"mode\":\"tunnel\",\"allow_legacy\":true}"),
 		    "~ protection \"a\": within: b -> peer gw, protection b\n"
 		    "~ protection \"b\": allow_legacy: false -> true\n");
-	assert_diff(PAIRS("{\"type\":\"authentication\"}", "{}"), PAIRS("{\"protocol\":\"ah\"}", "{}"),
+	assert_diff(PAIRS("{\"type\":\"authentication\"}", "{}"),
+		    PAIRS("{\"protocol\":\"ah\"}", "{}"),
 		    "~ protection \"a\": protocol: esp -> ah; suites: null-sha256 -> sha256\n");
 }
 
@@ -294,7 +296,8 @@ static void test_digest_of_bundles(void **state)
 	assert_int_not_equal(within, other);
 	assert_int_not_equal(within, three);
 	/* what is named */
-	assert_int_not_equal(within, bundle_digest("{\"within\":\"z\"}", tunnel, tunnel, "10.0.0.2"));
+	assert_int_not_equal(within, bundle_digest("{\"within\":\"z\"}", tunnel, tunnel,
+						   "10.0.0.2"));
 	/* how it protects, and with whom */
 	assert_int_not_equal(within, bundle_digest(in_y, "{}", tunnel, "10.0.0.2"));
 	assert_int_not_equal(other, bundle_digest(via_q, tunnel, tunnel, "10.0.0.3"));
