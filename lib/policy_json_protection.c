@@ -35,8 +35,8 @@ const struct esp_suite *policy_read_suite(struct json_reader *reader, struct jso
 		return suite;
 	suite = suite_find_ah(name);
 	if (suite) {
-		snprintf(next, sizeof(next), "AH has it; in ESP it is \"%s\"", suite->name);
-		json_error(reader, value, next, "suite \"%.60s\" is not one of ESP", name);
+		snprintf(next, sizeof(next), "in ESP it is \"%s\"", suite->name);
+		json_error(reader, value, next, "\"%.60s\" is a suite of AH, and this is ESP", name);
 		return NULL;
 	}
 	for (size_t i = 0; (suite = suite_at(i)); i++)
@@ -76,8 +76,7 @@ const struct esp_suite *policy_read_ah_suite(struct json_reader *reader, struct 
 	suite = suite_find_ah(name);
 	if (!suite)
 		json_error(reader, value, suggest_ah_suite(name, next),
-			   suite_find(name) ? "suite \"%.60s\" is not one of AH" :
-					      "suite \"%.60s\" is not known in AH", name);
+			   "\"%.60s\" is no suite of AH", name);
 	return suite;
 }
 
