@@ -12,46 +12,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <jansson.h>
 
-#include "lib/ipsecbpf.h"
-#include "lib/reservation.h"
-
-#define KEY16 "000102030405060708090a0b0c0d0e0f"
-#define DES3 "0123456789abcdef" "23456789abcdef01" "456789abcdef0123"
-#define KEY20 "000102030405060708090a0b0c0d0e0f10111213"
-#define KEY20B "f00102030405060708090a0b0c0d0e0f10111213"
-#define KEY32 "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
-#define ENDS "\"src\":\"10.9.0.1\",\"dst\":\"10.9.0.2\","
-#define BACK "\"src\":\"10.9.0.2\",\"dst\":\"10.9.0.1\","
-#define GCM "\"suite\":\"aes128gcm16\",\"key\":\"" KEY20 "\","
-#define REST "\"protection\":\"p\""
-#define AH_SHA256 "\"proto\":\"ah\",\"suite\":\"sha256\",\"auth_key\":\"" KEY32 "\","
-#define ENCAP(object) "\"encap\":" object ","
-#define PORTS "\"sport\":4500,\"dport\":4501"
-#define TUNNEL "\"mode\":\"tunnel\","
-#define FILE_OF(sas) "{\"version\":1,\"sas\":[" sas "]}"
-
-static struct ipsecbpf_report report;
-
-static struct sa_file *parse(const char *text)
-{
-	char *copy = strdup(text);
-	size_t len = strlen(text);
-	struct sa_file *file;
-
-	assert_non_null(copy);
-	report_fini(&report);
-	errno = 0;
-	file = sa_file_parse(copy, len, "sa.json", &report);
-	for (size_t i = 0; i < len; i++)
-		assert_int_equal(copy[i], 0);	/* wiped, however it ended */
-	free(copy);
-	if (!file)
-		assert_int_equal(errno, EINVAL);
-	assert_true(file ? !report.errors : report.errors > 0);
-	return file;
-}
+#include "selftests/unit/sa_testing.h"
 
 /*
  * One error (there must be no other), at the place that is marked with '@' in the text, with
@@ -385,36 +347,6 @@ static void test_weak_keys(void **state)
 	weak(K1 "01fe01fe01fe01fe" K3, true);	/* semi-weak */
 }
 
-/* The suites of a schema are the table, in both spellings, no more and no fewer. */
-static void schema_lists_suites(const char *path, const char *const *way)
-{
-	json_t *schema = json_load_file(path, 0, NULL), *at = schema, *item;
-	size_t count = 0, index;
-
-	assert_non_null(schema);
-	for (; *way; way++)
-		at = json_object_get(at, *way);
-	json_array_foreach(at, index, item) {
-		assert_non_null(suite_find(json_string_value(item)));
-		count++;
-	}
-	for (size_t i = 0; suite_at(i); i++)
-		count -= 2;
-	assert_int_equal(count, 0);
-	json_decref(schema);
-}
-
-static void test_schemas_list_the_suites(void **state)
-{
-	static const char *const sa[] = { "$defs", "sa", "properties", "suite", "enum", NULL };
-	static const char *const policy[] = { "$defs", "protection", "properties", "suites",
-					      "items", "enum", NULL };
-
-	(void)state;
-	schema_lists_suites("schemas/sa.schema.json", sa);
-	schema_lists_suites("schemas/policy.schema.json", policy);
-}
-
 /* The same key may come twice from one sender: its reservation keeps the numbers apart. */
 static void test_key_shared_by_one_sender(void **state)
 {
@@ -548,115 +480,6 @@ static void test_fingerprints(void **state)
 		assert_int_equal(a.key[i] | a.mac_key[i], 0);
 }
 
-/* ---- genkey; the records themselves are tested elsewhere -------------------------------------- */
-
-static char started[4][33];
-static unsigned int started_count;
-
-int reservation_start(const char key_id[33], struct ipsecbpf_report *unused)
-{
-	(void)unused;
-	assert_true(started_count < 4);
-	memcpy(started[started_count++], key_id, 33);
-	return 0;
-}
-
-static const struct esp_suite *suite_of(const struct ipsecbpf_genkey_opts *opts)
-{
-	return suite_find(opts->suite ? opts->suite : "aes128gcm16");
-}
-
-static char *genkey(const struct ipsecbpf_genkey_opts *opts, int want)
-{
-	char *text = NULL;
-	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
-
-	assert_non_null(out);
-	report_fini(&report);
-	started_count = 0;
-	assert_int_equal(ipsecbpf_sa_genkey(opts, out, &report), want);
-	fclose(out);
-	assert_true(want ? report.errors > 0 && !len && !started_count : !report.errors);
-	/* A legacy suite is warned of. */
-	assert_int_equal(!want && report.count, !want && suite_of(opts)->legacy);
-	return text;
-}
-
-static void genkey_round_trip(const char *suite, bool one_way)
-{
-	const struct ipsecbpf_genkey_opts opts = { .sz = sizeof(opts), .src = "fd00::1",
-						   .dst = "fd00::2", .suite = suite,
-						   .tunnel = true, .no_esn = one_way,
-						   .one_way = one_way, .allow_legacy = true,
-						   .spi = 0x300 };
-	char *text = genkey(&opts, 0), key_id[33];
-	struct sa_file *file = parse(text);
-
-	assert_non_null(file);
-	assert_int_equal(file->count, one_way ? 1 : 2);
-	assert_int_equal(started_count, file->count);
-	for (size_t i = 0; i < file->count; i++) {
-		const struct sa_config *sa = &file->sas[i];
-
-		sa_key_id(sa, key_id);
-		assert_string_equal(key_id, started[i]);
-		assert_string_equal(suite_at(sa->suite)->name, suite);
-		assert_int_equal(sa->src.b[15], i ? 2 : 1);
-		assert_int_equal(sa->dst.b[15], i ? 1 : 2);
-		assert_true(sa->tunnel);
-		assert_int_equal(sa->esn, !one_way);
-		assert_int_equal(sa->replay_window, 1024);
-		assert_string_equal(sa->protection, "default");
-	}
-	assert_int_equal(ntohl(file->sas[0].spi), 0x300);
-	if (!one_way) {
-		assert_memory_not_equal(file->sas[0].key, file->sas[1].key, SUITE_KEY_MAX * 2);
-		assert_string_not_equal(started[0], started[1]);
-	}
-	sa_file_free(file);
-	free(text);
-}
-
-static void test_genkey(void **state)
-{
-	const struct esp_suite *suite;
-
-	(void)state;
-	for (size_t i = 0; (suite = suite_at(i)); i++) {
-		genkey_round_trip(suite->name, false);
-		genkey_round_trip(suite->name, true);
-	}
-}
-
-static void test_genkey_refusals(void **state)
-{
-	static const struct ipsecbpf_genkey_opts bad[] = {
-		{ .src = NULL, .dst = "10.0.0.2" },
-		{ .src = "10.0.0.1", .dst = "fd00::2" },
-		{ .src = "10.0.0.1", .dst = "10.0.0.1" },
-		{ .src = "10.0.0.0/8", .dst = "10.0.0.1" },
-		{ .src = "10.0.0.1", .dst = "239.0.0.1" },
-		{ .src = "10.0.0.1", .dst = "10.0.0.2", .suite = "des" },
-		{ .src = "10.0.0.1", .dst = "10.0.0.2", .suite = "3des-sha256" },
-		{ .src = "10.0.0.1", .dst = "10.0.0.2", .suite = "aes128-md5" },
-		{ .src = "10.0.0.1", .dst = "10.0.0.2", .spi = 255 },
-		{ .src = "10.0.0.1", .dst = "10.0.0.2", .replay_window = 4097 },
-		{ .src = "10.0.0.1", .dst = "10.0.0.2", .protection = "a\"b" },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		free(genkey(&bad[i], -EINVAL));
-}
-
-static int fini(void **state)
-{
-	(void)state;
-	report_fini(&report);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -665,15 +488,12 @@ int main(void)
 		cmocka_unit_test(test_ah),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_weak_keys),
-		cmocka_unit_test(test_schemas_list_the_suites),
 		cmocka_unit_test(test_key_shared_by_one_sender),
 		cmocka_unit_test(test_all_errors_are_listed),
 		cmocka_unit_test(test_keys_do_not_leak),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_fingerprints),
-		cmocka_unit_test(test_genkey),
-		cmocka_unit_test(test_genkey_refusals),
 	};
 
-	return cmocka_run_group_tests_name("sa_json", tests, NULL, fini);
+	return cmocka_run_group_tests_name("sa_json", tests, NULL, forget_report);
 }
