@@ -18,6 +18,8 @@ int reservation_start(const char key_id[33], struct ipsecbpf_report *unused)
 
 static const struct esp_suite *suite_of(const struct ipsecbpf_genkey_opts *opts)
 {
+	if (opts->ah)
+		return suite_find_ah(opts->suite ? opts->suite : "sha256");
 	return suite_find(opts->suite ? opts->suite : "aes128gcm16");
 }
 
@@ -84,6 +86,58 @@ static void test_genkey(void **state)
 	}
 }
 
+/* The suite's name in AH, and its single key. */
+static void test_genkey_ah(void **state)
+{
+	struct ipsecbpf_genkey_opts opts = { .sz = sizeof(opts), .src = "10.0.0.1",
+					     .dst = "10.0.0.2", .ah = true, .allow_legacy = true };
+	const struct esp_suite *suite;
+	struct sa_file *file;
+	char *text;
+
+	(void)state;
+	for (size_t i = 0; (suite = suite_at(i)); i++) {
+		if (!suite->ah_name)
+			continue;
+		opts.suite = suite->ah_name;
+		text = genkey(&opts, 0);
+		assert_null(strstr(text, "\"key\""));
+		file = parse(text);
+		assert_non_null(file);
+		assert_int_equal(file->count, 2);
+		for (size_t j = 0; j < 2; j++) {
+			assert_int_equal(file->sas[j].proto, IPPROTO_AH);
+			assert_ptr_equal(suite_at(file->sas[j].suite), suite);
+		}
+		sa_file_free(file);
+		free(text);
+	}
+	opts.suite = NULL;
+	text = genkey(&opts, 0);
+	assert_non_null(strstr(text, "\"suite\": \"sha256\""));
+	free(text);
+}
+
+/* The answers come back by the ports that the requests left and reached. */
+static void test_genkey_encap(void **state)
+{
+	const struct ipsecbpf_genkey_opts opts = { .sz = sizeof(opts), .src = "10.0.0.1",
+						   .dst = "10.0.0.2", .encap_sport = 4500,
+						   .encap_dport = 61000 };
+	char *text = genkey(&opts, 0);
+	struct sa_file *file = parse(text);
+
+	(void)state;
+	assert_non_null(file);
+	assert_int_equal(ntohs(file->sas[0].encap_sport), 4500);
+	assert_int_equal(ntohs(file->sas[0].encap_dport), 61000);
+	assert_int_equal(ntohs(file->sas[1].encap_sport), 61000);
+	assert_int_equal(ntohs(file->sas[1].encap_dport), 4500);
+	assert_int_equal(file->sas[1].keepalive, KEEPALIVE_DEFAULT);
+	sa_file_free(file);
+	free(text);
+}
+
 static void test_genkey_refusals(void **state)
 {
 	static const struct ipsecbpf_genkey_opts bad[] = {
@@ -98,6 +152,13 @@ static void test_genkey_refusals(void **state)
 		{ .src = "10.0.0.1", .dst = "10.0.0.2", .spi = 255 },
 		{ .src = "10.0.0.1", .dst = "10.0.0.2", .replay_window = 4097 },
 		{ .src = "10.0.0.1", .dst = "10.0.0.2", .protection = "a\"b" },
+		{ .src = "10.0.0.1", .dst = "10.0.0.2", .suite = "sha256" },
+		{ .src = "10.0.0.1", .dst = "10.0.0.2", .suite = "null-sha256", .ah = true },
+		{ .src = "10.0.0.1", .dst = "10.0.0.2", .suite = "md5", .ah = true },
+		{ .src = "10.0.0.1", .dst = "10.0.0.2", .encap_sport = 4500 },
+		{ .src = "10.0.0.1", .dst = "10.0.0.2", .encap_dport = 4500 },
+		{ .src = "10.0.0.1", .dst = "10.0.0.2", .encap_sport = 1, .encap_dport = 1,
+		  .ah = true },
 	};
 
 	(void)state;
@@ -109,6 +170,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_genkey),
+		cmocka_unit_test(test_genkey_ah),
+		cmocka_unit_test(test_genkey_encap),
 		cmocka_unit_test(test_genkey_refusals),
 	};
 
