@@ -62,9 +62,10 @@ const struct verb verb_sa_export = {
 	.name = "export",
 	.summary = "write the SAs of a file for Wireshark, which then decrypts captures",
 	.details = "The result holds the keys: whoever reads it can read the traffic. As the file "
-		   "esp_sa in Wireshark's configuration it is read at the start. AH, AES-GMAC and "
-		   "ChaCha20-Poly1305 are unknown to Wireshark and left out with a warning. FILE "
-		   "has to be as for sa apply.",
+		   "esp_sa in Wireshark's configuration it is read at the start. AH and AES-GMAC are "
+		   "unknown to Wireshark and left out with a warning; ChaCha20-Poly1305 is known "
+		   "to newer versions only, and its lines are commented out. FILE has to be as for "
+		   "sa apply.",
 	.operands = operands,
 	.options = options,
 	.args_size = sizeof(struct export_args),

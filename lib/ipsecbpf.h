@@ -155,8 +155,9 @@ int ipsecbpf_sa_genkey(const struct ipsecbpf_genkey_opts *opts, FILE *out,
 
 /*
  * Writes the SAs as lines of Wireshark's table esp_sa, with their keys, to `out`. SAs that Wireshark
- * cannot decrypt (of AH, or of suites it does not know) stand there as comments and are warned of;
- * -ENOTSUP, and nothing written, if that is all of them.
+ * cannot decrypt (of AH, or of AES-GMAC) are named there in comments and warned of; -ENOTSUP, and
+ * nothing written, if that is all of them. Lines of a suite that only newer versions know are
+ * commented out, with a warning.
  */
 int ipsecbpf_sa_export_wireshark(const struct sa_file *file, FILE *out,
 				 struct ipsecbpf_report *report);

@@ -50,8 +50,9 @@ static const char *cipher_name(const struct esp_suite *suite)
 		return "AES-CTR [RFC3686]";
 	case CIPHER_3DES_CBC:
 		return "TripleDES-CBC [RFC2451]";
-	case CIPHER_AES_GMAC:
 	case CIPHER_CHACHA20_POLY1305:
+		return "ChaCha20 with Poly1305 [RFC7634]";
+	case CIPHER_AES_GMAC:
 		break;
 	}
 	return NULL;
@@ -77,6 +78,12 @@ static const char *mac_name(const struct esp_suite *suite)
 		break;
 	}
 	return "NULL";
+}
+
+/* Only some versions know it, and the others complain about the whole table. */
+static bool is_new_to_wireshark(const struct esp_suite *suite)
+{
+	return suite->cipher == CIPHER_CHACHA20_POLY1305;
 }
 
 static bool mac_is_checked(const struct esp_suite *suite)
@@ -110,6 +117,9 @@ static const char *name_of(const struct sa_config *sa)
 /* What is to be known of an SA that is exported. */
 static void add_remarks(struct line *line, const struct sa_config *sa)
 {
+	if (is_new_to_wireshark(suite_at(sa->suite)))
+		add(line, "# %s, unknown to older versions: if yours knows it, take the # away.\n",
+		    name_of(sa));
 	if (!mac_is_checked(suite_at(sa->suite)))
 		add(line, "# The ICV is not checked: Wireshark does not know %s.\n",
 		    strrchr(name_of(sa), '-') + 1);
@@ -133,8 +143,9 @@ static void add_sa(struct line *line, const struct sa_config *sa, size_t index)
 	add_remarks(line, sa);
 	inet_ntop(af, sa->src.b, src, sizeof(src));
 	inet_ntop(af, sa->dst.b, dst, sizeof(dst));
-	add(line, "\"%s\",\"%s\",\"%s\",\"0x%08x\",\"%s\"", sa->family == FAMILY_V4 ? "IPv4" : "IPv6",
-	    src, dst, ntohl(sa->spi), cipher_name(suite));
+	add(line, "%s\"%s\",\"%s\",\"%s\"", is_new_to_wireshark(suite) ? "#" : "",
+	    sa->family == FAMILY_V4 ? "IPv4" : "IPv6", src, dst);
+	add(line, ",\"0x%08x\",\"%s\"", ntohl(sa->spi), cipher_name(suite));
 	add_key(line, sa->key, (size_t)suite->key_len + suite->salt_len);
 	add(line, ",\"%s\"", mac_name(suite));
 	add_key(line, sa->mac_key, suite->mac_key_len);
@@ -173,8 +184,11 @@ static size_t count_exportable(const struct sa_file *file, struct ipsecbpf_repor
 		if (reason)
 			report_warning(report, EXPORT_OBJECT, NULL, "sas[%zu], %s: not exported: %s", i,
 				       name_of(sa), reason);
-		else
-			count++;
+		else if (is_new_to_wireshark(suite_at(sa->suite)))
+			report_warning(report, EXPORT_OBJECT, "if yours knows it, take the # away",
+				       "sas[%zu], %s: commented out: older versions of Wireshark do"
+				       " not know it", i, name_of(sa));
+		count += !reason;
 	}
 	return count;
 }
