@@ -40,7 +40,8 @@ static int write_export(const struct export_args *args, const struct sa_file *fi
 	if (err)
 		return exit_code(err, WHO, report);
 	if (output.path)
-		out_string(OUT_ANY, "file", "%s: SAs with their keys, for Wireshark\n", output.path);
+		out_string(OUT_ANY, "file", "%s: SAs with their keys, for Wireshark\n",
+			   output.path);
 	return EXIT_DONE;
 }
 
@@ -62,8 +63,8 @@ const struct verb verb_sa_export = {
 	.name = "export",
 	.summary = "write the SAs of a file for Wireshark, which then decrypts captures",
 	.details = "The result holds the keys: whoever reads it can read the traffic. As the file "
-		   "esp_sa in Wireshark's configuration it is read at the start. AH and AES-GMAC are "
-		   "unknown to Wireshark and left out with a warning; ChaCha20-Poly1305 is known "
+		   "esp_sa in Wireshark's configuration it is read at the start. AH and AES-GMAC "
+		   "are unknown to Wireshark and left out with a warning; ChaCha20-Poly1305 is known "
 		   "to newer versions only, and its lines are commented out. FILE has to be as for "
 		   "sa apply.",
 	.operands = operands,

@@ -60,7 +60,8 @@ static const struct option_def options[] = {
 	  "algorithms (default: aes128gcm16; with --proto ah one of the last, default: sha256)",
 	  AT(suite), .word_at = suite_word },
 	{ "encap", 0, OPT_STRING, "SPORT:DPORT",
-	  "carry ESP in UDP, with these ports from --src to --dst and the reverse back", AT(encap) },
+	  "carry ESP in UDP, with these ports from --src to --dst and the reverse back",
+	  AT(encap) },
 	{ "allow-legacy", 0, OPT_FLAG, NULL,
 	  "allow a suite with 3DES or HMAC-MD5, for peers that know nothing better",
 	  AT(allow_legacy) },
@@ -134,7 +135,8 @@ static int run(const void *data, struct ipsecbpf_report *report)
 	if (parse_ports(args->encap, &opts))
 		return make_keys(args, &opts, report);
 	report_error(report, WHO, "--encap 4500:4500 is usual",
-		     "--encap: \"%s\" is not SPORT:DPORT, two numbers from 1 to 65535", args->encap);
+		     "--encap: \"%s\" is not SPORT:DPORT, two numbers from 1 to 65535",
+		     args->encap);
 	return EXIT_USAGE;
 }
 

@@ -155,8 +155,9 @@ static void add_sa(struct line *line, const struct sa_config *sa, size_t index)
 static const char heading[] =
 	"# ESP SAs with their keys, for Wireshark: the file esp_sa of its configuration profile.\n"
 	"# Set esp.enable_encryption_decode and esp.enable_authentication_check to TRUE as well.\n"
-	"# Lines that end in \"64-bit\",\"0\" have 64-bit sequence numbers. Before 4.4, Wireshark decrypts\n"
-	"# these packets, but calls each ICV bad; later it wants the high half of the numbers for \"0\".\n";
+	"# Lines that end in \"64-bit\",\"0\" have 64-bit sequence numbers. Before 4.4, Wireshark\n"
+	"# decrypts these packets, but calls each ICV bad; later it wants the high half of the\n"
+	"# numbers for \"0\".\n";
 
 static bool write_lines(const struct sa_file *file, FILE *out)
 {
@@ -182,8 +183,8 @@ static size_t count_exportable(const struct sa_file *file, struct ipsecbpf_repor
 		const char *reason = why_not(sa);
 
 		if (reason)
-			report_warning(report, EXPORT_OBJECT, NULL, "sas[%zu], %s: not exported: %s", i,
-				       name_of(sa), reason);
+			report_warning(report, EXPORT_OBJECT, NULL,
+				       "sas[%zu], %s: not exported: %s", i, name_of(sa), reason);
 		else if (is_new_to_wireshark(suite_at(sa->suite)))
 			report_warning(report, EXPORT_OBJECT, "if yours knows it, take the # away",
 				       "sas[%zu], %s: commented out: older versions of Wireshark do"

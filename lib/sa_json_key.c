@@ -66,7 +66,8 @@ static const struct esp_suite *read_esp_suite(struct json_reader *reader, struct
 	if (!suite)
 		return policy_read_suite(reader, value);
 	snprintf(next, sizeof(next), "write \"%s\", or \"proto\": \"ah\"", suite->name);
-	json_error(reader, value, next, "\"%.60s\" is a suite of AH, and this is an SA of ESP", name);
+	json_error(reader, value, next, "\"%.60s\" is a suite of AH, and this is an SA of ESP",
+		   name);
 	return NULL;
 }
 
@@ -127,7 +128,8 @@ static void finish_key(struct json_reader *reader, const struct sa_reading *read
 
 	reader->key = name;
 	if (value.json && !wanted && json_string_length(value.json))
-		json_error(reader, value, "leave it out", "%s has no such key", suite_name(reading));
+		json_error(reader, value, "leave it out", "%s has no such key",
+			   suite_name(reading));
 	else if (value.json)
 		check_key(reader, reading, value, out, wanted);
 	else if (wanted)
@@ -142,7 +144,8 @@ static void refuse_key(struct json_reader *reader, struct json_value value)
 	if (!value.json)
 		return;
 	reader->key = "key";
-	json_error(reader, value, "write it as \"auth_key\"", "AH encrypts nothing: it has no such key");
+	json_error(reader, value, "write it as \"auth_key\"",
+		   "AH encrypts nothing: it has no such key");
 	reader->key = NULL;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* How long an SA may live (RFC 4301 section 4.4.2.1): soft limits are announced, hard ones end it. */
+/* How long an SA may live (RFC 4301 section 4.4.2.1): soft limits are announced, hard ones end. */
 #include "sa_json.h"
 
 /* Seconds as nanoseconds fit into 63 bits. */
@@ -52,8 +52,8 @@ static void read_seconds(struct json_reader *reader, struct json_value value, vo
 static void want_members(struct json_reader *reader, struct json_value value, const char *which)
 {
 	if (json_is_object(value.json) && !json_object_size(value.json))
-		json_error(reader, value, "leave it out for no limit", "at least one of %s is needed",
-			   which);
+		json_error(reader, value, "leave it out for no limit",
+			   "at least one of %s is needed", which);
 }
 
 static void read_values(struct json_reader *reader, struct json_value value, void *target)

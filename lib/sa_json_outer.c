@@ -117,14 +117,15 @@ static void want_tunnel(struct json_reader *reader, const struct sa_reading *rea
 		return;
 	reader->key = name;
 	json_error(reader, value, "leave it out, or write \"mode\": \"tunnel\"",
-		   "only in tunnel mode: in transport mode the packet keeps its own header and way");
+		   "only in tunnel mode: in transport mode the packet keeps its own header and"
+		   " way");
 	reader->key = NULL;
 }
 
 /*
  * A peer is followed by the source of packets that proved authentic. Transport mode has inner
- * checksums over the old addresses (RFC 3948 section 3.1.2); without the replay check an old packet,
- * sent again from anywhere, would be as good as a new one.
+ * checksums over the old addresses (RFC 3948 section 3.1.2); without the replay check an old
+ * packet, sent again from anywhere, would be as good as a new one.
  */
 static void check_follow_peer(struct json_reader *reader, const struct sa_reading *reading)
 {
@@ -134,9 +135,10 @@ static void check_follow_peer(struct json_reader *reader, const struct sa_readin
 		return;
 	reader->key = "follow_peer";
 	if (!sa->tunnel)
-		json_error(reader, reading->follow_peer, "leave it out, or write \"mode\": \"tunnel\"",
-			   "only in tunnel mode: in transport mode a changed address would break the"
-			   " inner checksums");
+		json_error(reader, reading->follow_peer,
+			   "leave it out, or write \"mode\": \"tunnel\"",
+			   "only in tunnel mode: in transport mode a changed address would break"
+			   " the inner checksums");
 	else if (!sa->replay_window)
 		json_error(reader, reading->follow_peer, "leave it out, or give a replay_window",
 			   "needs the replay check: an old packet sent again from elsewhere would"
