@@ -1,26 +1,43 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "key_output.h"
 #include "output.h"
 #include "verbs.h"
 
+#define WHO "ipsecbpf sa genkey"
+
 struct genkey_args {
-	const char *src, *dst, *protection, *output;
-	unsigned int suite, mode;
+	const char *src, *dst, *protection, *encap, *output;
+	unsigned int proto, suite, mode;
 	bool no_esn, one_way, allow_legacy;
 	uint32_t replay_window, spi;
 };
 
+enum { PROTO_ESP, PROTO_AH };
+
+static const char *proto_word(size_t index)
+{
+	static const char *const words[] = { [PROTO_ESP] = "esp", [PROTO_AH] = "ah", NULL };
+
+	return words[index];
+}
+
+/* The suites of ESP, then those of AH. */
 static const char *suite_word(size_t index)
 {
-	const struct esp_suite *suite = suite_at(index);
+	const struct esp_suite *suite;
+	size_t esp = 0;
 
-	return suite ? suite->name : NULL;
+	for (; (suite = suite_at(esp)); esp++)
+		if (esp == index)
+			return suite->name;
+	index -= esp;
+	for (size_t i = 0; (suite = suite_at(i)); i++)
+		if (suite->ah_name && !index--)
+			return suite->ah_name;
+	return NULL;
 }
 
 static const char *mode_word(size_t index)
@@ -37,8 +54,14 @@ static const struct option_def options[] = {
 	{ "src", 0, OPT_STRING, "ADDRESS", "address of the one host", AT(src), .required = true },
 	{ "dst", 0, OPT_STRING, "ADDRESS", "address of the other host", AT(dst),
 	  .required = true },
-	{ "suite", 0, OPT_WORD, "SUITE", "algorithms (default: aes128gcm16)", AT(suite),
-	  .word_at = suite_word },
+	{ "proto", 0, OPT_WORD, "PROTOCOL", "esp (default) or ah", AT(proto),
+	  .word_at = proto_word },
+	{ "suite", 0, OPT_WORD, "SUITE",
+	  "algorithms (default: aes128gcm16; with --proto ah one of the last, default: sha256)",
+	  AT(suite), .word_at = suite_word },
+	{ "encap", 0, OPT_STRING, "SPORT:DPORT",
+	  "carry ESP in UDP, with these ports from --src to --dst and the reverse back",
+	  AT(encap) },
 	{ "allow-legacy", 0, OPT_FLAG, NULL,
 	  "allow a suite with 3DES or HMAC-MD5, for peers that know nothing better",
 	  AT(allow_legacy) },
@@ -60,84 +83,61 @@ static const struct option_def options[] = {
 	OPTION_END,
 };
 
-/* Where the keys go. `path` stays NULL for standard output. */
-static FILE *open_output(const char *path, struct ipsecbpf_report *report)
+/* "SPORT:DPORT", both from 1 to 65535. Nothing was asked for without it. */
+static bool parse_ports(const char *text, struct ipsecbpf_genkey_opts *opts)
 {
-	FILE *file = NULL;
-	int fd;
+	const char *colon = text ? strchr(text, ':') : NULL;
+	uint64_t sport, dport;
 
-	if (!path) {
-		if (!isatty(STDOUT_FILENO))
-			return stdout;
-		report_error(report, "ipsecbpf sa genkey", "add -o FILE, or redirect the output",
-			     "keys are not shown on a terminal");
-		return NULL;
-	}
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd >= 0)
-		file = fdopen(fd, "w");
-	if (file)
-		return file;
-	report_error(report, path,
-		     errno == EEXIST ? "choose another name or remove it first"
-				     : "is the directory there, and writable?",
-		     "%s",
-		     errno == EEXIST ? "exists and is never overwritten" : strerror(errno));
-	if (fd >= 0) {
-		close(fd);
-		unlink(path);
-	}
-	return NULL;
+	if (!text)
+		return true;
+	if (!colon || !parse_uint(text, (size_t)(colon - text), UINT16_MAX, &sport) || !sport ||
+	    !parse_uint(colon + 1, strlen(colon + 1), UINT16_MAX, &dport) || !dport)
+		return false;
+	opts->encap_sport = (uint16_t)sport;
+	opts->encap_dport = (uint16_t)dport;
+	return true;
 }
 
-/* Makes sure that the keys are on the disk: a lost key file is two hosts that cannot talk. */
-static int finish_output(FILE *file, const char *path, struct ipsecbpf_report *report)
+static int make_keys(const struct genkey_args *args, const struct ipsecbpf_genkey_opts *opts,
+		     struct ipsecbpf_report *report)
 {
-	bool failed = fflush(file) || ferror(file);
+	struct key_output output;
+	int err = key_output_open(&output, WHO, args->output, report);
 
-	if (path) {
-		failed = failed || fsync(fileno(file));
-		failed = fclose(file) || failed;
+	if (err)
+		return EXIT_REFUSED;
+	err = ipsecbpf_sa_genkey(opts, output.file, report);
+	err = key_output_close(&output, err, report);
+	if (err)
+		return exit_code(err, WHO, report);
+	if (output.path) {
+		out_string(OUT_ANY, "file", "%s: new keys", output.path);
+		out_text(". Copy it to the other host by a safe way, then on both:"
+			 " ipsecbpf sa apply IFNAME FILE (there: --fresh)\n");
 	}
-	if (!failed)
-		return 0;
-	report_error(report, path ? path : "standard output", NULL, "%s", strerror(errno));
-	return -EIO;
+	return EXIT_DONE;
 }
 
 static int run(const void *data, struct ipsecbpf_report *report)
 {
 	const struct genkey_args *args = data;
-	const char *path = args->output && strcmp(args->output, "-") ? args->output : NULL;
 	struct ipsecbpf_genkey_opts opts = {
 		.sz = sizeof(opts), .src = args->src, .dst = args->dst,
 		.suite = args->suite ? suite_word(args->suite - 1) : NULL,
-		.protection = args->protection, .tunnel = args->mode == MODE_TUNNEL + 1,
+		.protection = args->protection, .ah = args->proto == PROTO_AH + 1,
+		.tunnel = args->mode == MODE_TUNNEL + 1,
 		.no_esn = args->no_esn, .one_way = args->one_way,
 		.allow_legacy = args->allow_legacy,
 		.replay_window = args->replay_window, .spi = args->spi,
 	};
-	FILE *file = open_output(path, report);
-	int err, finished;
 
-	if (!file)
-		return EXIT_REFUSED;
-	setvbuf(file, NULL, _IONBF, 0);	/* a buffer would keep the keys */
-	err = ipsecbpf_sa_genkey(&opts, file, report);
-	if (!path && !err)
-		out_raw("");	/* the SA file is the output, in both forms */
-	finished = finish_output(file, path, report);
-	if (err || finished) {
-		if (path)
-			unlink(path);
-		return exit_code(err ? err : finished, "ipsecbpf sa genkey", report);
-	}
-	if (path) {
-		out_string(OUT_ANY, "file", "%s: new keys", path);
-		out_text(". Copy it to the other host by a safe way, then on both:"
-			 " ipsecbpf sa apply IFNAME FILE (there: --fresh)\n");
-	}
-	return EXIT_DONE;
+	if (parse_ports(args->encap, &opts))
+		return make_keys(args, &opts, report);
+	report_error(report, WHO, "--encap 4500:4500 is usual",
+		     "--encap: \"%s\" is not SPORT:DPORT, two numbers from 1 to 65535",
+		     args->encap);
+	return EXIT_USAGE;
 }
 
 const struct verb verb_sa_genkey = {

@@ -80,8 +80,8 @@ const char *verb_usage(const struct verb *verb, char *out, size_t out_len)
 	for (const struct option_def *option = verb->options; option->name; option++) {
 		used = strlen(out);
 		if (option->required)
-			snprintf(out + used, out_len - used, " --%s %s", option->name,
-				 option->metavar);
+			snprintf(out + used, out_len - used, " --%s%s%s", option->name,
+				 option->metavar ? " " : "", option->metavar ? option->metavar : "");
 	}
 	used = strlen(out);
 	if (verb->options->name)
@@ -458,8 +458,9 @@ static int check_complete(struct parser *parser)
 		const struct option_def *option = &command->verb->options[i];
 
 		if (option->required && !(parser->given & (UINT64_C(1) << i))) {
-			report_error(parser->report, parser->who, NULL, "--%s %s is missing",
-				     option->name, option->metavar);
+			report_error(parser->report, parser->who, NULL, "--%s%s%s is missing",
+				     option->name, option->metavar ? " " : "",
+				     option->metavar ? option->metavar : "");
 			return -EINVAL;
 		}
 	}

@@ -138,18 +138,29 @@ int ipsecbpf_sa_list(const char *ifname, struct ipsecbpf_sa_info **ret_sas, size
 struct ipsecbpf_genkey_opts {
 	size_t sz;
 	const char *src, *dst;		/* addresses of the two hosts */
-	const char *suite;		/* NULL: aes128gcm16 */
+	const char *suite;		/* NULL: aes128gcm16, or sha256 with AH */
 	const char *protection;		/* name in the policy; NULL: "default" */
+	bool ah;			/* AH instead of ESP: `suite` is one of AH's */
 	bool tunnel, no_esn;
 	bool one_way;			/* only src -> dst */
 	bool allow_legacy;		/* suite may be one of the past */
 	uint32_t replay_window;		/* 0: 1024 */
 	uint32_t spi;			/* of the first SA; 0: random */
+	uint16_t encap_sport, encap_dport;	/* UDP ports src to dst, host byte order; 0: none */
 };
 /* Writes an SA file with new keys from getrandom() to `out`, and starts their reservation records
  * on this host, so that applying it here needs no SA_APPLY_FRESH. */
 int ipsecbpf_sa_genkey(const struct ipsecbpf_genkey_opts *opts, FILE *out,
 		       struct ipsecbpf_report *report);
+
+/*
+ * Writes the SAs as lines of Wireshark's table esp_sa, with their keys, to `out`. SAs that
+ * Wireshark cannot decrypt (of AH, or of AES-GMAC) are named there in comments and warned of;
+ * -ENOTSUP, and nothing written, if that is all of them. Lines of a suite that only newer versions
+ * know are commented out, with a warning.
+ */
+int ipsecbpf_sa_export_wireshark(const struct sa_file *file, FILE *out,
+				 struct ipsecbpf_report *report);
 
 /* ---- statistics, events, preflight ---------------------------------------------------------- */
 

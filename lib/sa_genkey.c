@@ -90,35 +90,77 @@ static int parse_name(const char *name, struct sa_config *sa, struct ipsecbpf_re
 	return 0;
 }
 
+/* The suite asked for; NULL if the protocol has none of that name. */
+static const struct esp_suite *find_suite(const struct ipsecbpf_genkey_opts *opts)
+{
+	if (opts->ah)
+		return suite_find_ah(opts->suite ? opts->suite : "sha256");
+	return suite_find(opts->suite ? opts->suite : "aes128gcm16");
+}
+
+static void unknown_suite(const struct ipsecbpf_genkey_opts *opts, struct ipsecbpf_report *report)
+{
+	if (opts->ah)
+		report_error(report, "--suite", "AH takes sha256, for example",
+			     "\"%s\" is no suite of AH", opts->suite);
+	else if (suite_find_ah(opts->suite))
+		report_error(report, "--suite", "add --proto ah", "\"%s\" is a suite of AH",
+			     opts->suite);
+	else
+		report_error(report, "--suite", NULL, "suite \"%s\" is not known", opts->suite);
+}
+
 static bool suite_allowed(const struct esp_suite *suite, const struct ipsecbpf_genkey_opts *opts,
 			  struct ipsecbpf_report *report)
 {
 	if (!suite) {
-		report_error(report, "--suite", NULL, "suite \"%s\" is not known", opts->suite);
+		unknown_suite(opts, report);
 		return false;
 	}
 	if (suite->legacy && !opts->allow_legacy) {
 		report_error(report, "--suite",
 			     "add --allow-legacy if the peer knows nothing better",
-			     "%s is weak and not used unless allowed", suite->name);
+			     "%s is weak and not used unless allowed", opts->suite);
 		return false;
 	}
 	if (suite->legacy)
-		report_warning(report, "--suite", "aes128gcm16 is secure and fast",
-			       "%s is weak (RFC 8221)", suite->name);
+		report_warning(report, "--suite",
+			       opts->ah ? "sha256 is secure" : "aes128gcm16 is secure and fast",
+			       "%s is weak (RFC 8221)", opts->suite);
 	return true;
+}
+
+/* Ports as on the wire from src to dst. */
+static int parse_encap(const struct ipsecbpf_genkey_opts *opts, struct sa_config *sa,
+		       struct ipsecbpf_report *report)
+{
+	if (!opts->encap_sport && !opts->encap_dport)
+		return 0;
+	if (opts->ah) {
+		report_error(report, "--encap", "leave it out, or use ESP with a null suite",
+			     "only with ESP (RFC 3948): AH protects the addresses that a NAT would "
+			     "change");
+		return -EINVAL;
+	}
+	if (!opts->encap_sport || !opts->encap_dport) {
+		report_error(report, "--encap", "give ports from 1 to 65535", "port 0 is none");
+		return -EINVAL;
+	}
+	sa->encap_sport = htons(opts->encap_sport);
+	sa->encap_dport = htons(opts->encap_dport);
+	return 0;
 }
 
 /* What both SAs share. */
 static int parse_opts(const struct ipsecbpf_genkey_opts *opts, struct sa_config *sa,
 		      struct ipsecbpf_report *report)
 {
-	const struct esp_suite *suite = suite_find(opts->suite ? opts->suite : "aes128gcm16");
+	const struct esp_suite *suite = find_suite(opts);
 	int err = parse_hosts(opts, sa, report);
 
 	if (parse_name(opts->protection ? opts->protection : "default", sa, report))
 		err = -EINVAL;
-	if (!suite_allowed(suite, opts, report))
+	if (!suite_allowed(suite, opts, report) || parse_encap(opts, sa, report))
 		err = -EINVAL;
 	if (opts->replay_window > REPLAY_WINDOW_MAX) {
 		report_error(report, "--replay-window", NULL, "%u is more than %d packets",
@@ -133,7 +175,7 @@ static int parse_opts(const struct ipsecbpf_genkey_opts *opts, struct sa_config 
 	if (err)
 		return err;
 	sa->suite = (uint16_t)suite_index(suite);
-	sa->proto = IPPROTO_ESP;
+	sa->proto = opts->ah ? IPPROTO_AH : IPPROTO_ESP;
 	sa->tunnel = opts->tunnel;
 	sa->esn = !opts->no_esn;
 	sa->replay_window = opts->replay_window ? opts->replay_window : REPLAY_WINDOW_DEFAULT;
@@ -192,20 +234,24 @@ static void add_sa(struct text *text, const struct sa_config *sa, bool last)
 	const struct esp_suite *suite = suite_at(sa->suite);
 	int af = sa->family == FAMILY_V4 ? AF_INET : AF_INET6;
 	char src[INET6_ADDRSTRLEN], dst[INET6_ADDRSTRLEN];
+	bool ah = sa->proto == IPPROTO_AH;
 
 	inet_ntop(af, sa->src.b, src, sizeof(src));
 	inet_ntop(af, sa->dst.b, dst, sizeof(dst));
 	add(text, "    {\n      \"src\": \"%s\",\n      \"dst\": \"%s\",\n", src, dst);
-	add(text, "      \"spi\": \"0x%08" PRIx32 "\",\n      \"proto\": \"esp\",\n",
-	    ntohl(sa->spi));
+	add(text, "      \"spi\": \"0x%08" PRIx32 "\",\n      \"proto\": \"%s\",\n",
+	    ntohl(sa->spi), ah ? "ah" : "esp");
 	add(text, "      \"mode\": \"%s\",\n      \"suite\": \"%s\",\n",
-	    sa->tunnel ? "tunnel" : "transport", suite->name);
+	    sa->tunnel ? "tunnel" : "transport", ah ? suite->ah_name : suite->name);
 	if (suite->legacy)
 		add(text, "      \"allow_legacy\": true,\n");
 	if (suite->key_len)
 		add_hex(text, "key", sa->key, (size_t)suite->key_len + suite->salt_len);
 	if (suite->mac_key_len)
 		add_hex(text, "auth_key", sa->mac_key, suite->mac_key_len);
+	if (sa->encap_dport)
+		add(text, "      \"encap\": { \"sport\": %u, \"dport\": %u },\n",
+		    ntohs(sa->encap_sport), ntohs(sa->encap_dport));
 	add(text, "      \"protection\": \"%s\",\n      \"esn\": %s,\n", sa->protection,
 	    sa->esn ? "true" : "false");
 	add(text, "      \"replay_window\": %" PRIu32 "\n    }%s\n", sa->replay_window,
@@ -257,6 +303,8 @@ int ipsecbpf_sa_genkey(const struct ipsecbpf_genkey_opts *opts, FILE *out,
 	sas[1] = sas[0];
 	sas[1].src = sas[0].dst;
 	sas[1].dst = sas[0].src;
+	sas[1].encap_sport = sas[0].encap_dport;
+	sas[1].encap_dport = sas[0].encap_sport;
 	sas[0].spi = htonl(opts->spi);
 	for (unsigned int i = 0; i < count && !err; i++)
 		err = make_secrets(&sas[i], report);

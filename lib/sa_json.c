@@ -12,26 +12,11 @@
 #include <string.h>
 #include <strings.h>
 
-#include "ipsecbpf.h"
-#include "json_read.h"
 #include "policy_json.h"
+#include "sa_json.h"
 
 #define SPI_MIN		      256	/* RFC 4303 2.1: below are reserved */
 #define REPLAY_WINDOW_DEFAULT 1024
-
-/* One SA being read. Values whose meaning depends on others are kept for finish_keys(). */
-struct sa_reading {
-	struct sa_config *sa;
-	const struct esp_suite *suite;
-	struct json_value self, src, dst, suite_at, key, auth_key;
-	bool allow_legacy;
-};
-
-/* The whole file being read. */
-struct file_reading {
-	struct sa_file *file;
-	struct position *at;	/* of each SA, for errors between two of them */
-};
 
 static void read_version(struct json_reader *reader, struct json_value value, void *target)
 {
@@ -43,8 +28,8 @@ static void read_version(struct json_reader *reader, struct json_value value, vo
 			   "version %d of the format is not known", (int)version);
 }
 
-static bool read_address(struct json_reader *reader, struct json_value value, uint8_t *family,
-			 union wire_addr *ret_addr)
+bool sa_json_address(struct json_reader *reader, struct json_value value, uint8_t *ret_family,
+		     union wire_addr *ret_addr)
 {
 	const char *text = json_read_string(reader, value), *error;
 	struct address_range range;
@@ -57,7 +42,7 @@ static bool read_address(struct json_reader *reader, struct json_value value, ui
 		return false;
 	}
 	if (range.lo.hi != range.hi.hi || range.lo.lo != range.hi.lo || strpbrk(text, "/-")) {
-		json_error(reader, value, NULL, "an SA is between two single addresses");
+		json_error(reader, value, NULL, "must be a single address, not a prefix or a range");
 		return false;
 	}
 	wire = addr128_to_wire(range.family, range.lo);
@@ -65,7 +50,7 @@ static bool read_address(struct json_reader *reader, struct json_value value, ui
 		json_error(reader, value, NULL, "not the address of a host");
 		return false;
 	}
-	*family = range.family;
+	*ret_family = range.family;
 	*ret_addr = wire;
 	return true;
 }
@@ -78,7 +63,7 @@ static void read_end(struct json_reader *reader, struct json_value value,
 	struct sa_config *sa = reading->sa;
 	uint8_t family;
 
-	if (!read_address(reader, value, &family, is_src ? &sa->src : &sa->dst))
+	if (!sa_json_address(reader, value, &family, is_src ? &sa->src : &sa->dst))
 		return;
 	if (other->json && family != sa->family)
 		json_error(reader, value, NULL, "src and dst are of different families");
@@ -139,11 +124,12 @@ static void read_spi(struct json_reader *reader, struct json_value value, void *
 
 static void read_proto(struct json_reader *reader, struct json_value value, void *target)
 {
-	static const char *const words[] = { "esp", NULL };
+	static const char *const words[] = { "esp", "ah", NULL };
+	struct sa_reading *reading = target;
 	size_t index;
 
-	(void)target;	/* IPPROTO_ESP already */
-	json_read_word(reader, value, words, &index);
+	if (json_read_word(reader, value, words, &index))
+		reading->sa->proto = index == 1 ? IPPROTO_AH : IPPROTO_ESP;
 }
 
 static void read_mode(struct json_reader *reader, struct json_value value, void *target)
@@ -154,32 +140,6 @@ static void read_mode(struct json_reader *reader, struct json_value value, void 
 
 	if (json_read_word(reader, value, words, &index))
 		reading->sa->tunnel = index == 1;
-}
-
-static void read_suite(struct json_reader *reader, struct json_value value, void *target)
-{
-	struct sa_reading *reading = target;
-
-	reading->suite_at = value;
-	reading->suite = policy_read_suite(reader, value);
-	if (reading->suite)
-		reading->sa->suite = (uint16_t)suite_index(reading->suite);
-}
-
-static void read_key(struct json_reader *reader, struct json_value value, void *target)
-{
-	struct sa_reading *reading = target;
-
-	if (json_read_string(reader, value))
-		reading->key = value;
-}
-
-static void read_auth_key(struct json_reader *reader, struct json_value value, void *target)
-{
-	struct sa_reading *reading = target;
-
-	if (json_read_string(reader, value))
-		reading->auth_key = value;
 }
 
 static void read_protection(struct json_reader *reader, struct json_value value, void *target)
@@ -226,99 +186,6 @@ static void read_direction(struct json_reader *reader, struct json_value value, 
 	}
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Decodes exactly `wanted` octets. Says what is wrong with the length, never what the key is. */
-static bool decode_key(struct json_reader *reader, const struct sa_reading *reading,
-		       struct json_value value, uint8_t *out, size_t wanted)
-{
-	const char *text = json_string_value(value.json);
-	size_t digits = json_string_length(value.json);
-	uint8_t any = 0;
-
-	for (size_t i = 0; i < digits; i++)
-		if (hex_digit(text[i]) < 0) {
-			json_error(reader, value, NULL, "not hexadecimal (at digit %zu)", i + 1);
-			return false;
-		}
-	if (digits != 2 * wanted) {
-		json_error(reader, value, "make keys with: ipsecbpf sa genkey",
-			   "%s takes %zu octets (%zu hex digits) here, found %zu%s (%zu digits)",
-			   reading->suite->name, wanted, 2 * wanted, digits / 2,
-			   digits % 2 ? " and a half" : "", digits);
-		return false;
-	}
-	for (size_t i = 0; i < wanted; i++) {
-		out[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
-		any |= out[i];
-	}
-	if (!wanted || any)
-		return true;
-	json_error(reader, value, "make keys with: ipsecbpf sa genkey", "the key is all zeros");
-	return false;
-}
-
-static void check_key(struct json_reader *reader, const struct sa_reading *reading,
-		      struct json_value value, uint8_t *out, size_t wanted)
-{
-	if (decode_key(reader, reading, value, out, wanted) && out == reading->sa->key &&
-	    sa_key_is_weak(reading->sa))
-		json_error(reader, value, "make keys with: ipsecbpf sa genkey",
-			   "a weak 3DES key (RFC 2451 2.3)");
-}
-
-/* `name`: of the JSON key; wanted 0: the suite has none, and it may only be left out or empty. */
-static void finish_key(struct json_reader *reader, const struct sa_reading *reading,
-		       struct json_value value, const char *name, uint8_t *out)
-{
-	const struct esp_suite *suite = reading->suite;
-	size_t wanted = out == reading->sa->key ? (size_t)suite->key_len + suite->salt_len
-						: suite->mac_key_len;
-
-	reader->key = name;
-	if (value.json && !wanted && json_string_length(value.json))
-		json_error(reader, value, "leave it out", "%s has no such key", suite->name);
-	else if (value.json)
-		check_key(reader, reading, value, out, wanted);
-	else if (wanted)
-		json_error(reader, reading->self, NULL, "missing: %s takes %zu octets here",
-			   suite->name, wanted);
-	reader->key = NULL;
-}
-
-/* Suites of the past are the administrator's explicit choice, and are not chosen in silence. */
-static void finish_suite(struct json_reader *reader, const struct sa_reading *reading)
-{
-	const struct esp_suite *suite = reading->suite;
-
-	if (!suite || !suite->legacy)
-		return;
-	reader->key = "suite";
-	if (reading->allow_legacy)
-		json_warning(reader, reading->suite_at, "aes128gcm16 is secure and fast",
-			     "%s is weak (RFC 8221)", suite->name);
-	else
-		json_error(reader, reading->suite_at,
-			   "add \"allow_legacy\": true to the SA if the peer knows nothing better",
-			   "%s is weak and not used unless allowed", suite->name);
-	reader->key = NULL;
-}
-
-/* Key lengths follow from the suite, wherever in the object it stands. */
-static void finish_keys(struct json_reader *reader, const struct sa_reading *reading)
-{
-	if (!reading->suite)
-		return;
-	finish_key(reader, reading, reading->key, "key", reading->sa->key);
-	finish_key(reader, reading, reading->auth_key, "auth_key", reading->sa->mac_key);
-}
-
 static void read_sa(struct json_reader *reader, struct json_value value, void *target)
 {
 	static const struct json_key keys[] = {
@@ -327,14 +194,19 @@ static void read_sa(struct json_reader *reader, struct json_value value, void *t
 		{ "spi", true, read_spi },
 		{ "proto", false, read_proto },
 		{ "mode", false, read_mode },
-		{ "suite", true, read_suite },
-		{ "key", false, read_key },
-		{ "auth_key", false, read_auth_key },
+		{ "suite", true, sa_json_suite },
+		{ "key", false, sa_json_key },
+		{ "auth_key", false, sa_json_auth_key },
 		{ "protection", true, read_protection },
 		{ "esn", false, read_esn },
 		{ "allow_legacy", false, read_allow_legacy },
 		{ "replay_window", false, read_replay_window },
 		{ "direction", false, read_direction },
+		{ "encap", false, sa_json_encap },
+		{ "dscp", false, sa_json_dscp },
+		{ "df", false, sa_json_df },
+		{ "next_hop", false, sa_json_next_hop },
+		{ "limits", false, sa_json_limits },
 		{ 0 }
 	};
 	struct file_reading *reading = target;
@@ -349,8 +221,8 @@ static void read_sa(struct json_reader *reader, struct json_value value, void *t
 	reader->key = NULL;
 	json_read_object(reader, value, keys, &sa);
 	if (json_is_object(value.json)) {
-		finish_suite(reader, &sa);
-		finish_keys(reader, &sa);
+		sa_json_finish_keys(reader, &sa);
+		sa_json_finish_outer(reader, &sa);
 	}
 	reader->subject[0] = '\0';
 }
@@ -371,85 +243,6 @@ static void read_sas(struct json_reader *reader, struct json_value value, void *
 		}
 	}
 	json_read_list(reader, value, &list, reading);
-}
-
-/* ---- what may not be twice ------------------------------------------------------------------ */
-
-static int by_id(const void *a, const void *b)
-{
-	const struct sa_config *x = *(const struct sa_config *const *)a;
-	const struct sa_config *y = *(const struct sa_config *const *)b;
-	int order = memcmp(&x->dst, &y->dst, sizeof(x->dst));
-
-	if (!order)
-		order = (x->family > y->family) - (x->family < y->family);
-	if (!order)
-		order = (x->proto > y->proto) - (x->proto < y->proto);
-	if (!order)
-		order = (x->spi > y->spi) - (x->spi < y->spi);
-	return order;
-}
-
-/* By what must not be counted twice: the cipher key, in all ciphers that share its nonces. */
-static int by_key(const void *a, const void *b)
-{
-	const struct sa_config *x = *(const struct sa_config *const *)a;
-	const struct sa_config *y = *(const struct sa_config *const *)b;
-	const struct esp_suite *xs = suite_at(x->suite), *ys = suite_at(y->suite);
-	int order = strcmp(suite_key_group(xs), suite_key_group(ys));
-
-	if (!order)
-		order = (xs->key_len > ys->key_len) - (xs->key_len < ys->key_len);
-	return order ? order : memcmp(x->key, y->key, xs->key_len);
-}
-
-static void report_pair(struct json_reader *reader, const struct file_reading *reading,
-			const struct sa_config *a, const struct sa_config *b, const char *what)
-{
-	size_t first = (size_t)(a - reading->file->sas), second = (size_t)(b - reading->file->sas);
-
-	if (first > second) {
-		size_t swap = first;
-
-		first = second;
-		second = swap;
-	}
-	json_error_at(reader, reading->at[second], NULL, "sas[%zu]: %s as sas[%zu] (line %u)", second,
-		      what, first, reading->at[first].line);
-}
-
-/*
- * Two hosts that send under one counter-mode key count from the same numbers: they would repeat
- * each other's nonces at once (RFC 4106 section 2). Several SAs of one sender are kept apart by
- * their shared reservation.
- */
-static bool nonces_collide(const struct sa_config *a, const struct sa_config *b)
-{
-	return suite_at(a->suite)->counter_mode && memcmp(&a->src, &b->src, sizeof(a->src));
-}
-
-/* Only for files without other errors: addresses and keys are then all there. */
-static int check_pairs(struct json_reader *reader, const struct file_reading *reading)
-{
-	size_t count = reading->file->count;
-	const struct sa_config **sorted = calloc(count ? count : 1, sizeof(*sorted));
-
-	if (!sorted)
-		return -ENOMEM;
-	for (size_t i = 0; i < count; i++)
-		sorted[i] = &reading->file->sas[i];
-	qsort(sorted, count, sizeof(*sorted), by_id);
-	for (size_t i = 1; i < count; i++)
-		if (!by_id(&sorted[i - 1], &sorted[i]))
-			report_pair(reader, reading, sorted[i - 1], sorted[i],
-				    "the same dst, proto and spi");
-	qsort(sorted, count, sizeof(*sorted), by_key);
-	for (size_t i = 1; i < count; i++)
-		if (!by_key(&sorted[i - 1], &sorted[i]) && nonces_collide(sorted[i - 1], sorted[i]))
-			report_pair(reader, reading, sorted[i - 1], sorted[i],
-				    "another sender with the same key (nonces would repeat)");
-	free(sorted);
-	return 0;
 }
 
 /* ---- the parser's memory -------------------------------------------------------------------- */
@@ -504,7 +297,7 @@ static int read_file(struct json_reader *reader, const char *text, size_t len,
 		return err;
 	json_read_object(reader, (struct json_value){ reader->root, JSON_WHERE_ROOT }, keys, reading);
 	if (!reader->errors && !reader->no_memory)
-		err = check_pairs(reader, reading);
+		err = sa_json_check_pairs(reader, reading);
 	if (reader->no_memory)
 		err = -ENOMEM;
 	else if (reader->errors)

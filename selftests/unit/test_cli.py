@@ -234,6 +234,72 @@ def test_refused_keys_leave_no_file(tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("ports", ["4500", ":4500", "4500:", "0:4500", "4500:0", "65536:1", "1:65536",
+                                   "4500:4500:1", "a:b", "-1:1", " 1:1"])
+def test_bad_encap(ports, tmp_path):
+    path = tmp_path / "sa.json"
+    result = run("sa", "genkey", "--src", "10.9.0.1", "--dst", "10.9.0.2", "--encap=" + ports,
+                 "-o", str(path))
+    assert result.returncode == 2 and "SPORT:DPORT" in result.stderr
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("args, cause", [
+    (["--proto", "ah", "--suite", "aes128gcm16"], "no suite of AH"),
+    (["--suite", "sha256"], "a suite of AH"),
+    (["--proto", "ah", "--suite", "md5"], "md5 is weak"),
+    (["--proto", "ah", "--encap", "4500:4500"], "only with ESP")])
+def test_refused_protocols(args, cause, tmp_path):
+    path = tmp_path / "sa.json"
+    result = run("sa", "genkey", "--src", "10.9.0.1", "--dst", "10.9.0.2", *args, "-o", str(path))
+    assert result.returncode == 1 and cause in result.stderr
+    assert not path.exists()
+
+
+AH_SA = {"src": "10.9.0.1", "dst": "10.9.0.2", "spi": 4097, "proto": "ah", "suite": "sha256",
+         "auth_key": "5a" * 32, "protection": "wire"}
+ESP_SA = {"src": "10.9.0.1", "dst": "10.9.0.2", "spi": 4097, "suite": "null-sha256", "esn": False,
+          "auth_key": "5a" * 32, "protection": "wire"}
+
+
+def sa_file(path, *sas, mode=0o600):
+    path.write_text(json.dumps({"version": 1, "sas": sas}))
+    path.chmod(mode)
+    return str(path)
+
+
+def test_export(tmp_path):
+    path = tmp_path / "esp_sa"
+    name = sa_file(tmp_path / "sa.json", ESP_SA, AH_SA)
+    result = run("sa", "export", name, "--wireshark")
+    assert result.returncode == 0 and "sas[1], sha256: not exported" in result.stderr
+    rows = [line for line in result.stdout.splitlines() if not line.startswith("#")]
+    assert rows == ['"IPv4","10.9.0.1","10.9.0.2","0x00001001","NULL","",'
+                    f'"HMAC-SHA-256-128 [RFC4868]","0x{"5a" * 32}"']
+    code, document = run_json("-j", "sa", "export", name, "--wireshark", "-o", str(path))
+    assert code == 0 and document["file"] == str(path) and document["messages"]
+    assert path.read_text() == result.stdout and path.stat().st_mode & 0o777 == 0o600
+    again = run("sa", "export", name, "--wireshark", "-o", str(path))
+    assert again.returncode == 1 and "never overwritten" in again.stderr
+    assert path.read_text() == result.stdout
+
+
+def test_export_refuses(tmp_path):
+    path = tmp_path / "esp_sa"
+    good = sa_file(tmp_path / "good.json", ESP_SA)
+    shown, code = on_terminal("sa", "export", good, "--wireshark")
+    assert code == 1 and "-o FILE" in shown and "5a5a" not in shown
+    result = run("sa", "export", good)
+    assert result.returncode == 2 and "--wireshark is missing" in result.stderr
+    open_to_all = sa_file(tmp_path / "open.json", ESP_SA, mode=0o644)
+    only_ah = sa_file(tmp_path / "ah.json", AH_SA)
+    for name, cause in ((open_to_all, "mode 0644"), (only_ah, "no SA of the file"),
+                        ("/nonexistent", "cannot be opened")):
+        result = run("sa", "export", name, "--wireshark", "-o", str(path))
+        assert result.returncode == 1 and cause in result.stderr
+        assert result.stdout == "" and not path.exists()
+
+
 def test_colour_only_where_wanted():
     assert "\033[" in on_terminal("policy", "check", "/nonexistent", NO_COLOR="")[0]
     assert "\033[" not in on_terminal("policy", "check", "/nonexistent", NO_COLOR="1")[0]
@@ -318,4 +384,7 @@ def test_completion():
     assert complete("attach", "lo", "--xdp", "") == ["native", "generic"]
     assert complete("-j", "attach", "lo", "--sa-") == ["--sa-slots"]
     assert complete("help", "sa", "ge") == ["genkey"]
+    assert complete("sa", "genkey", "--proto", "") == ["esp", "ah"]
+    assert complete("sa", "export", "x", "--w") == ["--wireshark"]
+    assert "sha256" in complete("sa", "genkey", "--suite", "sha")
     assert complete("policy", "check", str(TREE / "Makef")) == [str(TREE / "Makefile")]
