@@ -5,7 +5,6 @@
 
 #include "policy_json.h"
 #include "sa_json.h"
-#include "suggest.h"
 
 /* As the file names it. */
 static const char *suite_name(const struct sa_reading *reading)
@@ -35,40 +34,6 @@ void sa_json_auth_key(struct json_reader *reader, struct json_value value, void 
 
 	if (json_read_string(reader, value))
 		reading->auth_key = value;
-}
-
-/* The suite of AH that a value names; NULL after an error that names the nearest. */
-static const struct esp_suite *read_ah_suite(struct json_reader *reader, struct json_value value)
-{
-	const char *name = json_string_value(value.json);
-	struct suggest near = { .word = name };
-	const struct esp_suite *suite = suite_find_ah(name);
-	char next[96];
-
-	if (suite)
-		return suite;
-	for (size_t i = 0; (suite = suite_at(i)); i++)
-		if (suite->ah_name && !suite->legacy)
-			suggest_offer(&near, suite->ah_name);
-	json_error(reader, value,
-		   near.best ? json_did_you_mean(near.best, next) : "AH takes sha256, for example",
-		   "\"%.60s\" is no suite of AH", name);
-	return NULL;
-}
-
-/* A name that AH has is told from one that nobody has. */
-static const struct esp_suite *read_esp_suite(struct json_reader *reader, struct json_value value)
-{
-	const char *name = json_string_value(value.json);
-	const struct esp_suite *suite = suite_find(name) ? NULL : suite_find_ah(name);
-	char next[96];
-
-	if (!suite)
-		return policy_read_suite(reader, value);
-	snprintf(next, sizeof(next), "write \"%s\", or \"proto\": \"ah\"", suite->name);
-	json_error(reader, value, next, "\"%.60s\" is a suite of AH, and this is an SA of ESP",
-		   name);
-	return NULL;
 }
 
 static int hex_digit(char c)
@@ -173,9 +138,9 @@ static void finish_suite(struct json_reader *reader, struct sa_reading *reading)
 		return;
 	reader->key = "suite";
 	if (reading->sa->proto == IPPROTO_AH)
-		reading->suite = read_ah_suite(reader, reading->suite_at);
+		reading->suite = policy_read_ah_suite(reader, reading->suite_at);
 	else
-		reading->suite = read_esp_suite(reader, reading->suite_at);
+		reading->suite = policy_read_suite(reader, reading->suite_at);
 	if (reading->suite) {
 		reading->sa->suite = (uint16_t)suite_index(reading->suite);
 		check_legacy(reader, reading);

@@ -90,6 +90,8 @@ def test_pairs_around_nothing_are_forgotten(attached):
 def sa_apply(topology, **values):
     sas = net.both_ways(topology.a, topology.b, families=(4,), protection="inner")
     sas["sas"][0].update(values)
+    if values.get("proto") == "ah":
+        del sas["sas"][0]["key"]
     return topology.a.ipsecbpf("sa", "apply", net.IFNAME, "--fresh",
                                topology.write("sa.json", sas, mode=0o600), check=False)
 
@@ -115,11 +117,29 @@ def test_an_outer_pair_renewed_alone_renews_the_inner(attached):
 
 @pytest.mark.parametrize("values, says", [
         ({"protection": "signed"}, ["is ESP", "\"signed\" says AH"]),
+        ({"proto": "ah", "suite": "sha256", "auth_key": "5a" * 32}, ["is AH", "\"inner\" says ESP"]),
+        ({"protection": "signed", "proto": "ah", "suite": "sha512", "auth_key": "5a" * 64},
+         ["\"signed\" does not allow suite sha512"]),
+        ({"encap": {"sport": 4500, "dport": 4500}},
+         ["has \"encap\", but protection \"inner\" lies within \"outer\"", "outermost"]),
         ({"protection": "site", "mode": "tunnel"}, ["no rule of the live policy", "\"site\""]),
-], ids=["ESP for AH", "the outer pair's peer is another"])
+], ids=["ESP for AH", "AH for ESP", "AH suite", "UDP inside", "the outer pair's peer is another"])
 def test_sas_that_do_not_fit(attached, values, says):
     done = sa_apply(attached, **values)
     assert done.returncode == 1
     for text in says:
         assert text in done.stderr, done.stderr
     assert attached.a.json("sa", "list", net.IFNAME)["sas"] == []
+
+
+def test_next_hop_is_the_outermost_ones(attached):
+    changes = {"inner": {"mode": "tunnel"}}
+    policy = bundle_policy(attached, **changes)
+    policy["rules"][0]["remote"] = attached.b.address(4)
+    attached.a.ipsecbpf("policy", "apply", net.IFNAME, attached.write("tunnel.json", policy))
+    sas = net.both_ways(attached.a, attached.b, families=(4,), protection="inner", mode="tunnel")
+    sas["sas"][0]["next_hop"] = "10.9.0.254"
+    done = attached.a.ipsecbpf("sa", "apply", net.IFNAME, "--fresh",
+                               attached.write("sa.json", sas, mode=0o600), check=False)
+    assert done.returncode == 1
+    assert "has \"next_hop\", but protection \"inner\" lies within" in done.stderr, done.stderr

@@ -113,13 +113,12 @@ static void test_schemas_list_the_suites(void **state)
 {
 	static const char *const esp[] = { "$defs", "esp_suite", "enum", NULL };
 	static const char *const ah[] = { "$defs", "ah_suite", "enum", NULL };
-	static const char *const policy[] = { "$defs", "protection", "properties", "suites",
-					      "items", "enum", NULL };
 
 	(void)state;
 	schema_lists_suites("schemas/sa.schema.json", esp, suite_find);
 	schema_lists_suites("schemas/sa.schema.json", ah, suite_find_ah);
-	schema_lists_suites("schemas/policy.schema.json", policy, suite_find);
+	schema_lists_suites("schemas/policy.schema.json", esp, suite_find);
+	schema_lists_suites("schemas/policy.schema.json", ah, suite_find_ah);
 }
 
 int main(void)

@@ -195,7 +195,7 @@ static void test_refusals(void **state)
 		{ FILE_OF(AT256 "\"suite\":@\"null-sha256\",\"proto\":\"ah\"," REST "}"),
 		  "\"null-sha256\" is no suite of AH" },
 		{ FILE_OF(AT256 "\"suite\":@\"sha256\",\"auth_key\":\"" KEY32 "\"," REST "}"),
-		  "\"sha256\" is a suite of AH, and this is an SA of ESP" },
+		  "\"sha256\" is a suite of AH, and this is ESP" },
 		{ FILE_OF(AT256 "\"key\":@\"" KEY32 "\"," AH_SHA256 REST "}"),
 		  "AH encrypts nothing: it has no such key" },
 		{ FILE_OF(AT256 "\"key\":@\"\"," AH_SHA256 REST "}"), "it has no such key" },
