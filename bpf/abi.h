@@ -78,8 +78,8 @@ enum essential_bit {
 	X(NON_IP, "non_ip", "bpf", "not IP, and the policy's default for other ethertypes is discard")	\
 	X(CLEAR_TEXT, "clear_text", "bpf", "arrived in the clear, but policy demands protection")	\
 	X(NO_SA_OUT, "no_sa_out", "bpf", "policy says protect, and no outbound SA exists for the peer")	\
-	X(NO_SA_IN, "no_sa_in", "bpf", "ESP whose (destination, SPI) is not in the SAD")	\
-	X(SA_SOURCE, "sa_source", "bpf+worker", "right SPI from the wrong source address")	\
+	X(NO_SA_IN, "no_sa_in", "bpf", "ESP or AH whose (destination, SPI) is not in the SAD")	\
+	X(SA_SOURCE, "sa_source", "bpf+worker", "right SPI from the wrong source address or port")	\
 	X(REPLAY_OLD, "replay_old", "bpf+worker", "sequence number left of the replay window")	\
 	X(REPLAY_DUP, "replay_dup", "worker", "sequence number already received")	\
 	X(ICV, "icv", "worker", "integrity check failed")				\

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Headers of a packet, read once through one bounded cursor: Ethernet, up to two VLAN tags, IPv4 or
- * IPv6 with a bounded extension header chain, and the first octets of the upper layer.
+ * IPv6 with a bounded extension header chain, and the first octets of the upper layer. What an ICMP
+ * error quotes is not read here: quote.h
  * Called by: every hook, first thing. Touches nothing.
  */
 #ifndef IPSECBPF_PARSE_H
@@ -20,14 +21,17 @@
 #define IPV4_MORE_FRAGMENTS 0x2000
 #define IPV4_OFFSET_MASK    0x1fff
 #define NON_ESP_MARKER_LEN  4
+#define ICMP_TYPE_UNREACHABLE  3
+#define ICMP_CODE_FRAG_NEEDED  4
+#define ICMPV6_TYPE_PACKET_TOO_BIG 2
 #define HEADERS_MAX 192		/* octets worth pulling into the linear part */
 
 enum fragment { FRAGMENT_NONE, FRAGMENT_FIRST, FRAGMENT_LATER };
 
 struct packet_info {
 	union wire_addr src, dst;
-	__be32 spi;		/* ESP only */
-	__be32 seq;		/* ESP only */
+	__be32 spi;		/* ESP, AH; UDP: of what may be ESP (RFC 3948), or 0 */
+	__be32 seq;		/* the same */
 	__be16 src_port, dst_port;
 	__be16 ethertype;
 	__u8 family;		/* enum ip_family; valid if is_ip */
@@ -37,6 +41,7 @@ struct packet_info {
 	__u8 icmp_type, icmp_code;
 	__u8 fragment;		/* enum fragment */
 	__u8 non_esp_marker;	/* UDP payload starts with four zero octets, or is a keep-alive */
+	__u8 esp_in_udp;	/* set by xdp_ingress: the SAD knows it */
 };
 
 struct cursor {
@@ -63,6 +68,15 @@ struct ipv6_fragment {
 };
 
 struct esp_header {
+	__be32 spi;
+	__be32 seq;
+};
+
+/* RFC 4302 2: what precedes the integrity check value, whose length the worker checks. */
+struct ah_header {
+	__u8 next_header;
+	__u8 len;
+	__be16 reserved;
 	__be32 spi;
 	__be32 seq;
 };
@@ -190,6 +204,7 @@ static __always_inline int parse_ipv6(struct cursor *c, struct packet_info *info
 static __always_inline int parse_udp(struct cursor *c, struct packet_info *info)
 {
 	struct udphdr *udp = cursor_take(c, sizeof(*udp));
+	struct esp_header *esp;
 	__be32 *marker;
 	__u16 len;
 
@@ -197,10 +212,16 @@ static __always_inline int parse_udp(struct cursor *c, struct packet_info *info)
 		return -DROP_MALFORMED;
 	info->src_port = udp->source;
 	info->dst_port = udp->dest;
-	marker = cursor_take(c, NON_ESP_MARKER_LEN);
-	/* RFC 3948 2.2, 2.3: IKE carries four zero octets, a keep-alive is a single octet. By UDP's
-	 * own length: what follows it may be Ethernet's padding. */
+	/* RFC 3948 2.2, 2.3: IKE carries four zero octets, a keep-alive is a single octet, and ESP
+	 * starts with its SPI, which is not zero. By UDP's own length: what follows it may be
+	 * Ethernet's padding. */
 	len = bpf_ntohs(udp->len);
+	esp = c->pos;
+	if (len >= sizeof(*udp) + sizeof(*esp) && (void *)(esp + 1) <= c->end) {
+		info->spi = esp->spi;
+		info->seq = esp->seq;
+	}
+	marker = cursor_take(c, NON_ESP_MARKER_LEN);
 	info->non_esp_marker = len == sizeof(*udp) + 1 ||
 			       (len >= sizeof(*udp) + NON_ESP_MARKER_LEN && marker && !*marker);
 	return 0;
@@ -209,6 +230,7 @@ static __always_inline int parse_udp(struct cursor *c, struct packet_info *info)
 static __always_inline int parse_upper(struct cursor *c, struct packet_info *info)
 {
 	struct esp_header *esp;
+	struct ah_header *ah;
 	__u8 *icmp;
 	__be16 *ports;
 
@@ -240,9 +262,27 @@ static __always_inline int parse_upper(struct cursor *c, struct packet_info *inf
 		info->spi = esp->spi;
 		info->seq = esp->seq;
 		return 0;
+	case IPPROTO_AH:
+		ah = cursor_take(c, sizeof(*ah));
+		if (!ah)
+			return -DROP_MALFORMED;
+		info->spi = ah->spi;
+		info->seq = ah->seq;
+		return 0;
 	default:
 		return 0;
 	}
+}
+
+/* "Fragmentation needed" and "packet too big": the path MTU (RFC 1191, RFC 8201). */
+static __always_inline bool is_too_big(const struct packet_info *info)
+{
+	if (!info->is_ip || info->fragment != FRAGMENT_NONE)
+		return false;
+	if (info->family == FAMILY_V4)
+		return info->proto == IPPROTO_ICMP && info->icmp_type == ICMP_TYPE_UNREACHABLE &&
+		       info->icmp_code == ICMP_CODE_FRAG_NEEDED;
+	return info->proto == IPPROTO_ICMPV6 && info->icmp_type == ICMPV6_TYPE_PACKET_TOO_BIG;
 }
 
 /* Reads all headers. 0 with info filled in (zeroed by the caller), or a negative drop reason. */

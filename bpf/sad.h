@@ -2,7 +2,7 @@
 /*
  * Inbound SA look-up and the checks that need no key (DESIGN: length -> SAD -> source -> replay
  * pre-check), so that nothing an attacker without the key sends costs a byte of cryptography.
- * Called by: xdp_ingress. Reads sad and sa_state; writes nothing.
+ * Called by: xdp_ingress. Reads sad, sad_peers and sa_state; writes nothing.
  */
 #ifndef IPSECBPF_SAD_H
 #define IPSECBPF_SAD_H
@@ -10,16 +10,36 @@
 #include "maps.h"
 #include "parse.h"
 
+/*
+ * The inbound SA that ESP, AH, or ESP in UDP names. NULL: not one of ours. What an outbound SA is
+ * named for is not on its way here.
+ */
 static __always_inline struct sad_entry *sad_lookup(const struct packet_info *info)
 {
+	bool udp = info->proto == IPPROTO_UDP;
 	struct sad_key key = {
 		.dst = info->dst,
 		.spi = info->spi,
+		.proto = udp ? IPPROTO_ESP : info->proto,
+		.family = info->family,
+		.encap_port = udp ? info->dst_port : 0,
+	};
+	struct sad_entry *sa = bpf_map_lookup_elem(&sad, &key);
+
+	return sa && !(sa->flags & SA_F_OUTBOUND) ? sa : NULL;
+}
+
+/* A fragment of ESP or AH: is it between addresses that an SA of ours joins? */
+static __always_inline bool sad_knows_peer(const struct packet_info *info)
+{
+	struct sad_peer key = {
+		.src = info->src,
+		.dst = info->dst,
 		.proto = info->proto,
 		.family = info->family,
 	};
 
-	return bpf_map_lookup_elem(&sad, &key);
+	return bpf_map_lookup_elem(&sad_peers, &key);
 }
 
 static __always_inline bool same_addr(const union wire_addr *a, const union wire_addr *b)
@@ -42,10 +62,23 @@ static __always_inline bool surely_replayed(const struct sad_entry *sa, __u32 se
 	return state && (__u64)seq + sa->replay_window <= state->replay_top;
 }
 
-/* May this ESP packet go to the worker? 0, or a negative drop reason. */
+/* Does the packet come from where the SA's peer is said to be? */
+static __always_inline bool sad_source_is_peer(const struct sad_entry *sa,
+					       const struct packet_info *info)
+{
+	return !(sa->flags & SA_F_ANY_SRC) && same_addr(&sa->src, &info->src);
+}
+
+/*
+ * May this packet go to the worker? 0, or a negative drop reason. ESP and AH have no ports: theirs
+ * are zero, and so is the entry's.
+ */
 static __always_inline int sad_check(const struct sad_entry *sa, const struct packet_info *info)
 {
-	if (!(sa->flags & SA_F_ANY_SRC) && !same_addr(&sa->src, &info->src))
+	if (sa->flags & SA_F_NESTED)
+		return -DROP_BUNDLE;
+	if (!(sa->flags & SA_F_ANY_SRC) &&
+	    (!sad_source_is_peer(sa, info) || sa->encap_src_port != info->src_port))
 		return -DROP_SA_SOURCE;
 	if (surely_replayed(sa, bpf_ntohl(info->seq)))
 		return -DROP_REPLAY_OLD;

@@ -57,7 +57,8 @@ static __noinline int report_drop(const struct packet_info *info, __u32 reason, 
 	event->ns = now;
 	event->src = info->src;
 	event->dst = info->dst;
-	event->spi = info->spi;
+	/* Of plain UDP, what stands where an SPI would is payload. */
+	event->spi = info->proto != IPPROTO_UDP || info->esp_in_udp ? info->spi : 0;
 	event->src_port = info->src_port;
 	event->dst_port = info->dst_port;
 	event->rule = rule;

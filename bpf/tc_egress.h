@@ -6,6 +6,7 @@
 #ifndef IPSECBPF_TC_EGRESS_H
 #define IPSECBPF_TC_EGRESS_H
 
+#include "own_address.h"
 #include "tc_packet.h"
 
 #define MAC_SOURCE_OFFSET 6
@@ -39,6 +40,20 @@ static __always_inline int protect(struct __sk_buff *skb, const struct control *
 	return bpf_redirect(host_ifindex, 0);
 }
 
+/*
+ * Somebody else's packet with our address must not get our protection: the peer would take it for
+ * ours. ingress_ifindex tells them apart: it is 0 for what this host makes, the stack's ICMP errors
+ * and resets included, for those are new packets, and for what the stack puts into a tunnel of its
+ * own (skb_scrub_packet). But it stays set for what this host forwards under its own address by
+ * masquerading, as the answers of a forwarded port, or in tunnel mode of the kernel's own IPsec.
+ * Those are not to be told from a forgery here: in the clear they pass as policy says, and only
+ * protection is denied.
+ */
+static __always_inline bool is_forged(const struct __sk_buff *skb, const struct packet_info *info)
+{
+	return skb->ingress_ifindex && is_own_source(info);
+}
+
 static __always_inline int egress(struct __sk_buff *skb, const struct control *ctl,
 				  struct packet_info *info, struct spd_verdict *verdict)
 {
@@ -56,6 +71,8 @@ static __always_inline int egress(struct __sk_buff *skb, const struct control *c
 		count(verdict->essential ? PASS_OUT_ESSENTIAL : PASS_OUT_BYPASS);
 		return TC_STEP_CONTINUE;
 	case SPD_PROTECT:
+		if (is_forged(skb, info))
+			return -DROP_OWN_SOURCE;
 		return protect(skb, ctl, info, verdict);
 	default:
 		return -DROP_POLICY_DISCARD;

@@ -12,9 +12,6 @@
 #include "tc_packet.h"
 
 #define MAC_DESTINATION_OFFSET 0
-#define ICMP_TYPE_UNREACHABLE  3
-#define ICMP_CODE_FRAG_NEEDED  4
-#define ICMPV6_TYPE_PACKET_TOO_BIG 2
 
 static __always_inline int inner_policy(const struct control *ctl, const struct packet_info *info,
 					const struct host_tag *tag, struct spd_verdict *verdict)
@@ -38,13 +35,7 @@ static __always_inline int inner_policy(const struct control *ctl, const struct 
 /* The worker's own packet-too-big message to a local sender; nothing else may use that tag. */
 static __always_inline int local_icmp(const struct packet_info *info)
 {
-	if (info->is_ip && info->family == FAMILY_V4 && info->proto == IPPROTO_ICMP &&
-	    info->icmp_type == ICMP_TYPE_UNREACHABLE && info->icmp_code == ICMP_CODE_FRAG_NEEDED)
-		return 0;
-	if (info->is_ip && info->family == FAMILY_V6 && info->proto == IPPROTO_ICMPV6 &&
-	    info->icmp_type == ICMPV6_TYPE_PACKET_TOO_BIG)
-		return 0;
-	return -DROP_HOST_TAG;
+	return is_too_big(info) ? 0 : -DROP_HOST_TAG;
 }
 
 static __always_inline int reenter(struct __sk_buff *skb, const struct control *ctl, bool verified)

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Hook: XDP on the NIC, every packet that arrives. ESP of ours goes to the wire port after the
- * checks that need no key; clear text passes only if the inbound SPD says bypass.
+ * Hook: XDP on the NIC, every packet that arrives. ESP and AH of ours, their fragments, and news of
+ * the path MTU of our SAs go to the wire port after the checks that need no key; clear text passes
+ * only if the inbound SPD says bypass.
  */
 #ifndef IPSECBPF_XDP_INGRESS_H
 #define IPSECBPF_XDP_INGRESS_H
 
+#include "own_address.h"
+#include "quote.h"
 #include "sad.h"
 #include "spd.h"
 #include "stats.h"
@@ -33,12 +36,74 @@ static __always_inline bool is_reentry(struct xdp_md *ctx, const struct control 
 	return true;
 }
 
-static __always_inline int to_wire_port(struct xdp_md *ctx)
+/* What a step returns for a packet that is not the worker's. No verdict of ours is XDP_ABORTED. */
+#define XDP_STEP_CLEAR_TEXT XDP_ABORTED
+
+static __always_inline int to_wire_port(struct xdp_md *ctx, enum pass_counter counter)
 {
 	if (bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_DROP) != XDP_REDIRECT)
 		return -DROP_WIRE_PORT;
-	count(PASS_IN_ESP);
+	count(counter);
 	return XDP_REDIRECT;
+}
+
+static __always_inline bool is_ipsec(const struct packet_info *info)
+{
+	return info->proto == IPPROTO_ESP || info->proto == IPPROTO_AH;
+}
+
+/* Does the packet name an SA, if it is one of ours? Port 0 would name those that are not in UDP. */
+static __always_inline bool names_sa(const struct packet_info *info, __u32 udp_sas)
+{
+	if (info->fragment != FRAGMENT_NONE)
+		return false;
+	return is_ipsec(info) ||
+	       (info->proto == IPPROTO_UDP && udp_sas && info->spi && info->dst_port);
+}
+
+static __always_inline int by_sa(struct xdp_md *ctx, struct packet_info *info,
+				 const struct sad_entry *sa)
+{
+	int err;
+
+	info->esp_in_udp = info->proto == IPPROTO_UDP;
+	err = sad_check(sa, info);
+	if (err)
+		return err;
+	return to_wire_port(ctx, info->esp_in_udp		 ? PASS_IN_UDP_ESP :
+				 info->proto == IPPROTO_ESP ? PASS_IN_ESP : PASS_IN_AH);
+}
+
+/*
+ * The worker's part of what arrives: an XDP action, a negative drop reason, or XDP_STEP_CLEAR_TEXT
+ * (somebody else's ESP too: policy may let it pass). A fragment of ESP or AH is known by its
+ * addresses, as only the first one has the SPI. One of ESP in UDP is UDP: what it carries is never
+ * known for certain, and it is not reassembled.
+ *
+ * A forged source goes before all else, essential traffic included; what tc_host_port re-enters has
+ * gone by. Where the source is an SA's it is the peer's, which saves that look-up where most packets
+ * go.
+ *
+ * `end`: offset of the octet after the headers that were read. `udp_sas`: see struct control. Not
+ * inlined: the verifier then sees these steps once, not again for each way through the headers.
+ */
+__noinline int secured(struct xdp_md *ctx, struct packet_info *info, __u32 end, __u32 udp_sas)
+{
+	struct sad_entry *sa = NULL;
+
+	if (!info)
+		return -DROP_INTERNAL;
+	if (names_sa(info, udp_sas))
+		sa = sad_lookup(info);
+	else if (is_ipsec(info) && sad_knows_peer(info))
+		return to_wire_port(ctx, PASS_IN_FRAGMENT);
+	if (!(sa && sad_source_is_peer(sa, info)) && is_own_source(info))
+		return -DROP_OWN_SOURCE;
+	if (sa)
+		return by_sa(ctx, info, sa);
+	if (is_too_big(info) && quotes_our_sa(ctx, info, end))
+		return to_wire_port(ctx, PASS_IN_PTB);
+	return XDP_STEP_CLEAR_TEXT;
 }
 
 static __always_inline int clear_text(const struct control *ctl, const struct packet_info *info,
@@ -52,7 +117,7 @@ static __always_inline int clear_text(const struct control *ctl, const struct pa
 		count(verdict->essential ? PASS_IN_ESSENTIAL : PASS_IN_BYPASS);
 		return XDP_PASS;
 	}
-	if (info->is_ip && info->proto == IPPROTO_ESP)
+	if (info->is_ip && is_ipsec(info))
 		return -DROP_NO_SA_IN;
 	return verdict->action == SPD_PROTECT ? -DROP_CLEAR_TEXT : -DROP_POLICY_DISCARD;
 }
@@ -61,21 +126,14 @@ static __always_inline int ingress(struct xdp_md *ctx, const struct control *ctl
 				   struct packet_info *info, struct spd_verdict *verdict)
 {
 	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
-	struct sad_entry *sa;
-	int err;
+	int action;
 
-	err = parse_packet(&cursor, info);
-	if (err)
-		return err;
-	if (!info->is_ip || info->proto != IPPROTO_ESP)
-		return clear_text(ctl, info, verdict);
-	if (info->fragment != FRAGMENT_NONE)
-		return -DROP_ESP_FRAGMENT;
-	sa = sad_lookup(info);
-	if (!sa)
-		return clear_text(ctl, info, verdict);	/* somebody else's ESP, if policy lets it */
-	err = sad_check(sa, info);
-	return err ? err : to_wire_port(ctx);
+	action = parse_packet(&cursor, info);
+	if (action)
+		return action;
+	if (info->is_ip)
+		action = secured(ctx, info, cursor.pos - (void *)(long)ctx->data, ctl->udp_sas);
+	return action == XDP_STEP_CLEAR_TEXT ? clear_text(ctl, info, verdict) : action;
 }
 
 SEC("xdp")

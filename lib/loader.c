@@ -52,8 +52,8 @@ static int set_knobs(struct loader *loader)
 
 static int set_sizes(struct loader *loader)
 {
-	struct bpf_map *maps[] = { loader->object->maps.sad, loader->object->maps.sa_slots,
-				   loader->object->maps.sa_state };
+	struct bpf_map *maps[] = { loader->object->maps.sad, loader->object->maps.sad_peers,
+				   loader->object->maps.sa_slots, loader->object->maps.sa_state };
 	int err = 0;
 
 	for (size_t i = 0; !err && i < sizeof(maps) / sizeof(maps[0]); i++)

@@ -15,10 +15,11 @@
 #include "report.h"
 
 /* X(map): every map that user space opens. Names are those in bpf/maps.h. */
-#define PINNED_MAPS(X)                                                                     \
-	X(control)                                                                         \
-	X(attachment) X(generations) X(spd) X(policy_text) X(protections) X(sad) X(out_sa) \
-		X(sa_slots) X(sa_state) X(worker_stats) X(xsks) X(drops) X(passes) X(events)
+#define PINNED_MAPS(X)                                                                    \
+	X(control)                                                                        \
+	X(attachment) X(generations) X(spd) X(policy_text) X(protections) X(sad)          \
+		X(sad_peers) X(own_addresses) X(out_sa) X(sa_slots) X(sa_state)           \
+		X(worker_stats) X(xsks) X(drops) X(passes) X(events)
 
 /* X(link): the hooks, in the order in which they are attached. */
 #define PINNED_LINKS(X) X(tc_host_port) X(tc_egress) X(xdp_ingress)

@@ -38,6 +38,17 @@ def host(slot, gen, magic=0xa7):
     return Ether(dst=tag(slot, gen, magic), src=P)
 
 
+def too_big(quoted, sender="10.9.0.254", to=L4, kind=3, code=4):
+    """ICMP "fragmentation needed" from a router about the packet or octets."""
+    return rx / IP(src=sender, dst=to) / ICMP(type=kind, code=code, nexthopmtu=1400) / Raw(bytes(quoted))
+
+
+def too_big6(quoted, sender="fd00:9::fe", to=L6, error=None):
+    """ICMPv6 "packet too big", or another error."""
+    error = ICMPv6PacketTooBig(mtu=1400) if error is None else error
+    return rx / IPv6(src=sender, dst=to) / error / Raw(bytes(quoted))
+
+
 def packet(expression):
     return bytes(eval(expression, globals()))   # test data, as trusted as this file
 
@@ -65,7 +76,7 @@ def least_length(hook, data):
 def plain(group, fixture):
     fixture = {**group.get("with", {}), **fixture}
     case = {key: value for key, value in fixture.items()
-            if key not in ("packet", "out", "out_tag", "out_dst", "headers", "about")}
+            if key not in ("packet", "out", "out_tag", "out_dst", "headers", "short", "about")}
     for key, value in case.items():
         if isinstance(value, str) and value.startswith("0x"):
             case[key] = int(value, 16)
@@ -79,7 +90,13 @@ def plain(group, fixture):
     for length in range(least_length(case["hook"], data), fixture.get("headers", 0)):
         yield {**case, "name": f"{case['name']}, cut to {length} octets", "in": data[:length].hex(),
                "out": data[:length].hex(), "verdict": "drop", "reason": "malformed",
-               "counter": None, "rule": 0xffffffff}
+               "counter": None, "rule": 0xffffffff, "watch": None}
+    # Cut where what follows the headers says whose it is, it is another packet, but not malformed.
+    short = {"octets": [0, 0], "reason": None, "counter": None, "watch": None,
+             **fixture.get("short", {})}
+    for length in range(*short.pop("octets")):
+        yield {**case, "name": f"{case['name']}, cut to {length} octets", "in": data[:length].hex(),
+               "out": data[:length].hex(), "verdict": "drop" if short["reason"] else "pass", **short}
     if "headers" in fixture:
         least = data[:fixture["headers"]].hex()
         yield {**case, "name": f"{case['name']}, headers alone", "in": least, "out": least}

@@ -79,21 +79,54 @@ static enum ip_family wire_address(const char *text, union wire_addr *ret_addr)
 	return inet_pton(AF_INET6, text, ret_addr) == 1 ? FAMILY_V6 : FAMILY_COUNT;
 }
 
-static int store_inbound(const struct pins *pins, const json_t *sa, uint32_t slot,
-			 uint32_t protect_id)
+static uint16_t sa_flags(const json_t *sa)
+{
+	uint32_t flags = strcmp(text_of(sa, "direction"), "in") ? SA_F_OUTBOUND : 0;
+
+	flags |= json_is_true(json_object_get(sa, "esn")) ? SA_F_ESN : 0;
+	flags |= json_is_true(json_object_get(sa, "any_src")) ? SA_F_ANY_SRC : 0;
+	flags |= json_is_true(json_object_get(sa, "nested")) ? SA_F_NESTED : 0;
+	return (uint16_t)flags;
+}
+
+/* The addresses between which fragments are known, and UDP for which to look. */
+static int count_inbound(const struct pins *pins, const struct sad_key *key,
+			 const struct sad_entry *entry)
+{
+	struct sad_peer peer = {
+		.src = entry->src, .dst = key->dst, .proto = key->proto, .family = key->family,
+	};
+	uint32_t count = 0;
+
+	if (entry->flags & (SA_F_OUTBOUND | SA_F_NESTED))
+		return 0;
+	if (key->encap_port) {
+		pins->control->udp_sas++;
+		return 0;
+	}
+	bpf_map_lookup_elem(pins->sad_peers_fd, &peer, &count);
+	count++;
+	return bpf_map_update_elem(pins->sad_peers_fd, &peer, &count, 0) ? -errno : 0;
+}
+
+static int store_sad(const struct pins *pins, const json_t *sa, uint32_t slot, uint32_t protect_id)
 {
 	struct sad_entry entry = {
 		.slot = slot,
 		.protect_id = protect_id,
-		.flags = (uint16_t)((json_is_true(json_object_get(sa, "esn")) ? SA_F_ESN : 0) |
-				    (json_is_true(json_object_get(sa, "any_src")) ? SA_F_ANY_SRC : 0)),
+		.flags = sa_flags(sa),
 		.sa_gen = (uint8_t)number_of(sa, "gen", 1),
 		.replay_window = number_of(sa, "window", 64),
+		.encap_src_port = htobe16((uint16_t)number_of(sa, "sport", 0)),
 	};
 	struct sa_state state = {
 		.replay_top = (uint64_t)json_integer_value(json_object_get(sa, "top")),
 	};
-	struct sad_key key = { .spi = htobe32(number_of(sa, "spi", 0)), .proto = IPPROTO_ESP };
+	struct sad_key key = {
+		.spi = htobe32(number_of(sa, "spi", 0)),
+		.proto = (uint8_t)number_of(sa, "proto", IPPROTO_ESP),
+		.encap_port = htobe16((uint16_t)number_of(sa, "dport", 0)),
+	};
 
 	key.family = wire_address(text_of(sa, "dst"), &key.dst);
 	if (wire_address(text_of(sa, "src"), &entry.src) != key.family)
@@ -101,7 +134,7 @@ static int store_inbound(const struct pins *pins, const json_t *sa, uint32_t slo
 	if (bpf_map_update_elem(pins->sa_state_fd, &slot, &state, 0) ||
 	    bpf_map_update_elem(pins->sad_fd, &key, &entry, BPF_NOEXIST))
 		return -errno;
-	return 0;
+	return count_inbound(pins, &key, &entry);
 }
 
 /* What lib/sad.c publishes, with slots and generations that the fixture chooses. */
@@ -128,7 +161,10 @@ static int store_sa(const struct pins *pins, const json_t *sa)
 	    bpf_map_update_elem(pins->sa_slots_fd, &slot, &value, 0))
 		return -errno;
 	if (inbound)
-		return store_inbound(pins, sa, slot, id);
+		return store_sad(pins, sa, slot, id);
+	/* Without an SPI, only what tc_egress sees of it. */
+	if (json_object_get(sa, "spi") && store_sad(pins, sa, slot, id))
+		return -EINVAL;
 	key = OUT_SA(id, wire_address(text_of(sa, "dst"), &ignored));
 	return bpf_map_update_elem(pins->out_sa_fd, &key, &out, 0) ? -errno : 0;
 }
@@ -168,6 +204,15 @@ static int set_state(struct run *run, const char *name)
 	return -EINVAL;
 }
 
+static int store_own_address(const struct pins *pins, const char *text)
+{
+	struct own_address own = { 0 };
+	uint8_t value = 1;
+
+	own.family = wire_address(text, &own.addr);
+	return bpf_map_update_elem(pins->own_addresses_fd, &own, &value, 0) ? -errno : 0;
+}
+
 static int on_event(void *context, void *data, size_t size)
 {
 	struct run *run = context;
@@ -185,7 +230,7 @@ static int open_group(struct run *run)
 		.mark_value = number_of(run->group, "mark_value", IPSECBPF_MARK_VALUE),
 		.mark_mask = number_of(run->group, "mark_mask", IPSECBPF_MARK_MASK),
 	};
-	const json_t *sa;
+	const json_t *sa, *own;
 	size_t i;
 	int err = datapath_open(&run->datapath, &opts);
 
@@ -199,6 +244,9 @@ static int open_group(struct run *run)
 	json_array_foreach(json_object_get(run->group, "sas"), i, sa)
 		if (!err)
 			err = store_sa(&run->datapath.pins, sa);
+	json_array_foreach(json_object_get(run->group, "own_addresses"), i, own)
+		if (!err)
+			err = store_own_address(&run->datapath.pins, json_string_value(own));
 	return err;
 }
 
@@ -280,6 +328,8 @@ static void check_event(struct run *run, const json_t *fixture, const struct sho
 	if (event->len != shot->len || event->direction != (hook == HOOK_tc_egress))
 		complain(run, fixture, "event has length %u and direction %u", event->len,
 			 event->direction);
+	if (json_object_get(fixture, "spi") && be32toh(event->spi) != number_of(fixture, "spi", 0))
+		complain(run, fixture, "event names SPI 0x%08x", be32toh(event->spi));
 }
 
 static uint32_t verdict_number(enum hook hook, const char *word)
@@ -341,12 +391,16 @@ static int prepare(struct run *run, const json_t *fixture)
 		err = apply_policy(run, text_of(fixture, "apply"));
 	if (!err && json_object_get(fixture, "active"))
 		run->datapath.pins.control->active = number_of(fixture, "active", 0);
+	if (!err && json_object_get(fixture, "udp_sas"))
+		run->datapath.pins.control->udp_sas = number_of(fixture, "udp_sas", 0);
 	if (!err && text_of(fixture, "state"))
 		err = set_state(run, text_of(fixture, "state"));
 	if (!err)
 		err = datapath_listen(&run->datapath,
 				      !json_is_false(json_object_get(fixture, "socket")));
-	run->datapath.pins.control->events_until = UINT64_MAX;
+	/* Events are rationed: none for those who do not look. */
+	run->datapath.pins.control->events_until =
+		json_is_true(json_object_get(fixture, "watch")) ? UINT64_MAX : 0;
 	ring_buffer__consume(run->ring);
 	run->events = 0;
 	return err;

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Does a packet that this host did not make claim to come from it?
+ * Called by: xdp_ingress, tc_egress. Reads own_addresses; writes nothing.
+ */
+#ifndef IPSECBPF_OWN_ADDRESS_H
+#define IPSECBPF_OWN_ADDRESS_H
+
+#include "maps.h"
+#include "parse.h"
+
+/* Addresses that are no station's own, whatever the map holds: address probes come from the
+ * unspecified one (RFC 4862 5.4.2, DHCP). */
+static __always_inline bool is_nobodys(const struct packet_info *info)
+{
+	const union wire_addr *src = &info->src;
+
+	if (info->family == FAMILY_V4)
+		return !src->w[0] || (src->w[0] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000);
+	return !(src->w[0] | src->w[1] | src->w[2] | src->w[3]) ||
+	       (src->w[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
+}
+
+static __always_inline bool is_own_source(const struct packet_info *info)
+{
+	struct own_address key = { .addr = info->src, .family = info->family };
+
+	if (!info->is_ip || is_nobodys(info))
+		return false;
+	return bpf_map_lookup_elem(&own_addresses, &key);
+}
+
+#endif /* IPSECBPF_OWN_ADDRESS_H */
