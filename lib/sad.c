@@ -286,6 +286,30 @@ static int reserve(struct sad *sad, uint32_t slot, uint32_t flags, struct ipsecb
 	return 0;
 }
 
+void sad_next_hop(void *context, uint32_t slot, uint64_t value)
+{
+	struct sad *sad = context;
+
+	__atomic_store_n(&sad->states[slot].next_hop, value, __ATOMIC_RELAXED);
+}
+
+/*
+ * In transport mode the frame already goes where the packet goes. In a tunnel the stack has chosen
+ * the next hop for the inner destination, which may be another than that for the peer.
+ */
+static void track_next_hop(const struct sad *sad, uint32_t slot)
+{
+	const struct sa_config *config = &sad->sas[slot].config;
+	const struct net_watch_target target = {
+		.address = config->next_hop_given ? config->next_hop : config->dst,
+		.family = config->next_hop_given ? config->next_hop_family : config->family,
+		.on_link = config->next_hop_given,
+	};
+
+	if (config->direction == SPD_OUT && config->tunnel)
+		net_watch_track(sad->net_watch, slot, &target);
+}
+
 static uint32_t free_slot(const struct sad *sad)
 {
 	for (uint32_t slot = 1; slot < sad->slots; slot++)
@@ -310,8 +334,11 @@ static int add_one(struct sad *sad, const struct sa_config *config, uint32_t fla
 	sa->serial = ++sad->serial;
 	sa->used = true;
 	err = sad->worker.add(sad->worker.context, slot, sa);
-	if (!err)
+	if (!err) {
+		/* First, so that most often not even the first packet goes a wrong way. */
+		track_next_hop(sad, slot);
 		err = publish(sad, slot);
+	}
 	if (!err) {
 		*ret_slot = slot;
 		return 0;
@@ -319,6 +346,7 @@ static int add_one(struct sad *sad, const struct sa_config *config, uint32_t fla
 	sa_name(config, name, sizeof(name));
 	report_error(report, name, NULL, "cannot install: %s", strerror(-err));
 	withdraw(sad, slot);
+	net_watch_untrack(sad->net_watch, slot);
 	sad->worker.remove(sad->worker.context, slot);
 	reservation_close(&sa->reservation, sad->states[slot].seq_next);
 wipe:
@@ -332,6 +360,7 @@ static void remove_one(struct sad *sad, uint32_t slot)
 	bool quiet;
 
 	withdraw(sad, slot);
+	net_watch_untrack(sad->net_watch, slot);
 	quiet = !sad->worker.remove(sad->worker.context, slot);
 	remember_received(sad, slot);
 	/* If the worker has not answered, it may still send: nothing goes back to the disk. */

@@ -12,6 +12,7 @@
 #define IPSECBPF_SAD_H
 
 #include "control.h"
+#include "net_watch.h"
 #include "pin.h"
 #include "reservation.h"
 #include "sa.h"
@@ -43,6 +44,7 @@ struct sad_worker {
 struct sad {
 	const struct pins *pins;
 	struct sad_worker worker;
+	struct net_watch *net_watch; /* the caller's; NULL: next hops stay unknown */
 	struct sad_sa *sas; /* by slot; locked memory, wiped in forked children */
 	size_t sas_size;
 	struct sa_state *states; /* shared with worker and BPF */
@@ -66,6 +68,9 @@ int sad_apply(struct sad *sad, const struct sa_config *configs, size_t count, ui
 
 /* Removes all SAs; returns how many. Unused sequence numbers go back to the disk. */
 uint32_t sad_flush(struct sad *sad);
+
+/* struct net_watch_config.next_hop; context: the struct sad. */
+void sad_next_hop(void *context, uint32_t slot, uint64_t value);
 
 /* Promises more numbers where half a block is used up. False if the disk refused some: try again.
  */

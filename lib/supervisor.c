@@ -275,6 +275,7 @@ static void shut_down(struct supervisor *supervisor)
 	worker_process_stop(&supervisor->worker);
 	worker_process_close_ports(&supervisor->worker);
 	unlink(supervisor->config->pins->paths.socket);
+	net_watch_close(supervisor->sad.net_watch);
 	sad_fini(&supervisor->sad);
 }
 
@@ -386,6 +387,7 @@ static void loop(struct supervisor *supervisor)
 			{ .fd = supervisor->commit_fd, .events = POLLIN },
 			{ .fd = supervisor->trial_fd, .events = POLLIN },
 			{ .fd = supervisor->listen_fd, .events = POLLIN },
+			{ .fd = net_watch_fd(supervisor->sad.net_watch), .events = POLLIN },
 		};
 
 		if (poll(fds, sizeof(fds) / sizeof(fds[0]), idle_ms(supervisor)) < 0)
@@ -395,6 +397,8 @@ static void loop(struct supervisor *supervisor)
 		if (!worker->pid && clock_ns() >= supervisor->restart_at_ns)
 			restart_worker(supervisor);
 		refill(supervisor);
+		if (fds[6].revents)
+			net_watch_process(supervisor->sad.net_watch);
 		/* One of these a round: each may end us, or make the others' answers stale. */
 		if (fds[2].revents)
 			terminate(supervisor);
@@ -450,6 +454,24 @@ static int leave_parent(const struct supervisor *supervisor)
 	return sandbox_close_others(keep, count);
 }
 
+/* Without it, forged packets with own addresses are not recognised, and tunnels send by the next hop
+ * of the inner packet: no reason not to protect. */
+static void watch_net(struct supervisor *supervisor)
+{
+	const struct net_watch_config config = {
+		.ifindex = supervisor->config->pins->attachment.ifindex,
+		.own_addresses_fd = supervisor->config->pins->own_addresses_fd,
+		.slots = supervisor->sad.slots,
+		.next_hop = sad_next_hop,
+		.context = &supervisor->sad,
+	};
+	int err = net_watch_open(&supervisor->sad.net_watch, &config);
+
+	if (err)
+		syslog(LOG_ERR, "%s: cannot watch addresses and routes: %s",
+		       supervisor->config->ifname, strerror(-err));
+}
+
 static int become_supervisor(struct supervisor *supervisor)
 {
 	struct worker_process *worker = &supervisor->worker;
@@ -480,7 +502,10 @@ static int become_supervisor(struct supervisor *supervisor)
 		    MADV_DONTFORK))
 		return -errno;
 	err = sandbox_supervisor();
-	return err ? err : start_worker(supervisor);
+	if (err)
+		return err;
+	watch_net(supervisor);
+	return start_worker(supervisor);
 }
 
 /* Could not start: tells the attaching command, which is waiting for its first answer. */

@@ -35,13 +35,18 @@ bench-segment: $(B)/bench/bench_segment
 bench-esp: $(B)/bench/bench_esp
 	$(Q)$<
 
+# What the network tests drive lib/net_watch with.
+$(B)/net/net_watch_driver: selftests/net/net_watch_driver.c $(B)/libipsecbpf.a
+	$(call say,TEST,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -MMD -MP $(LDFLAGS_ALL) -o $@ $< \
+		$(B)/libipsecbpf.a $(LIBS)
+
 # The eavesdropper of the demo, the network tests and the benchmarks.
 $(B)/wirecount: selftests/net/wirecount.c
 	$(call say,CC,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $<
 
 # Namespaces, real daemons, bytes on the wire. Root. NETTEST="-k demo -x" passes options to pytest.
 .PHONY: check-net
-check-net: all $(B)/wirecount
+check-net: all $(B)/wirecount $(B)/net/net_watch_driver
 	$(Q)B=$(abspath $(B)) $(PYTHON) -B -m pytest -q -p no:cacheprovider selftests/net $(NETTEST)
 
 # Installs first, then starts make anew: what it finds out about the compiler is right then.

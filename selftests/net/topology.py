@@ -12,6 +12,7 @@ have; bpffs and /run are the machine's, where attachments in namespaces are told
 "eth0@INODE".
 """
 import atexit
+import contextlib
 import json
 import os
 import re
@@ -190,6 +191,34 @@ def _quietly(function, *arguments, **options):
         function(*arguments, **options)
     except Exception:       # clean-up goes on whatever happens
         pass
+
+
+@contextlib.contextmanager
+def stopped(pid, host):
+    """The process stands still inside the `with` block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: _process_state(pid) in "Tt", f"process {pid} of {host.name} stands still")
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _process_state(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def netlink_drops(host, pid):
+    """How many messages the kernel could not give to the netlink sockets of a process."""
+    inodes = set()
+    for fd in _listdir(f"/proc/{pid}/fd"):
+        found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(f"/proc/{pid}/fd/{fd}"))
+        inodes |= {found.group(1)} if found else set()
+    lines = host.run("cat", "/proc/net/netlink").stdout.splitlines()
+    column = {name: number for number, name in enumerate(lines[0].split())}
+    return sum(int(line.split()[column["Drops"]]) for line in lines[1:]
+               if line.split()[column["Inode"]] in inodes)
 
 
 # ---- topology -----------------------------------------------------------------------------------
