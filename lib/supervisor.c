@@ -497,6 +497,10 @@ static int become_supervisor(struct supervisor *supervisor)
 				    MAP_SHARED, supervisor->config->pins->worker_stats_fd, 0);
 	if (worker->config.stats == MAP_FAILED)
 		return -errno;
+	worker->config.out_sas = mmap(NULL, PROTECT_MAX * FAMILY_COUNT * sizeof(struct out_sa),
+				      PROT_READ, MAP_SHARED, supervisor->config->pins->out_sa_fd, 0);
+	if (worker->config.out_sas == MAP_FAILED)
+		return -errno;
 	/* One store there changes policy: the worker, forked from here, must not have it. */
 	if (madvise(supervisor->config->pins->control, (size_t)sysconf(_SC_PAGESIZE),
 		    MADV_DONTFORK))

@@ -16,6 +16,7 @@
 #define OPEN_PAUSE_NS	    10000000
 #define KICK_TRIES	    256 /* each kick sends a batch in copy mode */
 #define RX_FRAMES	    (WIRE_FRAMES / 2)
+#define AREA_SLACK	    4096 /* crypto libraries read whole blocks, past the last packet's end */
 
 uint32_t wire_port_mtu_max(uint32_t frame_size)
 {
@@ -59,7 +60,7 @@ static int open_umem(struct wire_port *port)
 	void *area;
 
 	/* Shared, so that the forked worker sees the pages the kernel has pinned, not copies. */
-	area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	area = mmap(NULL, size + AREA_SLACK, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (area == MAP_FAILED)
 		return -errno;
 	port->area = area;
@@ -111,7 +112,7 @@ void wire_port_close(struct wire_port *port)
 	if (port->umem)
 		xsk_umem__delete(port->umem);
 	if (port->area)
-		munmap(port->area, (size_t)WIRE_FRAMES * port->frame_size);
+		munmap(port->area, (size_t)WIRE_FRAMES * port->frame_size + AREA_SLACK);
 	free(port->free_frames);
 	*port = (struct wire_port){ 0 };
 }

@@ -25,6 +25,7 @@ struct worker_config {
 	uint8_t nic_mac[6];
 	uint32_t slots;
 	struct sa_state *states;    /* shared, by slot */
+	const struct out_sa *out_sas; /* shared, by OUT_SA() */
 	struct worker_stats *stats; /* shared */
 	int message_fd;		    /* SOCK_SEQPACKET to the supervisor: struct worker_message */
 	int need_fd;		    /* eventfd: "an SA runs low on sequence numbers" */

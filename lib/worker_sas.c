@@ -2,24 +2,26 @@
 #include "worker_sas.h"
 
 #include <errno.h>
-#include <linux/if_ether.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "esp.h"
-#include "ip_layout.h"
+#include "bytes.h"
 
-#define VLAN_TAGS_MAX 2
+#define NS_PER_S 1000000000u
 
-int worker_sas_init(struct worker_sas *sas, uint32_t slots)
+int worker_sas_init(struct worker_sas *sas, const struct worker_config *config)
 {
 	uint32_t buckets = 64;
 
-	while (buckets < slots)
+	while (buckets < config->slots)
 		buckets *= 2;
-	*sas = (struct worker_sas){ .slots = slots, .bucket_mask = buckets - 1 };
-	sas->by_slot = calloc(slots, sizeof(*sas->by_slot));
+	*sas = (struct worker_sas){
+		.config = config,
+		.slots = config->slots,
+		.bucket_mask = buckets - 1,
+	};
+	sas->by_slot = calloc(sas->slots, sizeof(*sas->by_slot));
 	sas->buckets = calloc(buckets, sizeof(*sas->buckets));
 	if (sas->by_slot && sas->buckets)
 		return 0;
@@ -34,14 +36,19 @@ static struct worker_sa **bucket_of(const struct worker_sas *sas, __be32 spi)
 	return &sas->buckets[(spi * 0x9e3779b1u) >> 8 & sas->bucket_mask];
 }
 
-static void unlink_inbound(struct worker_sas *sas, const struct worker_sa *sa)
+static void unlink_bucket(struct worker_sas *sas, const struct worker_sa *sa)
 {
-	struct worker_sa **at = bucket_of(sas, sa->esp.spi);
+	struct worker_sa **at = bucket_of(sas, sa->sa.spi);
 
 	while (*at && *at != sa)
 		at = &(*at)->next;
 	if (*at)
 		*at = sa->next;
+}
+
+static bool is_nested_inbound(const struct worker_sa *sa)
+{
+	return sa->sa.within_id && sa->sa.direction == SPD_IN;
 }
 
 void worker_sas_remove(struct worker_sas *sas, uint32_t slot)
@@ -50,16 +57,41 @@ void worker_sas_remove(struct worker_sas *sas, uint32_t slot)
 
 	if (!sa)
 		return;
-	if (sa->esp.direction == SPD_IN)
-		unlink_inbound(sas, sa);
+	unlink_bucket(sas, sa);
+	sas->nested -= is_nested_inbound(sa);
+	sas->keepalives -= sa->keepalive_ns != 0;
 	sas->by_slot[slot] = NULL;
 	sas->last = NULL;
-	sa_runtime_fini(&sa->esp);
+	sa_runtime_fini(&sa->sa);
 	free(sa);
 }
 
-int worker_sas_add(struct worker_sas *sas, const struct worker_message *message,
-		   const struct worker_config *config)
+/* The peer's last known place outlives a worker in the SA's state. */
+static void take_peer(struct sa_runtime *sa)
+{
+	const struct sa_state *state = sa->state;
+
+	if (!sa->follow_peer || sa->direction != SPD_OUT || !state->peer_port)
+		return;
+	sa->dst = state->peer;
+	sa->encap_dport = state->peer_port;
+}
+
+static void fill(struct worker_sa *sa, const struct worker_message *message)
+{
+	const struct sa_config *config = &message->sa;
+
+	sa->sa.slot = message->slot;
+	sa->sa.sa_gen = message->sa_gen;
+	sa->reassemble = config->reassemble;
+	sa->expires_ns = config->hard.seconds
+				 ? sa->sa.state->added_ns + config->hard.seconds * NS_PER_S
+				 : UINT64_MAX;
+	if (config->encap_dport && config->direction == SPD_OUT)
+		sa->keepalive_ns = (uint64_t)config->keepalive * NS_PER_S;
+}
+
+int worker_sas_add(struct worker_sas *sas, const struct worker_message *message)
 {
 	struct worker_sa **bucket, *sa;
 	int err;
@@ -70,113 +102,137 @@ int worker_sas_add(struct worker_sas *sas, const struct worker_message *message,
 	sa = calloc(1, sizeof(*sa));
 	if (!sa)
 		return -ENOMEM;
-	err = sa_runtime_init(&sa->esp, &message->sa, &config->states[message->slot],
-			      config->engine);
+	err = sa_runtime_init(&sa->sa, &message->sa, &sas->config->states[message->slot],
+			      sas->config->engine);
 	if (err) {
 		free(sa);
 		return err;
 	}
-	sa->esp.slot = message->slot;
-	sa->esp.sa_gen = message->sa_gen;
-	sa->inner_mtu = sa_inner_mtu(&sa->esp, config->mtu);
+	fill(sa, message);
+	/* Filed under its own SPI and destination, before the peer's new place is put in. */
+	bucket = bucket_of(sas, sa->sa.spi);
+	sa->next = *bucket;
+	*bucket = sa;
+	take_peer(&sa->sa);
 	sas->by_slot[message->slot] = sa;
-	if (sa->esp.direction == SPD_IN) {
-		bucket = bucket_of(sas, sa->esp.spi);
-		sa->next = *bucket;
-		*bucket = sa;
-	}
+	sas->nested += is_nested_inbound(sa);
+	sas->keepalives += sa->keepalive_ns != 0;
 	return 0;
 }
 
-struct worker_sa *worker_sas_by_tag(const struct worker_sas *sas, const struct host_tag *tag)
+struct worker_sa *worker_sas_outbound(const struct worker_sas *sas, uint32_t slot, uint8_t gen)
 {
-	uint32_t slot = load_be32(tag->slot);
 	struct worker_sa *sa = slot < sas->slots ? sas->by_slot[slot] : NULL;
 
-	return sa && sa->esp.sa_gen == tag->sa_gen && sa->esp.direction == SPD_OUT ? sa : NULL;
+	return sa && sa->sa.sa_gen == gen && sa->sa.direction == SPD_OUT ? sa : NULL;
 }
 
-/* Ethernet and VLAN headers; 0 if the frame is too short for them. */
-static uint16_t l2_length(const struct packet *packet)
+struct worker_sa *worker_sas_around(const struct worker_sas *sas, const struct worker_sa *sa)
 {
-	uint32_t len = ETH_HLEN;
+	const struct out_sa *out;
 
-	for (int i = 0; i < VLAN_TAGS_MAX && packet->len >= len; i++) {
-		uint16_t type = load_be16(packet->data + len - 2);
+	if (sa->sa.within_id >= PROTECT_MAX)
+		return NULL;
+	out = &sas->config->out_sas[OUT_SA(sa->sa.within_id, sa->sa.family)];
+	return out->slot ? worker_sas_outbound(sas, out->slot, out->sa_gen) : NULL;
+}
 
-		if (type != ETH_P_8021Q && type != ETH_P_8021AD)
-			break;
-		len += 4;
+/* ---- sizes --------------------------------------------------------------------------------- */
+
+static uint32_t path_mtu(const struct worker_sas *sas, const struct sa_state *state,
+			 uint64_t now_ns)
+{
+	uint32_t mtu = sas->config->mtu;
+
+	if (state->path_mtu && state->path_mtu < mtu &&
+	    now_ns - state->path_mtu_ns < PATH_MTU_LIFE_NS)
+		mtu = state->path_mtu;
+	return mtu;
+}
+
+uint32_t worker_sas_mtu(const struct worker_sas *sas, const struct worker_sa *sa, uint64_t now_ns)
+{
+	const struct worker_sa *chain[BUNDLE_MAX];
+	unsigned int depth = 0;
+	uint32_t mtu;
+
+	for (; sa && sa->sa.within_id && depth < BUNDLE_MAX; sa = worker_sas_around(sas, sa))
+		chain[depth++] = sa;
+	if (!sa)
+		return sas->config->mtu;	/* nothing is sent now */
+	mtu = path_mtu(sas, sa->sa.state, now_ns);
+	/* From the outermost to the one around the SA asked for. */
+	for (; depth; depth--) {
+		mtu = sa_inner_mtu(&sa->sa, mtu);
+		sa = chain[depth - 1];
 	}
-	return packet->len >= len ? (uint16_t)len : 0;
+	return mtu;
 }
 
-struct outer {
-	union wire_addr src, dst;
-	__be32 spi;
-	uint8_t family;
-};
-
-static bool same_sa(const struct worker_sa *sa, const struct outer *outer)
+uint32_t worker_sas_inner_mtu(const struct worker_sas *sas, struct worker_sa *sa, uint64_t now_ns)
 {
-	return sa->esp.spi == outer->spi && sa->esp.family == outer->family &&
-	       !memcmp(&sa->esp.dst, &outer->dst, sizeof(outer->dst));
-}
+	uint32_t mtu = worker_sas_mtu(sas, sa, now_ns);
 
-static enum drop_reason read_outer(struct packet *packet, struct outer *ret_outer)
-{
-	struct outer outer = { 0 };
-	struct ip_layout layout;
-	enum drop_reason reason;
-
-	packet->l2_len = l2_length(packet);
-	if (!packet->l2_len)
-		return DROP_MALFORMED;
-	reason = ip_layout_parse(packet, &layout);
-	if (reason == DROP_NONE)
-		reason = ip_layout_find_upper(&layout);
-	if (reason != DROP_NONE)
-		return reason;
-	if (layout.next != IPPROTO_ESP || layout.total < layout.upper_off + ESP_HEADER_LEN)
-		return DROP_MALFORMED;
-	packet->family = outer.family = layout.family;
-	if (layout.family == FAMILY_V4) {
-		memcpy(&outer.src, layout.ip + 12, 4);
-		memcpy(&outer.dst, layout.ip + 16, 4);
-	} else {
-		memcpy(&outer.src, layout.ip + 8, 16);
-		memcpy(&outer.dst, layout.ip + 24, 16);
+	if (mtu != sa->mtu) {
+		sa->mtu = mtu;
+		sa->inner_mtu = sa_inner_mtu(&sa->sa, mtu);
 	}
-	memcpy(&outer.spi, layout.ip + layout.upper_off, sizeof(outer.spi));
-	*ret_outer = outer;
-	return DROP_NONE;
+	return sa->inner_mtu;
 }
 
-struct worker_sa *worker_sas_inbound(struct worker_sas *sas, struct packet *packet)
+/* ---- looking up ---------------------------------------------------------------------------- */
+
+static bool same_sa(const struct worker_sa *sa, const struct outer *outer,
+		    enum spd_direction direction)
+{
+	return sa->sa.spi == outer->spi && sa->sa.family == outer->family &&
+	       sa->sa.proto == outer->proto && sa->sa.direction == direction &&
+	       sa->sa.encap_dport == outer->dport &&
+	       !memcmp(&sa->sa.dst, &outer->dst, sizeof(outer->dst));
+}
+
+struct worker_sa *worker_sas_find(const struct worker_sas *sas, const struct outer *outer,
+				  enum spd_direction direction)
+{
+	struct worker_sa *sa = *bucket_of(sas, outer->spi);
+
+	while (sa && !same_sa(sa, outer, direction))
+		sa = sa->next;
+	return sa;
+}
+
+struct worker_sa *worker_sas_inbound(struct worker_sas *sas, const struct outer *outer,
+				     enum drop_reason *ret_reason)
 {
 	struct worker_sa *sa = sas->last;
-	enum drop_reason reason;
-	struct outer outer;
 
-	reason = read_outer(packet, &outer);
-	if (reason != DROP_NONE) {
-		packet_drop(packet, reason);
-		return NULL;
-	}
-	if (!sa || !same_sa(sa, &outer)) {
-		sa = *bucket_of(sas, outer.spi);
-		while (sa && !same_sa(sa, &outer))
-			sa = sa->next;
-	}
+	if (!sa || !same_sa(sa, outer, SPD_IN))
+		sa = worker_sas_find(sas, outer, SPD_IN);
 	if (!sa) {
-		packet_drop(packet, DROP_STALE_SA);
+		*ret_reason = DROP_STALE_SA;
 		return NULL;
 	}
 	/* XDP has checked this; the worker does not build on who put the packet into its ring. */
-	if (memcmp(&sa->esp.src, &outer.src, sizeof(outer.src))) {
-		packet_drop(packet, DROP_SA_SOURCE);
+	if (!sa->sa.follow_peer && (memcmp(&sa->sa.src, &outer->src, sizeof(outer->src)) ||
+				    sa->sa.encap_sport != outer->sport)) {
+		*ret_reason = DROP_SA_SOURCE;
 		return NULL;
 	}
 	sas->last = sa;
 	return sa;
+}
+
+void worker_sas_peer_moved(struct worker_sas *sas, const struct worker_sa *in,
+			   const struct outer *outer)
+{
+	for (uint32_t slot = 1; slot < sas->slots; slot++) {
+		struct worker_sa *sa = sas->by_slot[slot];
+
+		if (!sa || sa->sa.direction != SPD_OUT || !sa->sa.follow_peer ||
+		    sa->sa.protect_id != in->sa.protect_id || sa->sa.family != outer->family)
+			continue;
+		sa->sa.state->peer = outer->src;
+		sa->sa.state->peer_port = outer->sport;
+		take_peer(&sa->sa);
+	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The worker's SAs: by slot for what the host port brings, by (destination, SPI) for what the wire
- * brings. Included by: worker.c. Threading: the worker's thread. Allocates only when an SA is
- * added.
+ * brings. Included by: worker_internal.h. Threading: the worker's thread. Allocates only when an
+ * SA is added.
  */
 #ifndef IPSECBPF_WORKER_SAS_H
 #define IPSECBPF_WORKER_SAS_H
@@ -10,34 +10,73 @@
 #include "sa_runtime.h"
 #include "worker.h"
 
+#define PATH_MTU_LIFE_NS 600000000000u /* RFC 1191 6.3, RFC 8201 5.3: then larger is tried again */
+#define LINK_HEADER_MAX	 22	       /* Ethernet and two VLAN tags */
+
 struct worker_sa {
-	struct sa_runtime esp;
-	uint32_t inner_mtu;	/* of the NIC's MTU; outbound */
+	struct sa_runtime sa;
+	uint64_t expires_ns;	/* CLOCK_MONOTONIC; UINT64_MAX: never */
+	bool reassemble;	/* outbound fragments */
+	uint32_t mtu, inner_mtu;	/* outbound: of an outer MTU, what fits inside */
 	uint64_t asked_at;	/* the seq_reserved at which more were last asked for */
-	struct worker_sa *next; /* same hash bucket; inbound */
+	uint64_t keepalive_ns;	/* UDP, outbound: time without traffic; 0: none are sent */
+	uint64_t sent_ns;	/* when anything was sent last, if keep-alives are */
+	uint8_t link[LINK_HEADER_MAX];	/* of the last packet sent, for keep-alives */
+	uint16_t link_len;
+	struct worker_sa *next; /* same hash bucket */
 };
 
 struct worker_sas {
 	struct worker_sa **by_slot;
-	struct worker_sa **buckets; /* inbound */
+	struct worker_sa **buckets;
+	const struct worker_config *config;
 	uint32_t slots;
 	uint32_t bucket_mask;
+	uint32_t nested;	/* inbound SAs that lie within another one */
+	uint32_t keepalives;	/* outbound SAs that send them */
 	struct worker_sa *last; /* inbound SA of the previous packet */
 };
 
-int worker_sas_init(struct worker_sas *sas, uint32_t slots);
+/* What an arriving packet shows of its SA. */
+struct outer {
+	union wire_addr src, dst;
+	__be32 spi;
+	__be16 sport, dport; /* ESP in UDP; otherwise 0 */
+	uint8_t family;
+	uint8_t proto;
+};
+
+int worker_sas_init(struct worker_sas *sas, const struct worker_config *config);
 
 /* Adds the SA of a message (replacing what was in the slot). Keys stay the caller's to wipe. 0 or
  * -errno. */
-int worker_sas_add(struct worker_sas *sas, const struct worker_message *message,
-		   const struct worker_config *config);
+int worker_sas_add(struct worker_sas *sas, const struct worker_message *message);
 void worker_sas_remove(struct worker_sas *sas, uint32_t slot);
 
-/* The SA of a host tag, or NULL if it is gone. */
-struct worker_sa *worker_sas_by_tag(const struct worker_sas *sas, const struct host_tag *tag);
+/* The outbound SA of a slot and generation, or NULL if it is gone. */
+struct worker_sa *worker_sas_outbound(const struct worker_sas *sas, uint32_t slot, uint8_t gen);
 
-/* The inbound SA of an ESP packet by its outer header, after a check of the source address; NULL
- * with the packet DEAD otherwise. Sets l2_len and family of the packet. */
-struct worker_sa *worker_sas_inbound(struct worker_sas *sas, struct packet *packet);
+/* The SA around what `sa` has protected; NULL if there is none just now. */
+struct worker_sa *worker_sas_around(const struct worker_sas *sas, const struct worker_sa *sa);
+
+/*
+ * Octets of IP that an SA's packets may have on the wire, and those that may go into it: by the
+ * NIC, by what its path has been learnt to carry, and by the SAs around it.
+ */
+uint32_t worker_sas_mtu(const struct worker_sas *sas, const struct worker_sa *sa, uint64_t now_ns);
+uint32_t worker_sas_inner_mtu(const struct worker_sas *sas, struct worker_sa *sa, uint64_t now_ns);
+
+/* The SA of that direction to which an outer header belongs, or NULL. */
+struct worker_sa *worker_sas_find(const struct worker_sas *sas, const struct outer *outer,
+				  enum spd_direction direction);
+
+/* The inbound SA of an outer header, after a check of source address and port; NULL with a reason
+ * otherwise (DROP_STALE_SA, DROP_SA_SOURCE). */
+struct worker_sa *worker_sas_inbound(struct worker_sas *sas, const struct outer *outer,
+				     enum drop_reason *ret_reason);
+
+/* The peer of an inbound SA, heard authentically from a new place: what is sent to it goes there. */
+void worker_sas_peer_moved(struct worker_sas *sas, const struct worker_sa *sa,
+			   const struct outer *outer);
 
 #endif /* IPSECBPF_WORKER_SAS_H */

@@ -12,6 +12,8 @@ KEY_OCTETS = {suite: (key, 0) for suite, key in AEADS.items()} | \
         {f"{cipher}-{mac}": (key, mac_key)
          for cipher, key in CIPHERS.items() for mac, mac_key in MACS.items()}
 SUITES = list(KEY_OCTETS)
+# AH's suites are named after their MAC alone.
+KEY_OCTETS.update({mac: (0, mac_key) for mac, mac_key in MACS.items()})
 # What two hosts without special wishes would take.
 USUAL_SUITES = ["aes128gcm16", "aes192gcm16", "aes256gcm16", "chacha20poly1305", "aes128-sha256",
                 "aes192-sha256", "aes256-sha256", "null-sha256"]
@@ -20,7 +22,7 @@ COUNTER_MODE = ["aes128gcm16", "chacha20poly1305", "aes256gmac", "aes128ctr-sha2
 
 def is_legacy(suite):
     """Is the suite refused without allow_legacy?"""
-    return suite.startswith("3des") or suite.endswith("-md5")
+    return suite.startswith("3des") or suite.endswith("md5")
 
 
 def new_sa(src, dst, spi, suite="aes128gcm16", protection="wire", **more):
@@ -61,10 +63,11 @@ def policy(rules, peers=None, protections=None, **more):
     return document
 
 
-def protection_of(suite="aes128gcm16", mode="transport"):
-    kind_ = "authentication" if suite.startswith("null") or "gmac" in suite else "encryption"
-    return {"type": kind_, "mode": mode, "suites": [suite],
-            **({"allow_legacy": True} if is_legacy(suite) else {})}
+def protection_of(suite="aes128gcm16", mode="transport", **more):
+    authenticates = suite.startswith("null") or "gmac" in suite or suite in MACS
+    return {"type": "authentication" if authenticates else "encryption", "mode": mode,
+            "suites": [suite], **({"protocol": "ah"} if suite in MACS else {}),
+            **({"allow_legacy": True} if is_legacy(suite) else {}), **more}
 
 
 def protect_all(peer, suite="aes128gcm16", mode="transport", **more):

@@ -25,7 +25,7 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 # Tests write net.NAME for all of these.
-from documents import COUNTER_MODE, SUITES, USUAL_SUITES, both_ways, new_sa, policy, protect_all, \
+from documents import COUNTER_MODE, MACS, SUITES, USUAL_SUITES, both_ways, new_sa, policy, protect_all, \
     protection_of, sa_file  # noqa: E402,F401
 from wire import Capture, Failure, InNetns, Port, ethertype, kind, netns_path, run_command, \
     wait_until  # noqa: E402,F401

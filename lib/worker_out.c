@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * OUT  host port -> tag -> SA -> segment -> sequence, encapsulate, encrypt -> wire port
+ *
+ * Packets that fit are laid out in frames of the wire port and protected there, a burst at a time.
+ * What the stack sent in fragments, and what may be fragmented and does not fit, is made whole in a
+ * buffer, protected there, and cut into frames afterwards (RFC 4303 3.3.4, RFC 4301 7 and 8.2).
+ */
+#include <netinet/in.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "checksum.h"
+#include "esp.h"
+#include "fragment.h"
+#include "icmp_error.h"
+#include "ip_layout.h"
+#include "reservation.h"
+#include "tcpip.h"
+#include "worker_internal.h"
+
+#define HOST_READS    8    /* frames taken from the host port before the wire gets its turn */
+#define STOP_LEFT_MS  1    /* a full TX ring: how long to wait for the NIC, once per burst */
+#define PTB_PER_S     1000 /* packet-too-big messages to our senders */
+#define IPV6_MTU_MIN  1280 /* RFC 8200 section 5: what everybody may send */
+#define IP_TOTAL_MAX  65535
+#define MAC_SOURCE    6
+#define KEEPALIVE	 0xff	/* RFC 3948 2.3: the one octet */
+#define KEEPALIVE_HOPS	 64
+
+/*
+ * Tells the supervisor, once per reservation, that half of it is used. The reservation is read
+ * once: the supervisor may extend it before write() returns, and taking the new one for asked
+ * about would mean never to ask again.
+ */
+static void ask_for_numbers(struct worker *worker, struct worker_sa *sa)
+{
+	const struct sa_state *state = sa->sa.state;
+	const uint64_t reserved = __atomic_load_n(&state->seq_reserved, __ATOMIC_ACQUIRE);
+	const uint64_t one = 1;
+
+	if (reserved - state->seq_next > SEQ_LOW_WATER || sa->asked_at == reserved)
+		return;
+	/* The counter cannot overflow: the supervisor reads it. */
+	if (write(worker->config->need_fd, &one, sizeof(one)) == sizeof(one))
+		sa->asked_at = reserved;
+}
+
+/* ---- sending ------------------------------------------------------------------------------- */
+
+static void transmit(struct worker *worker, struct packet *packet)
+{
+	struct wire_port *port = worker->tx_port;
+
+	if (packet->state == PACKET_PROTECTED) {
+		if (wire_port_send(port, packet)) {
+			worker->stats->wire_tx++;
+			return;
+		}
+		wire_port_kick(port);
+		if (wire_port_send(port, packet)) {
+			worker->stats->wire_tx++;
+			return;
+		}
+		packet->drop = DROP_NO_BUFFER;
+	}
+	count_drop(worker, packet->drop, 1);
+	wire_port_unframe(port, packet);
+}
+
+/*
+ * Gives the packets to the SA and, if it lies within others, to those. Returns the outermost SA, or
+ * NULL with all packets DEAD if one of them is missing: nothing leaves with less than policy says.
+ */
+static struct worker_sa *protect(struct worker *worker, struct worker_sa *sa,
+				 struct packet **packets, unsigned int count)
+{
+	struct worker_sa *around = sa;
+
+	for (unsigned int depth = 0; around && depth < BUNDLE_MAX; depth++) {
+		sa = around;
+		sa_protect(&sa->sa, packets, count);
+		sa->sa.state->used_ns = worker->now_ns;
+		ask_for_numbers(worker, sa);
+		if (!sa->sa.within_id)
+			return sa;
+		around = worker_sas_around(&worker->sas, sa);
+		for (unsigned int i = 0; i < count; i++)
+			if (packets[i]->state == PACKET_PROTECTED)
+				packets[i]->state = PACKET_CLEAR;
+	}
+	for (unsigned int i = 0; i < count; i++)
+		if (packets[i]->state != PACKET_DEAD)
+			packet_drop(packets[i], DROP_NO_SA_OUT);
+	return NULL;
+}
+
+/*
+ * The next hop's address on the link: the one the stack has put there, unless the supervisor knows
+ * that of the way to the outer destination. Keep-alives go the same way.
+ */
+static void direct(const struct worker *worker, struct worker_sa *sa, struct packet **packets,
+		   unsigned int count)
+{
+	uint64_t hop = __atomic_load_n(&sa->sa.state->next_hop, __ATOMIC_RELAXED);
+	uint8_t mac[8];
+
+	store_be32(mac, (uint32_t)(hop >> 32));
+	store_be32(mac + 4, (uint32_t)hop);
+	for (unsigned int i = 0; i < count; i++) {
+		if (packets[i]->state != PACKET_PROTECTED)
+			continue;
+		if (hop & SA_NEXT_HOP_KNOWN)
+			memcpy(packets[i]->data, mac + 2, 6);
+		if (sa->keepalive_ns && packets[i]->l2_len <= LINK_HEADER_MAX) {
+			sa->sent_ns = worker->now_ns;
+			memcpy(sa->link, packets[i]->data, packets[i]->l2_len);
+			sa->link_len = packets[i]->l2_len;
+		}
+	}
+}
+
+void worker_out_flush(struct worker *worker)
+{
+	struct packet *burst[BURST];
+	struct worker_sa *outermost;
+
+	if (!worker->tx_count)
+		return;
+	for (unsigned int i = 0; i < worker->tx_count; i++)
+		burst[i] = &worker->tx[i];
+	outermost = protect(worker, worker->tx_sa, burst, worker->tx_count);
+	if (outermost)
+		direct(worker, outermost, burst, worker->tx_count);
+	for (unsigned int i = 0; i < worker->tx_count; i++)
+		transmit(worker, burst[i]);
+	worker->tx_count = 0;
+}
+
+/* A frame for sending; if all are on their way, waits for the NIC a little. */
+static bool take_frame(struct worker *worker, struct packet *packet, uint32_t *ret_room)
+{
+	struct pollfd wait = { .fd = wire_port_fd(worker->tx_port), .events = POLLOUT };
+
+	if (wire_port_frame(worker->tx_port, packet, ret_room))
+		return true;
+	worker_out_flush(worker);
+	wire_port_kick(worker->tx_port);
+	poll(&wait, 1, STOP_LEFT_MS);
+	return wire_port_frame(worker->tx_port, packet, ret_room);
+}
+
+/* From now on packets are of this SA. */
+static void turn_to(struct worker *worker, struct worker_sa *sa)
+{
+	const struct worker_config *config = worker->config;
+
+	if (sa == worker->tx_sa)
+		return;
+	worker_out_flush(worker);
+	worker->tx_sa = sa;
+	/* An SA stays on one queue: its packets leave in order of their numbers. */
+	worker->tx_port = &config->ports[sa->sa.slot % config->port_count];
+}
+
+/* ---- packets that fit ---------------------------------------------------------------------- */
+
+static void cut(struct worker *worker, struct segment_iter *iter)
+{
+	struct packet packet;
+	uint32_t room;
+
+	for (;;) {
+		if (!take_frame(worker, &packet, &room)) {
+			count_drop(worker, DROP_NO_BUFFER, 1);
+			return;
+		}
+		if (!segment_next(iter, &packet, room)) {
+			wire_port_unframe(worker->tx_port, &packet);
+			return;
+		}
+		if (packet.state == PACKET_DEAD) {
+			count_drop(worker, packet.drop, 1);
+			wire_port_unframe(worker->tx_port, &packet);
+			return;
+		}
+		packet.tailroom = (uint16_t)(room + PACKET_TAILROOM - packet.len);
+		worker->stats->host_rx_segments++;
+		worker->tx[worker->tx_count++] = packet;
+		if (worker->tx_count == BURST)
+			worker_out_flush(worker);
+	}
+}
+
+/* ---- packets that do not ------------------------------------------------------------------- */
+
+/* What is sent in fragments may be fragmented: so says its outer header, if IPv4, from here on. */
+static void clear_df(struct packet *packet)
+{
+	uint8_t *ip = packet->data + packet->l2_len;
+
+	if (packet->family == FAMILY_V4)
+		ipv4_store_be16(ip, IPV4_FRAGMENT,
+				load_be16(ip + IPV4_FRAGMENT) & (uint16_t)~IPV4_DF);
+}
+
+static void send_fragments(struct worker *worker, struct packet *whole, uint32_t mtu)
+{
+	struct fragment_iter iter;
+	enum drop_reason reason;
+	struct packet packet;
+	uint32_t room;
+	bool fits = whole->len - whole->l2_len <= mtu;
+
+	if (!fits)
+		clear_df(whole);
+	reason = fragment_start(&iter, whole, mtu, worker->fragment_id++);
+	if (reason != DROP_NONE) {
+		count_drop(worker, reason, 1);
+		return;
+	}
+	for (;;) {
+		if (!take_frame(worker, &packet, &room)) {
+			count_drop(worker, DROP_NO_BUFFER, 1);
+			return;
+		}
+		if (!fragment_next(&iter, &packet, room)) {
+			wire_port_unframe(worker->tx_port, &packet);
+			break;
+		}
+		transmit(worker, &packet);
+	}
+	worker->stats->fragmented_out += !fits;
+}
+
+/* Protects a packet that lies in a buffer of its own, and sends it in as many fragments as it
+ * takes. */
+static void send_whole(struct worker *worker, struct worker_sa *sa, struct packet *whole)
+{
+	struct worker_sa *outermost;
+
+	turn_to(worker, sa);
+	worker_out_flush(worker);
+	worker->stats->host_rx_segments++;
+	outermost = protect(worker, sa, &whole, 1);
+	if (!outermost || whole->state != PACKET_PROTECTED) {
+		count_drop(worker, whole->drop, 1);
+		return;
+	}
+	direct(worker, outermost, &whole, 1);
+	send_fragments(worker, whole, worker_sas_mtu(&worker->sas, outermost, worker->now_ns));
+}
+
+/* Tells a sender how large its packets may be (RFC 4301 8.2.1: the MTU less the overhead). */
+static void tell_too_big(struct worker *worker, const struct host_frame *frame, uint32_t mtu)
+{
+	struct virtio_net_hdr vnet = { 0 };
+	uint8_t message[ICMP_ERROR_MAX];
+	struct iovec iov[] = { { &vnet, sizeof(vnet) }, { message, 0 } };
+	struct host_tag tag = { .magic = HOST_TAG_LOCAL_ICMP };
+
+	if (worker->ptb_window != worker->now_ns / 1000000000u) {
+		worker->ptb_window = worker->now_ns / 1000000000u;
+		worker->ptb_sent = 0;
+	}
+	if (worker->ptb_sent++ >= PTB_PER_S)
+		return;
+	iov[1].iov_len = icmp_too_big(frame, mtu, message);
+	if (!iov[1].iov_len)
+		return;
+	memcpy(message, &tag, sizeof(tag));
+	if (host_port_write(worker->config->host, iov, 2))
+		count_drop(worker, DROP_HOST_PORT, 1);
+}
+
+/* One fragment as the stack sent it. With the last of its packet, that goes out. */
+static void take_fragment(struct worker *worker, struct worker_sa *sa,
+			  const struct segment_iter *iter)
+{
+	const struct packet fragment = {
+		.data = iter->frame->data,
+		.len = iter->end,
+		.l2_len = iter->l2_len,
+		.family = iter->family,
+		.state = PACKET_CLEAR,
+	};
+	struct packet *whole;
+	enum drop_reason reason;
+	uint32_t dropped = 0;
+
+	if (!sa->reassemble) {
+		count_drop(worker, DROP_FRAGMENT_POLICY, 1);
+		return;
+	}
+	reason = reassembly_add(worker->out_fragments, &fragment, sa->sa.slot, worker->now_ns,
+				&whole, &dropped);
+	count_drop(worker, reason == DROP_NONE ? DROP_REASSEMBLY_FULL : reason, dropped);
+	if (reason == DROP_NONE && whole) {
+		worker->stats->reassembled_out++;
+		send_whole(worker, sa, whole);
+		reassembly_release(worker->out_fragments, whole);
+	}
+}
+
+/*
+ * May this packet be sent in fragments? IPv4 says so itself. An IPv6 sender may count on 1280
+ * octets: what does not fit then is the tunnel's own affair (RFC 2473 7.1).
+ */
+static bool may_fragment(const struct segment_iter *iter, const struct worker_sa *sa)
+{
+	const uint8_t *ip = iter->frame->data + iter->l2_len;
+
+	if (iter->frame->vnet.gso_type != VIRTIO_NET_HDR_GSO_NONE ||
+	    (sa->sa.tunnel && sa->sa.df == DF_SET))
+		return false;
+	if (iter->family == FAMILY_V4)
+		return !(load_be16(ip + IPV4_FRAGMENT) & IPV4_DF);
+	return iter->end - iter->l2_len <= IPV6_MTU_MIN;
+}
+
+static void send_too_big(struct worker *worker, struct worker_sa *sa, struct segment_iter *iter,
+			 uint32_t mtu)
+{
+	const struct host_frame *frame = iter->frame;
+	struct packet *whole;
+	uint32_t room;
+
+	if (!may_fragment(iter, sa)) {
+		count_drop(worker, DROP_TOO_BIG, 1);
+		if (iter->family == FAMILY_V6 && mtu < IPV6_MTU_MIN)
+			mtu = IPV6_MTU_MIN;
+		tell_too_big(worker, frame, mtu);
+		return;
+	}
+	whole = reassembly_buffer(worker->out_fragments, &room);
+	if (!whole) {
+		count_drop(worker, DROP_NO_BUFFER, 1);
+		return;
+	}
+	if (segment_start(iter, frame, IP_TOTAL_MAX) == DROP_NONE &&
+	    segment_next(iter, whole, room) && whole->state == PACKET_CLEAR) {
+		whole->tailroom = (uint16_t)(room + PACKET_TAILROOM - whole->len);
+		send_whole(worker, sa, whole);
+	} else {
+		count_drop(worker, DROP_TOO_BIG, 1);
+	}
+	reassembly_release(worker->out_fragments, whole);
+}
+
+/* ---- frames from the host port ------------------------------------------------------------- */
+
+static struct worker_sa *tagged_sa(struct worker *worker, const struct host_frame *frame,
+				   enum drop_reason *ret_reason)
+{
+	struct host_tag tag;
+	struct worker_sa *sa;
+
+	memcpy(&tag, frame->data + MAC_SOURCE, sizeof(tag));
+	if (tag.magic != HOST_TAG_SA) {
+		*ret_reason = DROP_HOST_TAG;
+		return NULL;
+	}
+	sa = worker_sas_outbound(&worker->sas, load_be32(tag.slot), tag.sa_gen);
+	*ret_reason = !sa ? DROP_STALE_SA
+			  : worker_sa_expired(worker, sa) ? DROP_LIFETIME : DROP_NONE;
+	return *ret_reason == DROP_NONE ? sa : NULL;
+}
+
+static void outbound(struct worker *worker, struct host_frame *frame)
+{
+	struct segment_iter iter;
+	enum drop_reason reason;
+	struct worker_sa *sa;
+	uint32_t mtu;
+
+	sa = tagged_sa(worker, frame, &reason);
+	if (!sa) {
+		count_drop(worker, reason, 1);
+		return;
+	}
+	memcpy(frame->data + MAC_SOURCE, worker->config->nic_mac, sizeof(worker->config->nic_mac));
+	mtu = worker_sas_inner_mtu(&worker->sas, sa, worker->now_ns);
+	reason = segment_start(&iter, frame, mtu);
+	if ((reason == DROP_NONE || reason == DROP_TOO_BIG) && iter.l4_proto == IPPROTO_FRAGMENT) {
+		take_fragment(worker, sa, &iter);
+	} else if (reason == DROP_TOO_BIG) {
+		send_too_big(worker, sa, &iter, mtu);
+	} else if (reason != DROP_NONE) {
+		count_drop(worker, reason, 1);
+	} else {
+		turn_to(worker, sa);
+		cut(worker, &iter);
+	}
+}
+
+bool worker_out_round(struct worker *worker)
+{
+	const struct worker_config *config = worker->config;
+	struct host_frame frame;
+	unsigned int frames = 0;
+
+	while (frames < HOST_READS &&
+	       host_port_read(config->host, worker->host_buffer, &frame) == 1) {
+		worker->stats->host_rx++;
+		outbound(worker, &frame);
+		frames++;
+	}
+	worker_out_flush(worker);
+	for (uint32_t i = 0; i < config->port_count; i++)
+		if (config->ports[i].queued)
+			wire_port_kick(&config->ports[i]);
+	return frames;
+}
+
+/* ---- time ---------------------------------------------------------------------------------- */
+
+static void write_keepalive_ip(const struct sa_runtime *sa, uint8_t *ip, uint32_t udp_len)
+{
+	if (sa->family == FAMILY_V4) {
+		memset(ip, 0, IPV4_HEADER_LEN);
+		ip[0] = 0x45;
+		store_be16(ip + IPV4_TOTAL_LEN, (uint16_t)(IPV4_HEADER_LEN + udp_len));
+		ip[IPV4_TTL] = KEEPALIVE_HOPS;
+		ip[IPV4_PROTOCOL] = IPPROTO_UDP;
+		memcpy(ip + IPV4_SRC, sa->src.b, 4);
+		memcpy(ip + IPV4_DST, sa->dst.b, 4);
+		checksum_ipv4(ip, IPV4_HEADER_LEN);
+	} else {
+		store_be32(ip, 6u << 28);
+		store_be16(ip + IPV6_PAYLOAD_LEN, (uint16_t)udp_len);
+		ip[IPV6_NEXT_HEADER] = IPPROTO_UDP;
+		ip[IPV6_HOP_LIMIT] = KEEPALIVE_HOPS;
+		memcpy(ip + IPV6_SRC, sa->src.b, 16);
+		memcpy(ip + IPV6_DST, sa->dst.b, 16);
+	}
+}
+
+/* One octet that keeps a NAT's mapping alive (RFC 3948 2.3, section 4). */
+static void send_keepalive(struct worker *worker, struct worker_sa *sa)
+{
+	const uint32_t udp_len = UDP_HEADER_LEN + 1;
+	const bool v4 = sa->sa.family == FAMILY_V4;
+	struct packet packet;
+	uint32_t room, ip_len = v4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN;
+	uint8_t *udp;
+	uint64_t sum;
+
+	turn_to(worker, sa);
+	if (!take_frame(worker, &packet, &room))
+		return;
+	memcpy(packet.data, sa->link, sa->link_len);
+	write_keepalive_ip(&sa->sa, packet.data + sa->link_len, udp_len);
+	udp = packet.data + sa->link_len + ip_len;
+	memcpy(udp, &sa->sa.encap_sport, 2);
+	memcpy(udp + 2, &sa->sa.encap_dport, 2);
+	store_be16(udp + 4, (uint16_t)udp_len);
+	store_be16(udp + 6, 0);
+	udp[UDP_HEADER_LEN] = KEEPALIVE;
+	if (!v4) {
+		sum = checksum_pseudo(0, FAMILY_V6, sa->sa.src.b, sa->sa.dst.b, IPPROTO_UDP,
+				      udp_len);
+		store_raw16(udp + 6, checksum_fold(checksum_add(sum, udp, udp_len)));
+	}
+	packet.l2_len = sa->link_len;
+	packet.len = sa->link_len + ip_len + udp_len;
+	packet.state = PACKET_PROTECTED;	/* nothing in it is secret */
+	transmit(worker, &packet);
+	wire_port_kick(worker->tx_port);
+	sa->sent_ns = worker->now_ns;
+	worker->stats->keepalives++;
+}
+
+void worker_out_tick(struct worker *worker)
+{
+	struct worker_sas *sas = &worker->sas;
+
+	count_drop(worker, DROP_REASSEMBLY_TIME,
+		   reassembly_expire(worker->out_fragments, worker->now_ns));
+	for (uint32_t slot = 1; sas->keepalives && slot < sas->slots; slot++) {
+		struct worker_sa *sa = sas->by_slot[slot];
+
+		/* Before the first packet there is no mapping to keep, and no way known. */
+		if (sa && sa->keepalive_ns && sa->link_len && !worker_sa_expired(worker, sa) &&
+		    worker->now_ns - sa->sent_ns >= sa->keepalive_ns)
+			send_keepalive(worker, sa);
+	}
+}
