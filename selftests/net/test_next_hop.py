@@ -299,9 +299,9 @@ def next_hop_of(host, slot):
     return ":".join(f"{octet:02x}" for octet in (value & ~KNOWN).to_bytes(6, "big"))
 
 
-def attach_with(topology, mode):
+def attach_with(topology, mode, **more):
     a, b = topology.a, topology.b
-    sas = topology.write("sa.json", net.both_ways(a, b, mode=mode), mode=0o600)
+    sas = topology.write("sa.json", net.both_ways(a, b, mode=mode, **more), mode=0o600)
     policy = topology.write("policy.json", net.protect_all(b, mode=mode))
     a.ipsecbpf("attach", net.IFNAME, "--policy", policy, "--sa", sas, "--fresh")
     listed = a.json("sa", "list", net.IFNAME)["sas"]
@@ -320,6 +320,13 @@ def test_outbound_tunnels_have_a_next_hop(product, wire):
         a.neighbour(b.address(family), GATEWAY_MAC)
     for slot in out:
         net.wait_until(lambda: next_hop_of(a, slot) == GATEWAY_MAC, "its new MAC address")
+
+
+def test_the_next_hop_of_the_sa_file_wins(product, wire):
+    wire.a.neighbour("10.9.0.77", GATEWAY_MAC)
+    out, _ = attach_with(wire, "tunnel", families=(4,), next_hop="10.9.0.77")
+    for slot in out:
+        net.wait_until(lambda: next_hop_of(wire.a, slot) == GATEWAY_MAC, "the given next hop")
 
 
 def test_transport_sas_have_none(product, wire):
