@@ -152,6 +152,42 @@ static void on_notice(void *context, const char *text)
 	end_record(context);
 }
 
+static void show_sa(const struct ipsecbpf_sa_event *event)
+{
+	const int family = event->family == FAMILY_V6 ? AF_INET6 : AF_INET;
+	char src[INET6_ADDRSTRLEN], dst[INET6_ADDRSTRLEN], number[8];
+
+	inet_ntop(family, event->src.b, src, sizeof(src));
+	inet_ntop(family, event->dst.b, dst, sizeof(dst));
+	out_string(OUT_ANY, "direction", "SA %-3s ", event->direction == SPD_OUT ? "out" : "in");
+	out_string(OUT_ANY, "src", "%s", src);
+	out_string(OUT_ANY, "dst", " > %s", dst);
+	out_string(OUT_ANY, "proto", " %s",
+		   protocol_name(event->proto, number, sizeof(number)));
+	out_uint(OUT_JSON, "spi", out_plain, ntohl(event->spi));
+	out_text(" spi 0x%08x: ", ntohl(event->spi));
+	out_string(OUT_JSON, "peer", out_plain, event->peer);
+	out_string(OUT_JSON, "protection", out_plain, event->protection);
+}
+
+static void on_sa(void *context, const struct ipsecbpf_sa_event *event)
+{
+	bool bad = event->change == SA_CHANGE_EXPIRED;
+	char text[128];
+
+	out_string(OUT_JSON, "event", out_plain, "notice");
+	show_time(context, event->ns);
+	show_sa(event);
+	out_colour(bad ? COLOUR_BAD : event->change == SA_CHANGE_DYING ? COLOUR_WARN : COLOUR_NONE);
+	out_string(OUT_ANY, "change", "%s", sa_change_name(event->change));
+	out_string(OUT_JSON, "why", out_plain, sa_cause_name(event->why));
+	out_text(", %s", sa_cause_text(event->why));
+	snprintf(text, sizeof(text), "SA %s: %s", sa_change_name(event->change),
+		 sa_cause_text(event->why));
+	out_string(OUT_JSON, "text", out_plain, text);
+	end_record(context);
+}
+
 /* Without SA_RESTART: a signal ends the wait. */
 static void catch_signals(void)
 {
@@ -176,6 +212,7 @@ static int run(const void *data, struct ipsecbpf_report *report)
 {
 	static const struct ipsecbpf_monitor_ops ops = {
 		.drop = on_drop, .worker_drop = on_worker_drop, .notice = on_notice,
+		.sa = on_sa,
 	};
 	const struct ifname_args *args = data;
 	struct watcher watcher = {
@@ -201,10 +238,12 @@ static int run(const void *data, struct ipsecbpf_report *report)
 
 const struct verb verb_monitor = {
 	.name = "monitor",
-	.summary = "print dropped packets as they come",
+	.summary = "print dropped packets, and what happens to SAs, as it comes",
 	.details = "One line for each drop, with -j one JSON object for each. Events are rate "
-		   "limited; \"ipsecbpf stats\" has the exact counts. Ends at Ctrl-C, SIGTERM or "
-		   "when its output is closed.",
+		   "limited; \"ipsecbpf stats\" has the exact counts. SAs that are added, are "
+		   "dying (a soft limit is reached, or three quarters of the sequence numbers "
+		   "are used), have expired, were removed or have taken over in a rotation are "
+		   "told within a second. Ends at Ctrl-C, SIGTERM or when its output is closed.",
 	.operands = ifname_operand,
 	.options = no_options,
 	.args_size = sizeof(struct ifname_args),

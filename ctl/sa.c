@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
+/* SAs are installed, exchanged and removed; sa_list.c shows them. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
+#include <netinet/in.h>
 
 #include "output.h"
 #include "verbs.h"
@@ -10,6 +11,7 @@
 struct sa_args {
 	const char *ifname, *file;
 	bool fresh;
+	uint32_t switch_after, drain;
 };
 
 static const struct operand_def apply_operands[] = {
@@ -18,24 +20,40 @@ static const struct operand_def apply_operands[] = {
 	OPERAND_END,
 };
 
+#define FRESH_OPTION								\
+	{ "fresh", 0, OPT_FLAG, NULL,						\
+	  "declare the outbound keys in FILE never used before, on any host",	\
+	  offsetof(struct sa_args, fresh) }
+#define SECONDS_MAX 86400
+
 static const struct option_def apply_options[] = {
-	{ "fresh", 0, OPT_FLAG, NULL,
-	  "declare the outbound keys in FILE never used before, on any host",
-	  offsetof(struct sa_args, fresh) },
+	FRESH_OPTION,
 	OPTION_END,
 };
 
-static int run_apply(const void *data, struct ipsecbpf_report *report)
+static const struct option_def rotate_options[] = {
+	FRESH_OPTION,
+	{ "switch-after", 0, OPT_UINT, "SECONDS",
+	  "send by the new SAs after this time at the latest (default: 10)",
+	  offsetof(struct sa_args, switch_after), 1, SECONDS_MAX },
+	{ "drain", 0, OPT_UINT, "SECONDS",
+	  "receive by the old SAs as long as this after the switch (default: 60)",
+	  offsetof(struct sa_args, drain), 1, SECONDS_MAX },
+	OPTION_END,
+};
+
+static int load_and(const struct sa_args *args, struct ipsecbpf_report *report,
+		    int (*install)(const struct sa_args *args, const struct sa_file *file,
+				   struct ipsecbpf_sa_result *ret_result,
+				   struct ipsecbpf_report *report))
 {
-	const struct sa_args *args = data;
 	struct ipsecbpf_sa_result result;
 	struct sa_file *file = sa_file_load(args->file, report);
 	int err;
 
 	if (!file)
 		return exit_code(-errno, args->file, report);
-	err = ipsecbpf_sa_apply(args->ifname, file, args->fresh ? SA_APPLY_FRESH : 0, &result,
-				report);
+	err = install(args, file, &result, report);
 	sa_file_free(file);
 	if (err)
 		return exit_code(err, args->ifname, report);
@@ -45,83 +63,86 @@ static int run_apply(const void *data, struct ipsecbpf_report *report)
 	return EXIT_DONE;
 }
 
-static void show_address(const char *key, uint8_t family, const union wire_addr *addr)
+static int apply(const struct sa_args *args, const struct sa_file *file,
+		 struct ipsecbpf_sa_result *ret_result, struct ipsecbpf_report *report)
 {
-	char text[INET6_ADDRSTRLEN];
-
-	inet_ntop(family == FAMILY_V6 ? AF_INET6 : AF_INET, addr->b, text, sizeof(text));
-	out_string(OUT_ANY, key, out_plain, text);
+	return ipsecbpf_sa_apply(args->ifname, file, args->fresh ? SA_APPLY_FRESH : 0, ret_result,
+				 report);
 }
 
-static void show_use(const struct ipsecbpf_sa_info *sa)
+static int rotate(const struct sa_args *args, const struct sa_file *file,
+		  struct ipsecbpf_sa_result *ret_result, struct ipsecbpf_report *report)
 {
-	char idle[32];
-
-	out_uint(OUT_ANY, "seq", out_plain, sa->seq);
-	out_uint(OUT_ANY, "packets", out_plain, sa->packets);
-	out_uint(OUT_ANY, "bytes", out_plain, sa->bytes);
-	out_colour(sa->icv_failed ? COLOUR_WARN : COLOUR_NONE);
-	out_uint(OUT_ANY, "icv_failed", out_plain, sa->icv_failed);
-	out_uint(OUT_ANY, "replayed", out_plain, sa->replayed);
-	if (sa->idle_ms == UINT64_MAX)
-		out_null(OUT_JSON, "idle_ms", NULL);
-	else
-		out_uint(OUT_JSON, "idle_ms", out_plain, sa->idle_ms);
-	out_text("%s", format_duration(sa->idle_ms, idle, sizeof(idle)));
-}
-
-static void show_sa(const struct ipsecbpf_sa_info *sa)
-{
-	bool outbound = sa->direction == SPD_OUT;
-
-	out_object(NULL);
-	out_string(OUT_ANY, "dir", out_plain, outbound ? "out" : "in");
-	show_address("src", sa->family, &sa->src);
-	show_address("dst", sa->family, &sa->dst);
-	out_string(OUT_ANY, "proto", out_plain, sa->proto == IPPROTO_AH ? "ah" : "esp");
-	out_uint(OUT_JSON, "spi", out_plain, ntohl(sa->spi));
-	out_text("0x%08x", ntohl(sa->spi));
-	out_string(OUT_ANY, "mode", out_plain, sa->tunnel ? "tunnel" : "transport");
-	out_string(OUT_ANY, "suite", out_plain, sa->suite);
-	out_string(OUT_ANY, "peer", out_plain, sa->peer);
-	out_string(OUT_ANY, "protection", out_plain, sa->protection);
-	out_bool(OUT_JSON, "esn", out_plain, sa->esn);
-	out_uint(OUT_JSON, "replay_window", out_plain, sa->replay_window);
-	out_uint(OUT_JSON, "slot", out_plain, sa->slot);
-	out_uint(OUT_JSON, "inner_mtu", out_plain, sa->inner_mtu);
-	out_string(OUT_ANY, "fingerprint", out_plain, sa->fingerprint);
-	if (outbound)
-		out_bool(OUT_JSON, "active", out_plain, sa->active);
-	show_use(sa);
-	/* A spare outbound SA waits for its turn; an inbound one is always ready. */
-	out_text("%s", !outbound ? "-" : sa->active ? "active" : "spare");
-	out_object_end();
-	out_row_end();
-}
-
-static int run_list(const void *data, struct ipsecbpf_report *report)
-{
-	static const char *const headings[] = {
-		"dir", "src", "dst", "proto", "spi", "mode", "suite", "peer", "protection", "key",
-		"seq", "packets", "bytes", "icv-failed", "replayed", "idle", "state",
+	const struct ipsecbpf_sa_rotate_opts opts = {
+		.sz = sizeof(opts), .flags = args->fresh ? SA_APPLY_FRESH : 0,
+		.switch_after = args->switch_after, .drain = args->drain,
 	};
-	const struct ifname_args *args = data;
-	struct ipsecbpf_sa_info *sas;
-	size_t count;
-	int err = ipsecbpf_sa_list(args->ifname, &sas, &count, report);
 
+	return ipsecbpf_sa_rotate(args->ifname, file, &opts, ret_result, report);
+}
+
+static int run_apply(const void *data, struct ipsecbpf_report *report)
+{
+	return load_and(data, report, apply);
+}
+
+static int run_rotate(const void *data, struct ipsecbpf_report *report)
+{
+	return load_and(data, report, rotate);
+}
+
+/* ---- delete and flush ---------------------------------------------------------------------- */
+
+struct delete_args {
+	const char *ifname, *dst;
+	uint32_t spi;
+	unsigned int proto;
+};
+
+static const struct operand_def delete_operands[] = {
+	{ "IFNAME", OPERAND_IFNAME, offsetof(struct delete_args, ifname) },
+	OPERAND_END,
+};
+
+static const char *proto_word(size_t index)
+{
+	static const char *const words[] = { "esp", "ah" };
+
+	return index < sizeof(words) / sizeof(words[0]) ? words[index] : NULL;
+}
+
+static const struct option_def delete_options[] = {
+	{ "dst", 0, OPT_STRING, "ADDRESS", "the SA's destination",
+	  offsetof(struct delete_args, dst), .required = true },
+	{ "spi", 0, OPT_UINT, "SPI", "the SA's SPI", offsetof(struct delete_args, spi), 256,
+	  UINT32_MAX, .required = true },
+	{ "proto", 0, OPT_WORD, "PROTO", "esp (default) or ah",
+	  offsetof(struct delete_args, proto), .word_at = proto_word },
+	OPTION_END,
+};
+
+static int run_delete(const void *data, struct ipsecbpf_report *report)
+{
+	const struct delete_args *args = data;
+	struct ipsecbpf_sa_id id = {
+		.spi = htonl(args->spi),
+		.proto = args->proto == 2 ? IPPROTO_AH : IPPROTO_ESP,
+	};
+	int err;
+
+	if (inet_pton(AF_INET, args->dst, id.dst.b) == 1) {
+		id.family = FAMILY_V4;
+	} else if (inet_pton(AF_INET6, args->dst, id.dst.b) == 1) {
+		id.family = FAMILY_V6;
+	} else {
+		report_error(report, "--dst", NULL, "\"%s\" is not an IP address", args->dst);
+		return EXIT_USAGE;
+	}
+	err = ipsecbpf_sa_delete(args->ifname, &id, report);
 	if (err)
 		return exit_code(err, args->ifname, report);
-	out_string(OUT_JSON, "ifname", out_plain, args->ifname);
-	out_array("sas");
-	out_table(headings, sizeof(headings) / sizeof(headings[0]));
-	for (size_t i = 0; i < count; i++)
-		show_sa(&sas[i]);
-	out_table_end();
-	out_array_end();
-	if (!count)
-		out_text("%s: no SAs\n", args->ifname);
-	free(sas);
+	out_string(OUT_ANY, "ifname", "%s: ", args->ifname);
+	out_uint(OUT_ANY, "removed", "SAs: %" PRIu64 " removed\n", 1);
 	return EXIT_DONE;
 }
 
@@ -151,14 +172,31 @@ const struct verb verb_sa_apply = {
 	.run = run_apply,
 };
 
-const struct verb verb_sa_list = {
+const struct verb verb_sa_rotate = {
 	.group = "sa",
-	.name = "list",
-	.summary = "list the SAs, with use and fingerprint of the key",
-	.operands = ifname_operand,
-	.options = no_options,
-	.args_size = sizeof(struct ifname_args),
-	.run = run_list,
+	.name = "rotate",
+	.summary = "exchange SAs for those of a file without losing a packet",
+	.details = "Run it on both hosts with the same file of new SAs. The new inbound SAs "
+		   "receive at once. The new outbound ones are used as soon as the peer sends by "
+		   "its new SA, or after --switch-after; if both hosts are told within that time, "
+		   "nothing is lost. The old outbound SAs go then, the old inbound ones --drain "
+		   "later. All or nothing: where one SA is refused, nothing changes.",
+	.operands = apply_operands,
+	.options = rotate_options,
+	.args_size = sizeof(struct sa_args),
+	.run = run_rotate,
+};
+
+const struct verb verb_sa_delete = {
+	.group = "sa",
+	.name = "delete",
+	.summary = "remove one SA",
+	.details = "If it was the outbound SA in use, the newest other one of its peer and "
+		   "protection is; without any, what the policy protects is dropped.",
+	.operands = delete_operands,
+	.options = delete_options,
+	.args_size = sizeof(struct delete_args),
+	.run = run_delete,
 };
 
 const struct verb verb_sa_flush = {

@@ -26,6 +26,9 @@ enum control_type {
 	CONTROL_SA_FLUSH, /* -> uint32_t, SAs removed */
 	CONTROL_CONFIRM,  /* ends the trial period */
 	CONTROL_STOP,	  /* the supervisor forgets all SAs and exits */
+	CONTROL_SA_DELETE, /* struct ipsecbpf_sa_id */
+	CONTROL_SA_ROTATE, /* struct control_rotate, struct sa_config[] -> ipsecbpf_sa_result */
+	CONTROL_SA_EVENTS, /* uint64_t, a serial -> the struct ipsecbpf_sa_event[] after it */
 };
 
 /* Both ways. In a reply `type` repeats the request's and err is 0 or -errno. With an error the
@@ -33,7 +36,7 @@ enum control_type {
 struct control_header {
 	uint32_t magic;
 	uint32_t type;
-	uint32_t flags; /* CONTROL_SA_APPLY: SA_APPLY_FRESH */
+	uint32_t flags; /* CONTROL_SA_APPLY, CONTROL_SA_ROTATE: SA_APPLY_FRESH */
 	int32_t err;
 	uint32_t len; /* octets of payload that follow */
 };
@@ -54,6 +57,12 @@ struct control_sa {
 	struct ipsecbpf_sa_info info; /* suite is not meant: a pointer does not travel */
 	uint16_t suite;		      /* suite_index() */
 };
+
+struct control_rotate {
+	uint32_t switch_after, drain; /* seconds */
+};
+
+#define CONTROL_LAST_EVENT UINT64_MAX /* CONTROL_SA_EVENTS: only the latest one */
 
 /* One request and its answer. */
 struct control_call {

@@ -116,12 +116,63 @@ int ipsecbpf_sa_apply(const char *ifname, const struct sa_file *file, uint32_t f
 		      struct ipsecbpf_sa_result *ret_result, struct ipsecbpf_report *report);
 int ipsecbpf_sa_flush(const char *ifname, uint32_t *ret_removed, struct ipsecbpf_report *report);
 
+
+/* Names one SA (RFC 4301 4.1). */
+struct ipsecbpf_sa_id {
+	union wire_addr dst;
+	__be32 spi;
+	uint8_t proto;			/* IPPROTO_ESP, IPPROTO_AH */
+	uint8_t family;			/* enum ip_family of dst */
+};
+/* -ENOENT: there is no such SA. */
+int ipsecbpf_sa_delete(const char *ifname, const struct ipsecbpf_sa_id *id,
+		       struct ipsecbpf_report *report);
+
+#define SA_SWITCH_AFTER_DEFAULT 10	/* seconds */
+#define SA_DRAIN_DEFAULT	60
+
+struct ipsecbpf_sa_rotate_opts {
+	size_t sz;			/* sizeof(struct ipsecbpf_sa_rotate_opts) */
+	uint32_t flags;			/* SA_APPLY_FRESH */
+	uint32_t switch_after;		/* seconds; 0: SA_SWITCH_AFTER_DEFAULT */
+	uint32_t drain;			/* seconds; 0: SA_DRAIN_DEFAULT */
+};
+/*
+ * Make before break: the file's inbound SAs are used at once, its outbound ones when the peer has
+ * been heard by its new half, or after switch_after. The inbound SAs that they replace live on for
+ * drain seconds from then. -EBUSY: a rotation between the same two is pending.
+ */
+int ipsecbpf_sa_rotate(const char *ifname, const struct sa_file *file,
+		       const struct ipsecbpf_sa_rotate_opts *opts,
+		       struct ipsecbpf_sa_result *ret_result, struct ipsecbpf_report *report);
+
+/* Where in its life an SA is. X(enumerator, JSON/CLI word) */
+#define SA_STAGES(X)		\
+	X(LIVE, "valid")	\
+	X(DYING, "dying")	\
+	X(PENDING, "pending")	\
+	X(DRAINING, "draining")
+
+enum sa_stage {
+#define X(id, word) STAGE_##id,
+	SA_STAGES(X)
+#undef X
+	STAGE_COUNT
+};
+const char *sa_stage_name(unsigned int stage);
+
 struct ipsecbpf_sa_info {
 	union wire_addr src, dst;
 	__be32 spi;
 	uint8_t proto, family, direction;	/* enum ip_family, enum spd_direction */
 	bool tunnel, esn;
 	bool active;			/* outbound: the SA in use for its protection */
+	bool nested;			/* within another SA */
+	uint8_t stage;			/* enum sa_stage */
+	__be16 encap_sport, encap_dport;	/* ESP in UDP; 0: plain */
+	__be16 moved_port;		/* the peer was heard of at moved_to; 0: never elsewhere */
+	union wire_addr moved_to;
+	uint32_t path_mtu;		/* learnt lately; 0: no */
 	uint32_t replay_window;
 	uint32_t slot;
 	uint32_t inner_mtu;
@@ -130,10 +181,61 @@ struct ipsecbpf_sa_info {
 	char fingerprint[SA_FINGERPRINT_LEN + 1];
 	uint64_t seq;			/* last sent, or highest received */
 	uint64_t packets, bytes, icv_failed, replayed;
+	uint64_t lost;			/* inbound: left the replay window without having come */
+	uint64_t age;			/* seconds since it was added */
+	struct sa_limits soft, hard;
+	struct sa_limits left;		/* until hard; only where there is such a limit */
 	uint64_t idle_ms;		/* since the last packet; UINT64_MAX: never used */
 };
 int ipsecbpf_sa_list(const char *ifname, struct ipsecbpf_sa_info **ret_sas, size_t *ret_count,
 		     struct ipsecbpf_report *report);
+
+/* What happens to an SA. X(enumerator, JSON/CLI word) */
+#define SA_CHANGES(X)		\
+	X(ADDED, "added")	\
+	X(DYING, "dying")	\
+	X(EXPIRED, "expired")	\
+	X(REMOVED, "removed")	\
+	X(ROTATED, "rotated")
+
+enum sa_change {
+#define X(id, word) SA_CHANGE_##id,
+	SA_CHANGES(X)
+#undef X
+	SA_CHANGE_COUNT
+};
+const char *sa_change_name(unsigned int change);
+
+/* Why. X(enumerator, JSON word, text) */
+#define SA_CAUSES(X)								\
+	X(NONE, "none", "")							\
+	X(BYTES, "bytes", "limit in octets")					\
+	X(PACKETS, "packets", "limit in packets")				\
+	X(SECONDS, "seconds", "limit in time")					\
+	X(SEQUENCE, "sequence", "three quarters of the sequence numbers are used")	\
+	X(COMMAND, "command", "by command")					\
+	X(ROTATION, "rotation", "replaced by a rotation")			\
+	X(PEER, "peer", "in use: the peer sends by its new SA")			\
+	X(WAITED, "waited", "in use: the peer has had its time")
+
+enum sa_cause {
+#define X(id, word, text) SA_CAUSE_##id,
+	SA_CAUSES(X)
+#undef X
+	SA_CAUSE_COUNT
+};
+const char *sa_cause_name(unsigned int cause);
+const char *sa_cause_text(unsigned int cause);
+
+struct ipsecbpf_sa_event {
+	uint64_t serial;		/* counts events of one attachment, from 1 */
+	uint64_t ns;			/* CLOCK_MONOTONIC */
+	union wire_addr src, dst;
+	__be32 spi;
+	uint8_t proto, family, direction;
+	uint8_t change, why;		/* enum sa_change, enum sa_cause */
+	char peer[NAME_LEN], protection[NAME_LEN];
+};
 
 struct ipsecbpf_genkey_opts {
 	size_t sz;
@@ -178,6 +280,7 @@ struct ipsecbpf_monitor_ops {
 	/* counters that the worker raised since the last call, and changes of state */
 	void (*worker_drop)(void *context, enum drop_reason reason, uint64_t count);
 	void (*notice)(void *context, const char *text);
+	void (*sa)(void *context, const struct ipsecbpf_sa_event *event);
 };
 struct ipsecbpf_monitor *ipsecbpf_monitor_open(const char *ifname,
 					       const struct ipsecbpf_monitor_ops *ops, void *context,

@@ -2,8 +2,8 @@
 /*
  * Drop events as they happen. BPF drops come one by one through the ring buffer, rate limited and
  * only while `control.events_until` lies ahead, so a monitor that dies switches itself off. The
- * worker's drops are told as sums: nothing an attacker sends may write a line per packet. Called
- * by: `ipsecbpf monitor`.
+ * worker's drops are told as sums: nothing an attacker sends may write a line per packet. What
+ * happens to SAs the supervisor knows: it is asked once a second. Called by: `ipsecbpf monitor`.
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -16,7 +16,8 @@
 #include "pin.h"
 #include "stats.h"
 
-#define WATCH_NS 3000000000ull /* how long one poll keeps the events coming */
+#define WATCH_NS     3000000000ull /* how long one poll keeps the events coming */
+#define SA_EVENTS_NS 1000000000ull /* from one question about SAs to the next */
 
 struct ipsecbpf_monitor {
 	struct pins pins;
@@ -25,6 +26,8 @@ struct ipsecbpf_monitor {
 	void *context;
 	struct worker_stats seen;
 	uint32_t state, active;
+	uint64_t sa_serial;	/* of the last SA event told */
+	uint64_t ask_sas_ns;	/* CLOCK_MONOTONIC of the next question */
 	unsigned int events;
 };
 
@@ -47,6 +50,30 @@ static int read_worker(struct ipsecbpf_monitor *monitor, struct worker_stats *re
 	if (!err)
 		*ret_stats = stats.worker;
 	return err;
+}
+
+/* SA events after a serial; *ret_events is malloc'd. No supervisor: no events. */
+static uint32_t ask_events(const struct ipsecbpf_monitor *monitor, uint64_t since,
+			   struct ipsecbpf_sa_event **ret_events)
+{
+	struct control_call call = {
+		.type = CONTROL_SA_EVENTS, .payload = &since, .len = sizeof(since),
+	};
+
+	if (control_ask(&monitor->pins.paths, &call, NULL))
+		return 0;
+	*ret_events = call.reply;
+	return call.reply_len / (uint32_t)sizeof(**ret_events);
+}
+
+/* What happened before is not told. */
+static void skip_events(struct ipsecbpf_monitor *monitor)
+{
+	struct ipsecbpf_sa_event *last = NULL;
+
+	if (ask_events(monitor, CONTROL_LAST_EVENT, &last))
+		monitor->sa_serial = last->serial;
+	free(last);
 }
 
 struct ipsecbpf_monitor *ipsecbpf_monitor_open(const char *ifname,
@@ -73,6 +100,7 @@ struct ipsecbpf_monitor *ipsecbpf_monitor_open(const char *ifname,
 	}
 	monitor->state = monitor->pins.control->state;
 	monitor->active = monitor->pins.control->active;
+	skip_events(monitor);
 	return monitor;
 fail:
 	free(monitor);
@@ -118,6 +146,28 @@ static void tell_state(struct ipsecbpf_monitor *monitor)
 	}
 }
 
+static void tell_sa_events(struct ipsecbpf_monitor *monitor)
+{
+	struct ipsecbpf_sa_event *events = NULL;
+	uint64_t now = clock_ns();
+	uint32_t count;
+
+	if (now < monitor->ask_sas_ns)
+		return;
+	monitor->ask_sas_ns = now + SA_EVENTS_NS;
+	count = ask_events(monitor, monitor->sa_serial, &events);
+	if (count && events[0].serial > monitor->sa_serial + 1) {
+		monitor->ops.notice(monitor->context, "more happened to SAs than is remembered");
+		monitor->events++;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		monitor->ops.sa(monitor->context, &events[i]);
+		monitor->sa_serial = events[i].serial;
+		monitor->events++;
+	}
+	free(events);
+}
+
 int ipsecbpf_monitor_poll(struct ipsecbpf_monitor *monitor, int timeout_ms)
 {
 	uint64_t until = clock_ns() + WATCH_NS + (uint64_t)timeout_ms * 1000000u;
@@ -130,6 +180,7 @@ int ipsecbpf_monitor_poll(struct ipsecbpf_monitor *monitor, int timeout_ms)
 		return err;
 	tell_worker_drops(monitor);
 	tell_state(monitor);
+	tell_sa_events(monitor);
 	return (int)monitor->events;
 }
 

@@ -238,33 +238,44 @@ static int resolve_all(const struct pins *pins, struct sa_config *sas, size_t co
 	return err;
 }
 
+/* Asks the supervisor to take SAs: call says how, timing (may be NULL) goes in front of them. */
+static int ask_install(const struct pins *pins, const struct sa_file *file,
+		       const struct control_rotate *timing, struct control_call *call,
+		       struct ipsecbpf_sa_result *ret_result, struct ipsecbpf_report *report)
+{
+	size_t front = timing ? sizeof(*timing) : 0;
+	size_t size = file->count * sizeof(*file->sas);
+	uint8_t *payload = malloc(front + size + 1);
+	struct sa_config *sas;
+	int err;
+
+	if (!payload)
+		return -ENOMEM;
+	sas = (void *)(payload + front);
+	if (timing)
+		memcpy(payload, timing, front);
+	memcpy(sas, file->sas, size);
+	call->payload = payload;
+	call->len = (uint32_t)(front + size);
+	err = resolve_all(pins, sas, file->count, report);
+	if (!err)
+		err = control_ask(&pins->paths, call, report);
+	if (!err && call->reply_len != sizeof(*ret_result))
+		err = -EPROTO;
+	if (!err)
+		memcpy(ret_result, call->reply, sizeof(*ret_result));
+	free(call->reply);
+	explicit_bzero(payload, front + size);
+	free(payload);
+	return err;
+}
+
 int sa_install(const struct pins *pins, const struct sa_file *file, uint32_t flags,
 	       struct ipsecbpf_sa_result *ret_result, struct ipsecbpf_report *report)
 {
-	size_t size = file->count * sizeof(*file->sas);
-	struct sa_config *sas = malloc(size ? size : 1);
-	struct control_call call = {
-		.type = CONTROL_SA_APPLY,
-		.flags = flags,
-		.payload = sas,
-		.len = (uint32_t)size,
-	};
-	int err;
+	struct control_call call = { .type = CONTROL_SA_APPLY, .flags = flags };
 
-	if (!sas)
-		return -ENOMEM;
-	memcpy(sas, file->sas, size);
-	err = resolve_all(pins, sas, file->count, report);
-	if (!err)
-		err = control_ask(&pins->paths, &call, report);
-	if (!err && call.reply_len != sizeof(*ret_result))
-		err = -EPROTO;
-	if (!err)
-		memcpy(ret_result, call.reply, sizeof(*ret_result));
-	free(call.reply);
-	explicit_bzero(sas, size);
-	free(sas);
-	return err;
+	return ask_install(pins, file, NULL, &call, ret_result, report);
 }
 
 int ipsecbpf_sa_apply(const char *ifname, const struct sa_file *file, uint32_t flags,
@@ -279,6 +290,45 @@ int ipsecbpf_sa_apply(const char *ifname, const struct sa_file *file, uint32_t f
 	if (!err)
 		err = sa_install(&pins, file, flags, ret_result, report);
 	pins_close_locked(&pins, lock);
+	return err;
+}
+
+int ipsecbpf_sa_rotate(const char *ifname, const struct sa_file *file,
+		       const struct ipsecbpf_sa_rotate_opts *opts,
+		       struct ipsecbpf_sa_result *ret_result, struct ipsecbpf_report *report)
+{
+	const struct control_rotate timing = {
+		.switch_after = opts->switch_after ? opts->switch_after : SA_SWITCH_AFTER_DEFAULT,
+		.drain = opts->drain ? opts->drain : SA_DRAIN_DEFAULT,
+	};
+	struct control_call call = { .type = CONTROL_SA_ROTATE, .flags = opts->flags };
+	struct pins pins;
+	int err, lock = pins_open_locked(&pins, ifname, report);
+
+	if (lock < 0)
+		return lock;
+	err = pins_check_nic(&pins, report);
+	if (!err)
+		err = ask_install(&pins, file, &timing, &call, ret_result, report);
+	pins_close_locked(&pins, lock);
+	return err;
+}
+
+int ipsecbpf_sa_delete(const char *ifname, const struct ipsecbpf_sa_id *id,
+		       struct ipsecbpf_report *report)
+{
+	struct control_call call = {
+		.type = CONTROL_SA_DELETE, .payload = id, .len = sizeof(*id),
+	};
+	struct pins pins;
+	int err;
+
+	err = pins_open(&pins, ifname, report);
+	if (err)
+		return err;
+	err = control_ask(&pins.paths, &call, report);
+	free(call.reply);
+	pins_close(&pins);
 	return err;
 }
 

@@ -4,7 +4,7 @@
  * reservations, and what of it is published to the BPF maps. Keys live here and in the worker,
  * nowhere else.
  *
- * Included by: supervisor.c. Threading: the supervisor's thread.
+ * Included by: supervisor.c, supervisor_requests.c. Threading: the supervisor's thread.
  * Order:       adding: reservation on disk, worker, then BPF maps; removing: the other way round.
  * So no packet is ever steered to an SA that the worker does not have.
  */
@@ -17,9 +17,17 @@
 #include "reservation.h"
 #include "sa.h"
 
+#define SA_EVENTS_KEPT 256
+
 struct sad_sa {
 	bool used;
+	bool counted;			/* in sad_peers or udp_sas */
 	uint8_t gen;			/* of the slot; survives removal */
+	uint8_t stage;			/* enum sa_stage; never STAGE_DYING, see `warned` */
+	uint16_t warned;		/* bits 1 << enum sa_cause that have been told */
+	uint32_t drain;			/* STAGE_PENDING: seconds for what it replaces */
+	uint64_t until_ns;		/* STAGE_PENDING: used then; STAGE_DRAINING: the end */
+	uint64_t rotation;		/* STAGE_PENDING: it replaces SAs with serials up to this */
 	uint64_t serial;		/* order of installation: the newest outbound SA is used */
 	struct reservation reservation; /* outbound */
 	struct sa_config config;
@@ -50,9 +58,12 @@ struct sad {
 	struct sa_state *states; /* shared with worker and BPF */
 	size_t states_size;
 	uint32_t slots;
+	uint32_t counts[SPD_DIRECTION_COUNT];	/* SAs */
 	struct sad_mark *marks;		/* as many as slots; the oldest is forgotten first */
 	uint32_t next_mark;
 	uint64_t serial;
+	struct ipsecbpf_sa_event events[SA_EVENTS_KEPT]; /* by serial modulo their number */
+	uint64_t event_serial;
 };
 
 /* 0 or -errno. */
@@ -65,6 +76,20 @@ void sad_fini(struct sad *sad);
  */
 int sad_apply(struct sad *sad, const struct sa_config *configs, size_t count, uint32_t flags,
 	      struct ipsecbpf_sa_result *ret_result, struct ipsecbpf_report *report);
+
+/* The same for SAs that take over from those that are there; see ipsecbpf_sa_rotate(). */
+int sad_rotate(struct sad *sad, const struct sa_config *configs, size_t count, uint32_t flags,
+	       const struct control_rotate *timing, struct ipsecbpf_sa_result *ret_result,
+	       struct ipsecbpf_report *report);
+
+/* 0, or -ENOENT, explained in report. */
+int sad_delete(struct sad *sad, const struct ipsecbpf_sa_id *id, struct ipsecbpf_report *report);
+
+/*
+ * Once a second while there are SAs: limits and rotations. largest_refused: octets that a packet
+ * may have had which the worker has refused since the last look because of a hard limit; 0: none.
+ */
+void sad_look(struct sad *sad, uint32_t largest_refused);
 
 /* Removes all SAs; returns how many. Unused sequence numbers go back to the disk. */
 uint32_t sad_flush(struct sad *sad);
@@ -79,6 +104,9 @@ bool sad_refill(struct sad *sad);
 /* All SAs with their run-time figures; malloc'd. NULL with ENOMEM. */
 struct control_sa *sad_list(const struct sad *sad, uint32_t mtu, uint32_t *ret_count);
 
-void sad_count(const struct sad *sad, uint32_t *ret_in, uint32_t *ret_out);
+/* Copies the events after a serial, the oldest first; CONTROL_LAST_EVENT: only the last. Returns
+ * how many. */
+uint32_t sad_events(const struct sad *sad, uint64_t since,
+		    struct ipsecbpf_sa_event events[SA_EVENTS_KEPT]);
 
 #endif /* IPSECBPF_SAD_H */

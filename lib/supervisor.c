@@ -2,10 +2,8 @@
 #include "supervisor.h"
 
 #include <bpf/bpf.h>
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,30 +19,15 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "crypto.h"
 #include "loader.h"
-#include "sad.h"
 #include "sandbox.h"
-#include "worker_process.h"
+#include "supervisor_internal.h"
 
 #define CRASH_LOOP_NS	     200000000u /* a worker that lives shorter is restarted slowly */
 #define RESTART_PAUSE_MS     100
 #define RESTART_PAUSE_MAX_MS 5000
 #define REFILL_RETRY_MS	     1000
 #define NS_PER_MS	     1000000u
-
-struct supervisor {
-	const struct supervisor_config *config;
-	struct sad sad;
-	struct worker_process worker;
-	int listen_fd, need_fd, signal_fd, trial_fd;
-	int commit_fd;		/* -1: attaching is done */
-	uint32_t pause_ms;	/* between a crash and the restart; 0: none */
-	uint64_t restart_at_ns; /* a worker that is down is not started before */
-	bool refill_failed;	/* a reservation could not be written; to be tried again */
-	bool last_request;		/* the trial is over, and one late request was served */
-	bool stopping;
-};
 
 /* ---- worker -------------------------------------------------------------------------------- */
 
@@ -127,146 +110,7 @@ static void worker_died(struct supervisor *supervisor)
 	supervisor->restart_at_ns = clock_ns() + (uint64_t)supervisor->pause_ms * NS_PER_MS;
 }
 
-/* ---- requests ------------------------------------------------------------------------------ */
-
-static int64_t trial_left(const struct supervisor *supervisor)
-{
-	struct itimerspec left;
-
-	if (supervisor->trial_fd < 0 || timerfd_gettime(supervisor->trial_fd, &left))
-		return -1;
-	return left.it_value.tv_sec + (left.it_value.tv_nsec > 0);
-}
-
-static void engine_names(const char *only, char *out, size_t out_len)
-{
-	const struct crypto_engine *engine;
-	size_t used = 0;
-
-	out[0] = '\0';
-	for (unsigned int i = 0; (engine = crypto_engine_at(i)); i++)
-		if (engine->probe() && (!only || !strcmp(only, engine->name)) && used < out_len)
-			used += (size_t)snprintf(out + used, out_len - used, "%s%s",
-						 used ? ", " : "", engine->name);
-}
-
-static uint32_t smallest_inner_mtu(const struct supervisor *supervisor)
-{
-	uint32_t count = 0, smallest = 0;
-	struct control_sa *list = sad_list(&supervisor->sad, supervisor->config->mtu, &count);
-
-	for (uint32_t i = 0; list && i < count; i++)
-		if (list[i].info.direction == SPD_OUT &&
-		    (!smallest || list[i].info.inner_mtu < smallest))
-			smallest = list[i].info.inner_mtu;
-	free(list);
-	return smallest;
-}
-
-static int reply_status(struct supervisor *supervisor, int fd)
-{
-	struct control_status status = {
-		.supervisor_pid = getpid(),
-		.worker_pid = supervisor->worker.pid,
-		.worker_restarts = supervisor->worker.restarts,
-		.queues = supervisor->config->queues,
-		.mtu = supervisor->config->mtu,
-		.inner_mtu = smallest_inner_mtu(supervisor),
-		.trial_left = trial_left(supervisor),
-		.zero_copy = supervisor->worker.ports[0].zero_copy,
-	};
-
-	sad_count(&supervisor->sad, &status.sas_in, &status.sas_out);
-	memcpy(status.host_port, supervisor->config->host->ifname, sizeof(status.host_port));
-	engine_names(supervisor->config->engine, status.engine, sizeof(status.engine));
-	return control_reply(fd, CONTROL_STATUS, 0, &status, sizeof(status), NULL);
-}
-
-/* What came over the socket is from root, but a wrong number must still not index out of bounds. */
-static bool sane(const struct sa_config *sa)
-{
-	return sa->protect_id && sa->protect_id < PROTECT_MAX && suite_at(sa->suite) &&
-	       sa->proto == IPPROTO_ESP && be32toh(sa->spi) > SPI_RESERVED_MAX &&
-	       !sa_key_is_weak(sa) &&
-	       sa->family < FAMILY_COUNT && sa->direction < SPD_DIRECTION_COUNT &&
-	       sa->replay_window <= REPLAY_WINDOW_MAX && !sa->peer[NAME_LEN - 1] &&
-	       !sa->protection[NAME_LEN - 1];
-}
-
-static int reply_sa_apply(struct supervisor *supervisor, int fd,
-			  const struct control_header *request, const struct sa_config *configs)
-{
-	struct ipsecbpf_report report = { 0 };
-	struct ipsecbpf_sa_result result = { 0 };
-	size_t count = request->len / sizeof(*configs);
-	int err = request->len % sizeof(*configs) ? -EPROTO : 0;
-
-	for (size_t i = 0; !err && i < count; i++)
-		if (!sane(&configs[i]))
-			err = -EPROTO;
-	if (!err)
-		err = sad_apply(&supervisor->sad, configs, count, request->flags, &result, &report);
-	err = control_reply(fd, CONTROL_SA_APPLY, err, &result, sizeof(result), &report);
-	report_fini(&report);
-	return err;
-}
-
-static int reply_sa_list(struct supervisor *supervisor, int fd)
-{
-	uint32_t count = 0;
-	struct control_sa *list = sad_list(&supervisor->sad, supervisor->config->mtu, &count);
-	struct ipsecbpf_report empty = { 0 };
-	int err;
-
-	err = control_reply(fd, CONTROL_SA_LIST, list ? 0 : -ENOMEM, list,
-			    (uint32_t)(count * sizeof(*list)), &empty);
-	free(list);
-	return err;
-}
-
-static int reply_confirm(struct supervisor *supervisor, int fd)
-{
-	struct ipsecbpf_report report = { 0 };
-	int err = 0;
-
-	if (supervisor->trial_fd < 0) {
-		report_error(&report, supervisor->config->ifname, NULL,
-			     "no trial period is running");
-		err = -ENOENT;
-	} else {
-		close(supervisor->trial_fd);
-		supervisor->trial_fd = -1;
-	}
-	err = control_reply(fd, CONTROL_CONFIRM, err, NULL, 0, &report);
-	report_fini(&report);
-	return err;
-}
-
-static int answer(struct supervisor *supervisor, int fd, const struct control_header *request,
-		  const void *payload)
-{
-	const struct ipsecbpf_report none = { 0 };
-	uint32_t removed;
-
-	switch (request->type) {
-	case CONTROL_STATUS:
-		return reply_status(supervisor, fd);
-	case CONTROL_SA_APPLY:
-		return reply_sa_apply(supervisor, fd, request, payload);
-	case CONTROL_SA_LIST:
-		return reply_sa_list(supervisor, fd);
-	case CONTROL_SA_FLUSH:
-		removed = sad_flush(&supervisor->sad);
-		return control_reply(fd, CONTROL_SA_FLUSH, 0, &removed, sizeof(removed), NULL);
-	case CONTROL_CONFIRM:
-		return reply_confirm(supervisor, fd);
-	case CONTROL_STOP:
-		supervisor->stopping = true;
-		return 0; /* answered when it is done */
-	default:
-		return control_reply(fd, request->type, -EPROTO, NULL, 0, &none);
-	}
-}
+/* ---- ending --------------------------------------------------------------------------------- */
 
 /* Forgets everything in the order that keeps the promises: no SA, no worker, no socket. */
 static void shut_down(struct supervisor *supervisor)
@@ -288,7 +132,7 @@ static void serve(struct supervisor *supervisor)
 	if (fd < 0)
 		return;
 	if (!control_receive(fd, &request, &payload)) {
-		answer(supervisor, fd, &request, payload);
+		supervisor_answer(supervisor, fd, &request, payload);
 		if (payload)
 			explicit_bzero(payload, request.len);
 		free(payload);
@@ -345,6 +189,33 @@ static void refill(struct supervisor *supervisor)
 		supervisor->refill_failed = !sad_refill(&supervisor->sad);
 }
 
+/* SAs age only where there are some. */
+static void keep_watch(struct supervisor *supervisor)
+{
+	const struct sad *sad = &supervisor->sad;
+	struct itimerspec every = { 0 };
+	bool wanted = sad->counts[SPD_IN] || sad->counts[SPD_OUT];
+
+	if (wanted == supervisor->watching)
+		return;
+	every.it_value.tv_sec = every.it_interval.tv_sec = wanted;
+	if (!timerfd_settime(supervisor->life_fd, 0, &every, NULL))
+		supervisor->watching = wanted;
+}
+
+static void look_at_sas(struct supervisor *supervisor)
+{
+	const struct worker_config *worker = &supervisor->worker.config;
+	uint64_t refused = __atomic_load_n(&worker->stats->drops[DROP_LIFETIME], __ATOMIC_RELAXED);
+	uint64_t ignored;
+
+	if (read(supervisor->life_fd, &ignored, sizeof(ignored)) < 0)
+		return;
+	sad_look(&supervisor->sad,
+		 refused != supervisor->lifetime_drops ? supervisor->config->mtu : 0);
+	supervisor->lifetime_drops = refused;
+}
+
 /* Until something has to be done without being asked, ms; -1: never. */
 static int idle_ms(const struct supervisor *supervisor)
 {
@@ -388,6 +259,7 @@ static void loop(struct supervisor *supervisor)
 			{ .fd = supervisor->trial_fd, .events = POLLIN },
 			{ .fd = supervisor->listen_fd, .events = POLLIN },
 			{ .fd = net_watch_fd(supervisor->sad.net_watch), .events = POLLIN },
+			{ .fd = supervisor->life_fd, .events = POLLIN },
 		};
 
 		if (poll(fds, sizeof(fds) / sizeof(fds[0]), idle_ms(supervisor)) < 0)
@@ -399,6 +271,8 @@ static void loop(struct supervisor *supervisor)
 		refill(supervisor);
 		if (fds[6].revents)
 			net_watch_process(supervisor->sad.net_watch);
+		if (fds[7].revents)
+			look_at_sas(supervisor);
 		/* One of these a round: each may end us, or make the others' answers stale. */
 		if (fds[2].revents)
 			terminate(supervisor);
@@ -408,6 +282,7 @@ static void loop(struct supervisor *supervisor)
 			serve_late(supervisor, fds[4].revents);
 		else if (fds[4].revents)
 			give_up(supervisor, "trial period over");
+		keep_watch(supervisor);
 	}
 }
 
@@ -422,8 +297,9 @@ static int make_descriptors(struct supervisor *supervisor)
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	supervisor->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
 	supervisor->need_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	supervisor->life_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	supervisor->trial_fd = -1;
-	if (supervisor->signal_fd < 0 || supervisor->need_fd < 0)
+	if (supervisor->signal_fd < 0 || supervisor->need_fd < 0 || supervisor->life_fd < 0)
 		return -errno;
 	if (!trial.it_value.tv_sec)
 		return 0;
