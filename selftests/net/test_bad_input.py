@@ -170,7 +170,7 @@ def live(topology):
     a = topology.a
     sas = a.json("sa", "list", net.IFNAME)["sas"]
     for sa in sas:
-        del sa["idle_ms"]
+        del sa["idle_ms"], sa["age"]
     return (a.ipsecbpf("policy", "show", net.IFNAME).stdout, sas,
             {key: value for key, value in a.status().items() if key != "dropped"})
 

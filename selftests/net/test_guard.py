@@ -134,13 +134,15 @@ def test_a_trial_over_nothing_ends_open(product, wire):
 
 
 def trial_expired(pid):
-    """Has the supervisor's timer run out? Told by the kernel, not by our clock."""
+    """Has the trial's timer run out? Told by the kernel, not by our clock. The supervisor's other
+    timers do not run while there are no SAs."""
+    ticks = []
     for name in os.listdir(f"/proc/{pid}/fdinfo"):
         with open(f"/proc/{pid}/fdinfo/{name}") as file:
-            ticks = re.search(r"^ticks: (\d+)$", file.read(), re.M)
-        if ticks:
-            return int(ticks[1]) > 0
-    raise net.Failure("the supervisor has no timer")
+            ticks += re.findall(r"^ticks: (\d+)$", file.read(), re.M)
+    if not ticks:
+        raise net.Failure("the supervisor has no timer")
+    return any(int(number) for number in ticks)
 
 
 def asked(host):
