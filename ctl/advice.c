@@ -22,7 +22,7 @@ static const struct advice advices[DROP_REASON_COUNT] = {
 	OK(REPLAY_OLD,
 	    "nothing for a few; with many, a larger replay_window, or look for an attacker"),
 	OK(REPLAY_DUP, "nothing for a few; with many, look for a loop or an attacker"),
-	BAD(ICV, "compare the key column of ipsecbpf sa list on both hosts"),
+	BAD(ICV, "compare the keys of ipsecbpf sa list --stats on both hosts"),
 	OK(ESP_FRAGMENT, "nothing: no sound sender makes fragments of fragments"),
 	BAD(FRAGMENT_TRANSPORT, "report it as a bug: fragments are put together before"),
 	BAD(WIRE_PORT, "ipsecbpf status IFNAME: the worker must be running"),
