@@ -90,6 +90,20 @@ struct {
 	__type(value, __u32);
 } sad_peers SEC(".maps");
 
+/* ESP in UDP that arrives in fragments, by what its fragments share: only the first names the SA, and
+ * the others follow it to the worker. Written and read by xdp_ingress; the oldest gives way. */
+struct udp_fragment {
+	union wire_addr src, dst;
+	__be32 id;
+	__u32 family;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct udp_fragment);
+	__type(value, __u8);
+} udp_fragments SEC(".maps");
+
 /* This host's addresses. Written by the supervisor, as the kernel tells it; read by xdp_ingress and,
  * for forwarded packets, tc_egress. */
 struct {

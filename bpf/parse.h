@@ -40,6 +40,7 @@ struct packet_info {
 	__u8 hop_limit;
 	__u8 icmp_type, icmp_code;
 	__u8 fragment;		/* enum fragment */
+	__be32 fragment_id;	/* identification, of fragments only */
 	__u8 non_esp_marker;	/* UDP payload starts with four zero octets, or is a keep-alive */
 	__u8 esp_in_udp;	/* set by xdp_ingress: the SAD knows it */
 };
@@ -135,6 +136,7 @@ static __always_inline int parse_ipv4(struct cursor *c, struct packet_info *info
 	info->hop_limit = ip->ttl;
 	info->src.w[0] = ip->saddr;
 	info->dst.w[0] = ip->daddr;
+	info->fragment_id = ip->id;
 	if (ip->frag_off & bpf_htons(IPV4_OFFSET_MASK))
 		info->fragment = FRAGMENT_LATER;
 	else if (ip->frag_off & bpf_htons(IPV4_MORE_FRAGMENTS))
@@ -172,6 +174,7 @@ static __always_inline int parse_ipv6_ext(struct cursor *c, struct packet_info *
 		if (!frag)
 			return -DROP_MALFORMED;
 		info->proto = frag->next_header;
+		info->fragment_id = frag->id;
 		if (frag->offset_flags & bpf_htons(0xfff8))
 			info->fragment = FRAGMENT_LATER;
 		else if (frag->offset_flags & bpf_htons(1))

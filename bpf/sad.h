@@ -2,7 +2,7 @@
 /*
  * Inbound SA look-up and the checks that need no key (DESIGN: length -> SAD -> source -> replay
  * pre-check), so that nothing an attacker without the key sends costs a byte of cryptography.
- * Called by: xdp_ingress. Reads sad, sad_peers and sa_state; writes nothing.
+ * Called by: xdp_ingress. Reads sad, sad_peers and sa_state; writes udp_fragments only.
  */
 #ifndef IPSECBPF_SAD_H
 #define IPSECBPF_SAD_H
@@ -40,6 +40,32 @@ static __always_inline bool sad_knows_peer(const struct packet_info *info)
 	};
 
 	return bpf_map_lookup_elem(&sad_peers, &key);
+}
+
+static __always_inline struct udp_fragment udp_fragment_key(const struct packet_info *info)
+{
+	return (struct udp_fragment){
+		.src = info->src,
+		.dst = info->dst,
+		.id = info->fragment_id,
+		.family = info->family,
+	};
+}
+
+/* The first fragment of ESP in UDP has passed the checks of its SA: the others may follow. */
+static __always_inline bool sad_expect_fragments(const struct packet_info *info)
+{
+	struct udp_fragment key = udp_fragment_key(info);
+	__u8 yes = 1;
+
+	return !bpf_map_update_elem(&udp_fragments, &key, &yes, BPF_ANY);
+}
+
+static __always_inline bool sad_expects_fragment(const struct packet_info *info)
+{
+	struct udp_fragment key = udp_fragment_key(info);
+
+	return bpf_map_lookup_elem(&udp_fragments, &key);
 }
 
 static __always_inline bool same_addr(const union wire_addr *a, const union wire_addr *b)

@@ -55,10 +55,9 @@ static __always_inline bool is_ipsec(const struct packet_info *info)
 /* Does the packet name an SA, if it is one of ours? Port 0 would name those that are not in UDP. */
 static __always_inline bool names_sa(const struct packet_info *info, __u32 udp_sas)
 {
-	if (info->fragment != FRAGMENT_NONE)
-		return false;
-	return is_ipsec(info) ||
-	       (info->proto == IPPROTO_UDP && udp_sas && info->spi && info->dst_port);
+	if (info->proto == IPPROTO_UDP)
+		return udp_sas && info->spi && info->dst_port;
+	return is_ipsec(info) && info->fragment == FRAGMENT_NONE;
 }
 
 static __always_inline int by_sa(struct xdp_md *ctx, struct packet_info *info,
@@ -70,6 +69,9 @@ static __always_inline int by_sa(struct xdp_md *ctx, struct packet_info *info,
 	err = sad_check(sa, info);
 	if (err)
 		return err;
+	if (info->fragment != FRAGMENT_NONE)
+		return sad_expect_fragments(info) ? to_wire_port(ctx, PASS_IN_FRAGMENT)
+						  : -DROP_INTERNAL;
 	return to_wire_port(ctx, info->esp_in_udp		 ? PASS_IN_UDP_ESP :
 				 info->proto == IPPROTO_ESP ? PASS_IN_ESP : PASS_IN_AH);
 }
@@ -77,8 +79,7 @@ static __always_inline int by_sa(struct xdp_md *ctx, struct packet_info *info,
 /*
  * The worker's part of what arrives: an XDP action, a negative drop reason, or XDP_STEP_CLEAR_TEXT
  * (somebody else's ESP too: policy may let it pass). A fragment of ESP or AH is known by its
- * addresses, as only the first one has the SPI. One of ESP in UDP is UDP: what it carries is never
- * known for certain, and it is not reassembled.
+ * addresses, as only the first one has the SPI; one of ESP in UDP by having come after its first.
  *
  * A forged source goes before all else, essential traffic included; what tc_host_port re-enters has
  * gone by. Where the source is an SA's it is the peer's, which saves that look-up where most packets
@@ -96,6 +97,9 @@ __noinline int secured(struct xdp_md *ctx, struct packet_info *info, __u32 end, 
 	if (names_sa(info, udp_sas))
 		sa = sad_lookup(info);
 	else if (is_ipsec(info) && sad_knows_peer(info))
+		return to_wire_port(ctx, PASS_IN_FRAGMENT);
+	else if (info->fragment == FRAGMENT_LATER && info->proto == IPPROTO_UDP && udp_sas &&
+		 sad_expects_fragment(info))
 		return to_wire_port(ctx, PASS_IN_FRAGMENT);
 	if (!(sa && sad_source_is_peer(sa, info)) && is_own_source(info))
 		return -DROP_OWN_SOURCE;
