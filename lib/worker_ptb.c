@@ -147,8 +147,9 @@ static bool sent_lately(const struct worker_sa *sa, const struct quote *quote)
 	uint32_t next = (uint32_t)__atomic_load_n(&sa->sa.state->seq_next, __ATOMIC_RELAXED);
 	uint32_t ago = next - 1 - quote->seq;
 
+	/* Not the source port: NAT may have changed it. */
 	return !memcmp(&sa->sa.src, &quote->outer.src, sizeof(quote->outer.src)) &&
-	       sa->sa.encap_sport == quote->outer.sport && ago < LATELY && quote->seq;
+	       ago < LATELY && quote->seq;
 }
 
 static void learn(struct worker *worker, struct worker_sa *sa, uint32_t mtu)
