@@ -11,8 +11,9 @@ import topology as net
 
 BPF_MAP = "anon_inode:bpf-map"
 PAGE = os.sysconf("SC_PAGESIZE")
-STATE_SIZE, SLOTS = 640, 1025           # struct sa_state; 1024 SAs unless asked otherwise, slot 0 is none
-CONTROL_HEAD = struct.pack("=II", 1, 1)     # struct control: ABI version, ATTACH_RUNNING
+STATE_SIZE, SLOTS = 704, 1025           # struct sa_state; 1024 SAs unless asked otherwise, slot 0 is none
+CONTROL_HEAD = struct.pack("=II", 2, 1)     # struct control: ABI version, ATTACH_RUNNING
+OUT_SA_SIZE = 4096 * 2 * 8               # PROTECT_MAX (peer, protection) pairs in two families
 
 # capabilities(7), by number
 SUPERVISOR_CAPS = {"kill": 5, "setgid": 6, "setuid": 7, "setpcap": 8, "net_admin": 12,
@@ -73,10 +74,12 @@ def descriptors(pid):
 # ---- the worker ---------------------------------------------------------------------------------
 
 def assert_maps(pid):
-    """Of all BPF maps only sa_state and worker_stats; control would let it switch policy off."""
+    """Of all BPF maps only sa_state, worker_stats and, to read, out_sa: control would let it switch
+    policy off."""
     maps = [area for area in areas(pid) if area.name == BPF_MAP]
     states = (SLOTS * STATE_SIZE + PAGE - 1) // PAGE * PAGE
-    assert sorted(area.size for area in maps) == [PAGE, states], \
+    assert sorted((area.size, area.mode[:2]) for area in maps) == \
+        [(PAGE, "rw"), (OUT_SA_SIZE, "r-"), (states, "rw")], \
         [(area.name, area.size, area.mode) for area in maps]
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         stats = read_area(memory, min(maps, key=lambda area: area.size))

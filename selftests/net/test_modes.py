@@ -43,7 +43,7 @@ def dropped(topology):
 
 
 def ping(host, address, size, *options):
-    return host.run("ping", "-c", 1, "-W", 2, "-s", size, *options, address, check=False)
+    return host.run("ping", "-c", 1, "-W", 0.5, "-s", size, *options, address, check=False)
 
 
 def datagrams(topology, family, octets=4000):
