@@ -6,6 +6,8 @@
  */
 #include "replay.h"
 
+#include <string.h>
+
 #define WORD_BITS 64
 
 /*
@@ -146,4 +148,12 @@ enum drop_reason replay_commit(struct sa_state *state, const struct replay_confi
 	if (!state->replay_first)
 		state->replay_first = seq;
 	return DROP_NONE;
+}
+
+void replay_resume(struct sa_state *state, uint64_t top)
+{
+	memset(state->replay_bitmap, 0xff, sizeof(state->replay_bitmap));
+	state->replay_bitmap[word_of(top)] = UINT64_MAX >> (WORD_BITS - 1 - top % WORD_BITS);
+	state->replay_first = top;
+	state->replay_top = top;
 }

@@ -2,7 +2,7 @@
 /*
  * Anti-replay (RFC 4303 3.4.3 and Appendix A; window as in RFC 6479), on struct sa_state.
  *
- * Included by: esp_decap.c, ah_verify.c. Called in this order only: replay_check() before the ICV
+ * Included by: esp_decap.c, ah_verify.c, sad.c. Called in this order only: replay_check() before the ICV
  * is verified, replay_commit() after it held. Checking is pure; nothing unauthenticated changes state.
  * Threading: the SA's owning worker thread only.
  */
@@ -37,5 +37,11 @@ enum drop_reason replay_check(const struct sa_state *state, const struct replay_
  */
 enum drop_reason replay_commit(struct sa_state *state, const struct replay_config *config,
 			       uint64_t seq);
+
+/*
+ * For an SA that is installed again: all up to `top`, its right edge before, counts as received,
+ * nothing above it.
+ */
+void replay_resume(struct sa_state *state, uint64_t top);
 
 #endif /* IPSECBPF_REPLAY_H */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "replay.h"
 #include "sad_internal.h"
 
 static size_t page_round(size_t size)
@@ -143,8 +144,7 @@ static void open_window(const struct sad *sad, const struct sa_config *config,
 	mark = find_mark(sad, config, key_id);
 	if (!mark)
 		return;
-	state->replay_top = mark->replay_top;
-	memset(state->replay_bitmap, 0xff, sizeof(state->replay_bitmap));
+	replay_resume(state, mark->replay_top);
 }
 
 /* Reserves the first block of numbers on disk, and lays out the SA's run-time state. */

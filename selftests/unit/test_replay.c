@@ -249,6 +249,39 @@ static void commit_all(struct sa_state *state, const struct replay_config *confi
 
 #define NUMBERS(...) ((const uint64_t[]){ __VA_ARGS__, 0 })
 
+/* An SA that comes back: nothing of before is taken again, everything after it is. */
+static void test_resume(void **unused)
+{
+	static const uint64_t tops[] = { 1, 62, 63, 64, 100, 127, 1000, 4095, 4096, 70000 };
+	const struct replay_config config = { .window = 128 };
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(tops) / sizeof(tops[0]); i++) {
+		struct sa_state state = { 0 };
+		uint64_t top = tops[i], seq;
+
+		replay_resume(&state, top);
+		for (uint64_t old = 1; old <= top && old < 200; old++)
+			assert_int_not_equal(replay_check(&state, &config, (uint32_t)old, &seq),
+					     DROP_NONE);
+		assert_int_not_equal(replay_check(&state, &config, (uint32_t)top, &seq), DROP_NONE);
+		/* The last first: those before it come late, and are good all the same. */
+		for (uint64_t ahead = 100; ahead; ahead--) {
+			assert_int_equal(
+				replay_check(&state, &config, (uint32_t)(top + ahead), &seq),
+				DROP_NONE);
+			assert_int_equal(replay_commit(&state, &config, seq), DROP_NONE);
+		}
+		assert_int_equal(state.lost, 0);
+		seq = top + 100 + config.window;
+		assert_int_equal(replay_commit(&state, &config, seq), DROP_NONE);
+		assert_int_equal(state.lost, 0);
+		assert_int_equal(replay_commit(&state, &config, seq + config.window),
+				 DROP_NONE);
+		assert_int_equal(state.lost, config.window - 1);
+	}
+}
+
 static void test_lost(void **unused)
 {
 	const struct replay_config config = { .window = 64 }, off = { .window = 0 };
@@ -285,6 +318,7 @@ int main(void)
 		cmocka_unit_test(test_zero_is_refused),	  cmocka_unit_test(test_esn_ends),
 		cmocka_unit_test(test_esn_wrap),	  cmocka_unit_test(test_twice_in_a_burst),
 		cmocka_unit_test(test_window_off),	  cmocka_unit_test(test_lost),
+		cmocka_unit_test(test_resume),
 	};
 
 	return cmocka_run_group_tests_name("replay", tests, NULL, NULL);
