@@ -458,6 +458,44 @@ static void test_moved_peer(void **state)
 	assert_true(goes_to(1, &home, 4500));
 }
 
+/* A rotation: the new SA goes where the old one went, without hearing of a move again. */
+static void test_moved_peer_rotation(void **state)
+{
+	struct worker_sas *sas = &host.worker.sas;
+	union wire_addr home = end_address(FAMILY_V4, 2), away = end_address(FAMILY_V4, 77);
+	union wire_addr farther = end_address(FAMILY_V4, 78);
+	struct sa_config sa = to_peer(0x1000);
+
+	(void)state;
+	for (uint32_t slot = 1; slot <= 2; slot++) {	/* nothing is known yet */
+		sa.direction = slot == 1 ? SPD_IN : SPD_OUT;
+		host_sa(&host, slot, 1, &sa);
+	}
+	assert_true(goes_to(2, &home, 4500));
+	host.states[1].peer = host.states[2].peer = away;
+	host.states[1].peer_port = host.states[2].peer_port = htobe16(61000);
+	sa.spi = htobe32(0x2000);
+	host_sa(&host, 3, 1, &sa);
+	assert_true(goes_to(3, &away, 61000));
+	assert_int_equal(host.states[3].peer_port, htobe16(61000));
+	sa.protect_id = 2;
+	host_sa(&host, 4, 1, &sa);			/* somebody else's */
+	assert_true(goes_to(4, &home, 4500));
+	/* No other outbound SA is left: where the last packet came from. */
+	worker_sas_remove(sas, 2);
+	worker_sas_remove(sas, 3);
+	sa.protect_id = 1;
+	sa.direction = SPD_IN;
+	host_sa(&host, 5, 1, &sa);
+	host.states[1].used_ns = 1;
+	host.states[5].used_ns = 2;
+	host.states[5].peer = farther;
+	host.states[5].peer_port = htobe16(7);
+	sa.direction = SPD_OUT;
+	host_sa(&host, 6, 1, &sa);
+	assert_true(goes_to(6, &farther, 7));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -465,6 +503,7 @@ int main(void)
 		TEST(test_slots), TEST(test_refused), TEST(test_counters), TEST(test_expiry),
 		TEST(test_look_ups), TEST(test_around), TEST(test_path_mtu_age),
 		TEST(test_bundle_sizes), TEST(test_moved_peer),
+		TEST(test_moved_peer_rotation),
 	};
 
 	return cmocka_run_group_tests_name("worker_sas", tests, NULL, NULL);
