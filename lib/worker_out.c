@@ -72,15 +72,21 @@ static void transmit(struct worker *worker, struct packet *packet)
 
 /*
  * Gives the packets to the SA and, if it lies within others, to those. Returns the outermost SA, or
- * NULL with all packets DEAD if one of them is missing: nothing leaves with less than policy says.
+ * NULL with all packets DEAD if one of them is missing or its time has come: nothing leaves with
+ * less than policy says.
  */
 static struct worker_sa *protect(struct worker *worker, struct worker_sa *sa,
 				 struct packet **packets, unsigned int count)
 {
 	struct worker_sa *around = sa;
+	enum drop_reason reason = DROP_NO_SA_OUT;
 
 	for (unsigned int depth = 0; around && depth < BUNDLE_MAX; depth++) {
 		sa = around;
+		if (worker_sa_expired(worker, sa)) {
+			reason = DROP_LIFETIME;
+			break;
+		}
 		sa_protect(&sa->sa, packets, count);
 		sa->sa.state->used_ns = worker->now_ns;
 		ask_for_numbers(worker, sa);
@@ -93,7 +99,7 @@ static struct worker_sa *protect(struct worker *worker, struct worker_sa *sa,
 	}
 	for (unsigned int i = 0; i < count; i++)
 		if (packets[i]->state != PACKET_DEAD)
-			packet_drop(packets[i], DROP_NO_SA_OUT);
+			packet_drop(packets[i], reason);
 	return NULL;
 }
 
