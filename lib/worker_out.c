@@ -173,22 +173,28 @@ static void turn_to(struct worker *worker, struct worker_sa *sa)
 
 /* ---- packets that fit ---------------------------------------------------------------------- */
 
+/* Packets that a frame is still to be cut into. */
+static unsigned int packets_left(const struct segment_iter *iter)
+{
+	uint32_t octets = iter->end - iter->payload_off - iter->next;
+
+	return iter->tcp_split && octets ? (octets + iter->mss - 1) / iter->mss : 1;
+}
+
 static void cut(struct worker *worker, struct segment_iter *iter)
 {
 	struct packet packet;
 	uint32_t room;
 
-	for (;;) {
+	while (!iter->done) {
+		unsigned int left = packets_left(iter);
+
 		if (!take_frame(worker, &packet, &room)) {
-			count_drop(worker, DROP_NO_BUFFER, 1);
+			count_drop(worker, DROP_NO_BUFFER, left);
 			return;
 		}
-		if (!segment_next(iter, &packet, room)) {
-			wire_port_unframe(worker->tx_port, &packet);
-			return;
-		}
-		if (packet.state == PACKET_DEAD) {
-			count_drop(worker, packet.drop, 1);
+		if (!segment_next(iter, &packet, room) || packet.state == PACKET_DEAD) {
+			count_drop(worker, packet.drop, left);
 			wire_port_unframe(worker->tx_port, &packet);
 			return;
 		}
@@ -227,15 +233,12 @@ static void send_fragments(struct worker *worker, struct packet *whole, uint32_t
 		count_drop(worker, reason, 1);
 		return;
 	}
-	for (;;) {
+	while (!iter.done) {
 		if (!take_frame(worker, &packet, &room)) {
 			count_drop(worker, DROP_NO_BUFFER, 1);
 			return;
 		}
-		if (!fragment_next(&iter, &packet, room)) {
-			wire_port_unframe(worker->tx_port, &packet);
-			break;
-		}
+		fragment_next(&iter, &packet, room);
 		transmit(worker, &packet);
 	}
 	worker->stats->fragmented_out += !fits;
