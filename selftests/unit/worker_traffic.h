@@ -65,7 +65,8 @@ static inline uint32_t ip_header_length(enum ip_family family)
 	return family == FAMILY_V4 ? 20 : 40;
 }
 
-static inline uint32_t ip_pseudo(const uint8_t *ip, enum ip_family family, uint8_t proto, uint32_t len)
+static inline uint32_t ip_pseudo(const uint8_t *ip, enum ip_family family, uint8_t proto,
+				 uint32_t len)
 {
 	return family == FAMILY_V4 ? naive_pseudo(ip + 12, 8, proto, len)
 				   : naive_pseudo(ip + 8, 32, proto, len);
@@ -136,7 +137,7 @@ static inline void push_fragments(struct test_host *host, uint8_t *frame, uint32
 		octets_push(&host->host_in, piece.data, piece.len);
 }
 
-/* Gives a UDP packet to the sender's worker; what is larger than the NIC's MTU goes in fragments. */
+/* Gives a UDP packet to the sender's worker; in fragments if it is larger than the NIC's MTU. */
 static inline struct entry *send_udp(const struct mode *mode, const struct stack_packet *packet)
 {
 	static uint8_t frame[FRAME_MAX];
