@@ -49,6 +49,7 @@ struct test_host {
 	struct out_sa out_sas[PROTECT_MAX * FAMILY_COUNT];
 	struct octets_queue wire_in, wire_out, host_in, host_out;
 	uint32_t wire_mtu;	/* octets of IP that may leave now */
+	uint32_t largest;	/* octets of IP that have left at once */
 	uint32_t frames_left;	/* for sending */
 	uint32_t ring_left;	/* places in the TX ring */
 	int host_error;		/* of host_port_write() */
@@ -202,6 +203,8 @@ bool wire_port_send(struct wire_port *port, const struct packet *packet)
 	if (host->ring_left != UNLIMITED)
 		host->ring_left--;
 	check_leaving(host, packet);
+	if (packet->len - packet->l2_len > host->largest)
+		host->largest = packet->len - packet->l2_len;
 	octets_push(&host->wire_out, packet->data, packet->len);
 	frame_back(host, packet);
 	port->queued++;
