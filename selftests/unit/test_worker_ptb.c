@@ -151,9 +151,7 @@ static enum drop_reason report(const struct quoted *quoted, uint32_t mtu)
 
 static uint32_t learnt(const struct quoted *quoted)
 {
-	const struct sa_state *state = &host.states[slot_of(quoted->family, quoted->kind)];
-
-	return state->path_mtu;
+	return host.states[slot_of(quoted->family, quoted->kind)].path_mtu;
 }
 
 /* Nothing is known again. */
@@ -447,8 +445,6 @@ static void test_numbers(void **state)
 	}
 }
 
-/* ---- SAs ----------------------------------------------------------------------------------- */
-
 static void test_other_sas(void **state)
 {
 	struct sa_config sa = sa_default(FAMILY_V4, SPI);
@@ -551,8 +547,6 @@ static void test_only_lower(void **state)
 	assert_int_equal(sa_state->path_mtu, 1400);
 	assert_int_equal(host.stats.ptb_accepted, 3);
 }
-
-/* ---- chance -------------------------------------------------------------------------------- */
 
 /* Whatever comes, nothing but a path MTU changes, and it stays within bounds. */
 static void test_fuzz(void **state)
