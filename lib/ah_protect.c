@@ -16,6 +16,9 @@
 #include "payload.h"
 #include "sequence.h"
 
+/* What ipsec-mb authenticates at once, 65,534 octets, less the upper half of the number. */
+#define AH_TOTAL_MAX 65530
+
 /* What validation found out about one packet. */
 struct plan {
 	struct ip_layout layout;	/* of the clear packet */
@@ -57,7 +60,7 @@ static enum drop_reason plan_packet(const struct sa_runtime *sa, const struct pa
 		reason = plan_transport(sa, plan);
 	if (reason != DROP_NONE)
 		return reason;
-	if (plan->layout.total + plan->front > IP_TOTAL_MAX)
+	if (plan->layout.total + plan->front > AH_TOTAL_MAX)
 		return DROP_TOO_BIG;
 	if (packet->headroom < plan->front || !ah_icv_room(packet, plan->layout.total))
 		return DROP_NO_BUFFER;

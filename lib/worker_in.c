@@ -66,10 +66,10 @@ static enum drop_reason read_layout(struct packet *packet, struct ip_layout *ret
 	if (!packet->l2_len)
 		return DROP_MALFORMED;
 	reason = ip_layout_parse(packet, ret_layout);
-	if (reason == DROP_NONE)
-		reason = ip_layout_find_upper(ret_layout);
+	if (reason != DROP_NONE)
+		return reason;
 	packet->family = ret_layout->family;
-	return reason;
+	return ip_layout_find_upper(ret_layout);
 }
 
 /* SPI and, in UDP, ports. DROP_NONE, DROP_MALFORMED, or DROP_NO_SA_IN: nothing of ours. */
@@ -180,6 +180,7 @@ static void deliver(struct worker *worker, const struct run *run, unsigned int d
 			count_drop(worker, packet->drop, 1);
 			continue;
 		}
+		run->sa->sa.state->used_ns = worker->now_ns;
 		if (run->sa->sa.follow_peer)
 			follow(worker, run->sa, packet, &run->outer[i]);
 		sa = inner_sa(worker, run->sa, packet, &outer);
@@ -218,7 +219,6 @@ static void verify_run(struct worker *worker, struct run *run, unsigned int dept
 		count_drop(worker, refused, run->count);
 	} else {
 		sa_verify(&sa->sa, run->packets, run->count);
-		sa->sa.state->used_ns = worker->now_ns;
 		deliver(worker, run, depth);
 	}
 	run->count = 0;

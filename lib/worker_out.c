@@ -72,15 +72,21 @@ static void transmit(struct worker *worker, struct packet *packet)
 
 /*
  * Gives the packets to the SA and, if it lies within others, to those. Returns the outermost SA, or
- * NULL with all packets DEAD if one of them is missing: nothing leaves with less than policy says.
+ * NULL with all packets DEAD if one of them is missing or its time has come: nothing leaves with
+ * less than policy says.
  */
 static struct worker_sa *protect(struct worker *worker, struct worker_sa *sa,
 				 struct packet **packets, unsigned int count)
 {
 	struct worker_sa *around = sa;
+	enum drop_reason reason = DROP_NO_SA_OUT;
 
 	for (unsigned int depth = 0; around && depth < BUNDLE_MAX; depth++) {
 		sa = around;
+		if (worker_sa_expired(worker, sa)) {
+			reason = DROP_LIFETIME;
+			break;
+		}
 		sa_protect(&sa->sa, packets, count);
 		sa->sa.state->used_ns = worker->now_ns;
 		ask_for_numbers(worker, sa);
@@ -93,7 +99,7 @@ static struct worker_sa *protect(struct worker *worker, struct worker_sa *sa,
 	}
 	for (unsigned int i = 0; i < count; i++)
 		if (packets[i]->state != PACKET_DEAD)
-			packet_drop(packets[i], DROP_NO_SA_OUT);
+			packet_drop(packets[i], reason);
 	return NULL;
 }
 
@@ -167,22 +173,28 @@ static void turn_to(struct worker *worker, struct worker_sa *sa)
 
 /* ---- packets that fit ---------------------------------------------------------------------- */
 
+/* Packets that a frame is still to be cut into. */
+static unsigned int packets_left(const struct segment_iter *iter)
+{
+	uint32_t octets = iter->end - iter->payload_off - iter->next;
+
+	return iter->tcp_split && octets ? (octets + iter->mss - 1) / iter->mss : 1;
+}
+
 static void cut(struct worker *worker, struct segment_iter *iter)
 {
 	struct packet packet;
 	uint32_t room;
 
-	for (;;) {
+	while (!iter->done) {
+		unsigned int left = packets_left(iter);
+
 		if (!take_frame(worker, &packet, &room)) {
-			count_drop(worker, DROP_NO_BUFFER, 1);
+			count_drop(worker, DROP_NO_BUFFER, left);
 			return;
 		}
-		if (!segment_next(iter, &packet, room)) {
-			wire_port_unframe(worker->tx_port, &packet);
-			return;
-		}
-		if (packet.state == PACKET_DEAD) {
-			count_drop(worker, packet.drop, 1);
+		if (!segment_next(iter, &packet, room) || packet.state == PACKET_DEAD) {
+			count_drop(worker, packet.drop, left);
 			wire_port_unframe(worker->tx_port, &packet);
 			return;
 		}
@@ -221,15 +233,12 @@ static void send_fragments(struct worker *worker, struct packet *whole, uint32_t
 		count_drop(worker, reason, 1);
 		return;
 	}
-	for (;;) {
+	while (!iter.done) {
 		if (!take_frame(worker, &packet, &room)) {
 			count_drop(worker, DROP_NO_BUFFER, 1);
 			return;
 		}
-		if (!fragment_next(&iter, &packet, room)) {
-			wire_port_unframe(worker->tx_port, &packet);
-			break;
-		}
+		fragment_next(&iter, &packet, room);
 		transmit(worker, &packet);
 	}
 	worker->stats->fragmented_out += !fits;

@@ -141,15 +141,15 @@ static bool is_too_big(const struct ip_layout *layout, const uint8_t *icmp)
 	return icmp[0] == ICMP6_PACKET_TOO_BIG;
 }
 
-/* Did we send this, and not long ago? */
+/* Did we send this, and not long ago? The quote has the lower half of a number; 0 is none. */
 static bool sent_lately(const struct worker_sa *sa, const struct quote *quote)
 {
-	uint32_t next = (uint32_t)__atomic_load_n(&sa->sa.state->seq_next, __ATOMIC_RELAXED);
-	uint32_t ago = next - 1 - quote->seq;
+	uint64_t next = __atomic_load_n(&sa->sa.state->seq_next, __ATOMIC_RELAXED);
+	uint32_t ago = (uint32_t)next - 1 - quote->seq;
 
 	/* Not the source port: NAT may have changed it. */
 	return !memcmp(&sa->sa.src, &quote->outer.src, sizeof(quote->outer.src)) &&
-	       ago < LATELY && quote->seq;
+	       ago < LATELY && ago + 1 < next;
 }
 
 static void learn(struct worker *worker, struct worker_sa *sa, uint32_t mtu)

@@ -77,6 +77,34 @@ static void take_peer(struct sa_runtime *sa)
 	sa->encap_dport = state->peer_port;
 }
 
+/*
+ * An SA that takes over from another begins where the peer is: an inbound SA that stays reports a
+ * move only once. What is sent knows it best, and of what is received, what came last.
+ */
+static void inherit_peer(const struct worker_sas *sas, const struct sa_runtime *sa)
+{
+	const struct sa_state *best = NULL;
+
+	if (!sa->follow_peer || sa->direction != SPD_OUT || sa->state->peer_port)
+		return;
+	for (uint32_t slot = 1; slot < sas->slots; slot++) {
+		const struct worker_sa *other = sas->by_slot[slot];
+
+		if (!other || !other->sa.follow_peer || !other->sa.state->peer_port ||
+		    other->sa.protect_id != sa->protect_id || other->sa.family != sa->family)
+			continue;
+		if (!best || other->sa.direction == SPD_OUT ||
+		    other->sa.state->used_ns > best->used_ns)
+			best = other->sa.state;
+		if (other->sa.direction == SPD_OUT)
+			break;
+	}
+	if (!best)
+		return;
+	sa->state->peer = best->peer;
+	sa->state->peer_port = best->peer_port;
+}
+
 static void fill(struct worker_sa *sa, const struct worker_message *message)
 {
 	const struct sa_config *config = &message->sa;
@@ -113,6 +141,7 @@ int worker_sas_add(struct worker_sas *sas, const struct worker_message *message)
 	bucket = bucket_of(sas, sa->sa.spi);
 	sa->next = *bucket;
 	*bucket = sa;
+	inherit_peer(sas, &sa->sa);
 	take_peer(&sa->sa);
 	sas->by_slot[message->slot] = sa;
 	sas->nested += is_nested_inbound(sa);
