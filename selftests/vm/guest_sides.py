@@ -5,11 +5,13 @@ import itertools
 import json
 import os
 import re
+import socket
+import struct
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from guest_net import INNER, in_netns, ip_batch
+from guest_net import INNER, in_netns, ip_batch, make_socket
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,15 @@ class Suite:
     icv: int = 128      # bits
 
 
+AH = {
+    "sha256": Suite(0, "", 32),
+    "sha1": Suite(0, "", 20, "hmac(sha1)", 96),
+    "sha384": Suite(0, "", 48, "hmac(sha384)", 192),
+    "sha512": Suite(0, "", 64, "hmac(sha512)", 256),
+    "aesxcbc": Suite(0, "", 16, "xcbc(aes)", 96),
+    "aescmac": Suite(0, "", 16, "cmac(aes)", 96),
+    "md5": Suite(0, "", 16, "hmac(md5)", 96),
+}
 SUITES = {
     "aes128gcm16": Suite(20, "rfc4106(gcm(aes))"),
     "aes256gcm16": Suite(36, "rfc4106(gcm(aes))"),
@@ -45,21 +56,78 @@ OTHERS = {
     "3des-md5": Suite(24, "cbc(des3_ede)", 16, "hmac(md5)", 96),
 }
 USUAL = list(SUITES)
-SUITES |= OTHERS
+SUITES |= OTHERS | AH
 ND_TYPES = (135, 136)   # solicitation and advertisement: the only ones between two hosts
+IP_XFRM_POLICY = 17
+IPV6_XFRM_POLICY = 35
+XFRM_POLICY_IN, XFRM_POLICY_OUT = range(2)
+UDP_ENCAP = 100
+UDP_ENCAP_ESPINUDP = 2
 next_spi = itertools.count(0x1001)
 
 
 @dataclass(frozen=True)
-class Config:
+class Layer:
+    """One SA, with those for the other direction and IP version: a policy's protection."""
     suite: str
     mode: str
-    esn: bool
-    inner: bool = False     # tunnel mode between other addresses than the hosts' own
+    ports: tuple = ()       # UDP ports of host A and host B around ESP
+    padded: bool = False    # XFRM pads AH in IPv4 to 8 octets, as it does unless told to align to 4
+
+    @property
+    def proto(self):
+        return "ah" if self.suite in AH else "esp"
+
+    @property
+    def legacy(self):
+        return "md5" in self.suite or "3des" in self.suite
 
     def __str__(self):
-        mode = "networks" if self.inner else self.mode
-        return f"{self.suite}-{mode}-{'esn' if self.esn else 'noesn'}"
+        proto = "UDP" if self.ports else self.proto.upper()
+        return f"{proto} {self.mode}"
+
+
+@dataclass(frozen=True)
+class Config:
+    """How two hosts protect all that is between them."""
+    layers: tuple           # inside out
+    esn: bool
+    inner: bool = False     # tunnel mode between other addresses than the hosts' own
+    outer: int = 0          # IP version of the tunnel: it carries the other one. 0: each its own
+
+    @staticmethod
+    def esp(suite, mode, esn, inner=False):
+        return Config((Layer(suite, mode),), esn, inner)
+
+    @property
+    def families(self):
+        """IP versions of the traffic."""
+        return (10 - self.outer,) if self.outer else (4, 6)
+
+    def outer_family(self, family):
+        return self.outer or family
+
+    @property
+    def suite(self):
+        return "+".join(layer.suite for layer in self.layers)
+
+    @property
+    def mode(self):
+        """As the peer table names it."""
+        if self.inner:
+            return f"{self.layers[0]}, networks"
+        crossed = f", {10 - self.outer} in {self.outer}" if self.outer else ""
+        return " in ".join(map(str, self.layers)) + crossed
+
+    def __str__(self):
+        last = self.layers[-1]
+        if len(self.layers) == 1 and last.proto == "esp" and not last.ports and not self.outer:
+            mode = "networks" if self.inner else last.mode
+        else:
+            mode = self.mode.lower().replace(", ", "-").replace(" ", "-")
+        ports = "-ports" if last.ports and len(set(last.ports)) > 1 else ""
+        padded = "-padded" if last.padded else ""
+        return f"{self.suite}-{mode}{ports}{padded}-{'esn' if self.esn else 'noesn'}"
 
     def endpoint(self, host):
         """The host, by the addresses that its protected traffic has."""
@@ -70,21 +138,24 @@ class Config:
 class Sa:
     src: str
     dst: str
+    family: int         # of these
     spi: int
     key: bytes
     mac_key: bytes
-    config: Config
-
-    @staticmethod
-    def make(src, dst, config):
-        suite = SUITES[config.suite]
-        return Sa(src, dst, next(next_spi), os.urandom(suite.key), os.urandom(suite.mac_key), config)
+    layer: Layer
+    number: int         # of the layer
+    esn: bool
+    ports: tuple        # UDP, source and destination
 
 
 def sa_pairs(a, b, config):
-    """A fresh SA for each direction and each IP version."""
-    return [Sa.make(src.address(family), dst.address(family), config)
-            for family in (4, 6) for src, dst in ((a, b), (b, a))]
+    """A fresh SA for each layer, each direction and each IP version, the outermost ones last."""
+    return [Sa(src.address(family), dst.address(family), family, next(next_spi),
+               os.urandom(SUITES[layer.suite].key), os.urandom(SUITES[layer.suite].mac_key),
+               layer, number, config.esn, layer.ports if src is a else layer.ports[::-1])
+            for number, layer in enumerate(config.layers)
+            for family in map(config.outer_family, config.families)
+            for src, dst in ((a, b), (b, a))]
 
 
 class XfrmSide:
@@ -92,42 +163,70 @@ class XfrmSide:
 
     def __init__(self, host, peer):
         self.host, self.peer = host, peer
+        self.udp = []       # sockets that take ESP out of UDP
 
     def start(self):
         pass
 
     def configure(self, config, sas):
         self.forget()
+        to_us = [sa for sa in sas if sa.ports and sa.dst == self.host.address(sa.family)]
         ip_batch(self.host.name, [*(self.state(sa) for sa in sas), *self.policies(config)])
+        self.udp = [self.espinudp(sa.family, sa.ports[1]) for sa in to_us]
 
     def forget(self):
         ip_batch(self.host.name, ["xfrm policy flush", "xfrm state flush"])
+        for sock in self.udp:
+            sock.close()
+        self.udp = []
 
     stop = forget
 
+    def espinudp(self, family, port):
+        """The socket of an IKE daemon: XFRM takes ESP from its port, and what comes in UDP there must
+        not have been protected already."""
+        sock = make_socket(self.host, family, socket.SOCK_DGRAM, bind_port=port)
+        level, name = ((socket.IPPROTO_IP, IP_XFRM_POLICY) if family == 4 else
+                       (socket.IPPROTO_IPV6, IPV6_XFRM_POLICY))
+        # struct xfrm_userpolicy_info: any selector of the family, action "allow".
+        for direction in (XFRM_POLICY_IN, XFRM_POLICY_OUT):
+            sock.setsockopt(level, name, struct.pack("=40xH118xB7x", sock.family, direction))
+        sock.setsockopt(socket.IPPROTO_UDP, UDP_ENCAP, UDP_ENCAP_ESPINUDP)
+        return sock
+
     @staticmethod
     def state(sa):
-        suite, config = SUITES[sa.config.suite], sa.config
-        if suite.mac_key:
-            key = f"0x{sa.key.hex()}" if sa.key else '""'
-            algo = (f"enc {suite.cipher} {key} "
-                    f"auth-trunc {suite.mac} 0x{sa.mac_key.hex()} {suite.icv}")
+        suite, layer = SUITES[sa.layer.suite], sa.layer
+        auth = f"auth-trunc {suite.mac} 0x{sa.mac_key.hex()} {suite.icv}"
+        if layer.proto == "ah":
+            algo = auth
+        elif suite.mac_key:
+            algo = f"enc {suite.cipher} " + (f"0x{sa.key.hex()}" if sa.key else '""') + " " + auth
         else:
             algo = f"aead {suite.cipher} 0x{sa.key.hex()} {suite.icv}"
+        flags = ["esn"] if sa.esn else []
+        if layer.mode == "tunnel":
+            flags.append("af-unspec")   # either IP version inside
+        if layer.proto == "ah" and sa.family == 4 and not layer.padded:
+            flags.append("align4")
         # Two busy virtual CPUs can put packets in another order than their sequence numbers'.
-        window = f"replay-window 1024{' flag esn' if config.esn else ''}"
-        return (f"xfrm state add src {sa.src} dst {sa.dst} proto esp spi {sa.spi:#x} reqid 1 "
-                f"mode {config.mode} {window} {algo}")
+        options = "replay-window 1024" + (f" flag {' '.join(flags)}" if flags else "")
+        any_address = "0.0.0.0" if sa.family == 4 else "::"
+        encap = f" encap espinudp {sa.ports[0]} {sa.ports[1]} {any_address}" if sa.ports else ""
+        return (f"xfrm state add src {sa.src} dst {sa.dst} proto {layer.proto} spi {sa.spi:#x} "
+                f"reqid {sa.number + 1} mode {layer.mode} {options} {algo}{encap}")
 
     def policies(self, config):
         """Everything between the hosts is protected, except what finds the neighbour."""
-        for family in (4, 6):
+        for family in config.families:
+            outer = config.outer_family(family)
             for direction, src, dst in (("out", self.host, self.peer), ("in", self.peer, self.host)):
                 inner = [config.endpoint(host).address(family) for host in (src, dst)]
                 selector = f"src {inner[0]} dst {inner[1]}"
-                yield (f"xfrm policy add {selector} dir {direction} priority 10 "
-                       f"tmpl src {src.address(family)} dst {dst.address(family)} "
-                       f"proto esp reqid 1 mode {config.mode}")
+                templates = [f"tmpl src {src.address(outer)} dst {dst.address(outer)} "
+                             f"proto {layer.proto} reqid {number} mode {layer.mode}"
+                             for number, layer in enumerate(config.layers, 1)]
+                yield f"xfrm policy add {selector} dir {direction} priority 10 {' '.join(templates)}"
                 if family == 6:
                     yield from (f"xfrm policy add {selector} proto ipv6-icmp type {kind} "
                                 f"dir {direction} priority 1" for kind in ND_TYPES)
@@ -174,8 +273,23 @@ class IpsecbpfSide:
     def drops(self, reason):
         return json.loads(self.run("--json", "stats", self.host.dev))["dropped"][reason]
 
+    def errors(self):
+        """The drop counters that are not 0."""
+        dropped = json.loads(self.run("--json", "stats", self.host.dev))["dropped"]
+        return {reason: count for reason, count in dropped.items() if count}
+
+    def sas(self):
+        """SPI: what `sa list` says."""
+        listed = json.loads(self.run("--json", "sa", "list", self.host.dev))["sas"]
+        return {int(str(sa["spi"]), 0): sa for sa in listed}
+
+    def packets(self):
+        """As XfrmSide's."""
+        return {spi: (sa["packets"], sa["replayed"] + sa["icv_failed"])
+                for spi, sa in self.sas().items()}
+
     def start(self):
-        policy = self.write("start.json", self.policy(Config("aes128gcm16", "transport", True)))
+        policy = self.write("start.json", self.policy(Config.esp("aes128gcm16", "transport", True)))
         self.run("attach", self.host.dev, "--policy", policy, "--xdp", "native")
         self.attached = True
 
@@ -200,27 +314,36 @@ class IpsecbpfSide:
 
     def policy(self, config):
         """Everything between the hosts is protected, and there is nothing else."""
-        open_text = config.suite.startswith("null") or "gmac" in config.suite
-        kind = "authentication" if open_text else "encryption"
         beyond = config.endpoint(self.peer)
+        protections = {f"layer{number}": self.protection(layer)
+                       for number, layer in enumerate(config.layers)}
+        for number in range(1, len(config.layers)):
+            protections[f"layer{number - 1}"]["within"] = f"layer{number}"
         return {
             "version": 1,
             "bypass_essential": ["arp", "nd"],
             "defaults": {"in": "discard", "out": "discard", "non_ip": "discard"},
-            "protections": {"guest": {"type": kind, "mode": config.mode, "suites": [config.suite],
-                                      "allow_legacy": config.suite == "3des-md5"}},
+            "protections": protections,
             "peers": {"peer": {"addresses": [self.peer.v4, self.peer.v6]}},
-            "rules": [{"name": "everything", "remote": [beyond.v4, beyond.v6],
-                       "action": "protect", "peer": "peer", "protection": "guest"}],
+            "rules": [{"name": "everything", "remote": [beyond.address(f) for f in config.families],
+                       "action": "protect", "peer": "peer", "protection": "layer0"}],
         }
+
+    @staticmethod
+    def protection(layer):
+        open_text = layer.proto == "ah" or layer.suite.startswith("null") or "gmac" in layer.suite
+        return {"type": "authentication" if open_text else "encryption", "protocol": layer.proto,
+                "mode": layer.mode, "suites": [layer.suite], "allow_legacy": layer.legacy}
 
     @staticmethod
     def sa_file(sas):
         def entry(sa):
-            result = {"src": sa.src, "dst": sa.dst, "spi": f"{sa.spi:#x}", "proto": "esp",
-                      "mode": sa.config.mode, "suite": sa.config.suite,
-                      "protection": "guest", "esn": sa.config.esn,
-                      "allow_legacy": sa.config.suite == "3des-md5"}
+            layer = sa.layer
+            result = {"src": sa.src, "dst": sa.dst, "spi": f"{sa.spi:#x}", "proto": layer.proto,
+                      "mode": layer.mode, "suite": layer.suite, "protection": f"layer{sa.number}",
+                      "esn": sa.esn, "allow_legacy": layer.legacy}
+            if sa.ports:
+                result["encap"] = {"sport": sa.ports[0], "dport": sa.ports[1]}
             if sa.key:
                 result["key"] = sa.key.hex()
             if sa.mac_key:
