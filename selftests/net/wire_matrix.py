@@ -22,10 +22,13 @@ AH_SUITES = [mac for mac in net.MACS if mac != "aesxcbc"]       # which scapy do
 
 class Combination:
     """What one peer's SAs are. outer: the family of the headers around both families, in tunnel
-    mode; otherwise each family of traffic has SAs of its own family. more: of each SA."""
+    mode; otherwise each family of traffic has SAs of its own family. tag: tells it from others that
+    are the same otherwise. protection: more of that. more: of each SA."""
 
-    def __init__(self, layer, suite, mode, esn=True, outer=None, **more):
+    def __init__(self, layer, suite, mode, esn=True, outer=None, tag="", protection=None, **more):
+        # pylint: disable=too-many-arguments
         self.layer, self.suite, self.mode, self.esn, self.outer = layer, suite, mode, esn, outer
+        self.protection = protection or {}
         self.more = {"mode": mode, "esn": esn, **more}
         if layer == "ah":
             self.more["proto"] = "ah"
@@ -36,6 +39,9 @@ class Combination:
         self.families = (4, 6) if outer is None else (10 - outer,)
         if outer:
             self.name += f"-in-ipv{outer}"
+        self.tag = tag
+        if tag:
+            self.name += f"-{tag}"
 
     def place(self, number):
         """Addresses, SPIs and keys, which differ by the number."""
@@ -101,14 +107,12 @@ def spi_seq(frame):
 
 
 class Matrix:
-    """The attached host, its wire and all combinations. rules: go before the combinations' own;
-    protection: more of each."""
+    """The attached host, its wire and all combinations. rules: go before the combinations' own."""
 
-    def __init__(self, topology, combinations, rules=(), **protection):
+    def __init__(self, topology, combinations, rules=()):
         self.topology = topology
         self.host = topology.a
         self.all = [c.place(number) for number, c in enumerate(combinations)]
-        self.protection = protection
         for combination, address in itertools.product(self.all, (4, 6)):
             self.host.neighbour(combination.address[address], PEER_MAC)
         self._attach(list(rules))
@@ -119,17 +123,27 @@ class Matrix:
         rules += [{"name": c.name, "action": "protect", "peer": c.name, "protection": c.name,
                    "remote": list(c.address.values())} for c in self.all]
         policy = net.policy(rules, {c.name: list(c.address.values()) for c in self.all},
-                            {c.name: net.protection_of(c.suite, c.mode, **self.protection)
+                            {c.name: net.protection_of(c.suite, c.mode, **c.protection)
                              for c in self.all})
         sas = net.sa_file(*[sa for c in self.all for sa in c.sas.values()])
         write = self.topology.write
         self.host.ipsecbpf("attach", net.IFNAME, "--policy", write("policy.json", policy),
                            "--sa", write("sa.json", sas, mode=0o600), "--fresh")
 
-    def find(self, *key, outer=None):
+    def find(self, *key, outer=None, tag=""):
         """The combination of that layer, suite, mode (and ESN)."""
-        return next(c for c in self.all if c.outer == outer and
+        return next(c for c in self.all if (c.outer, c.tag) == (outer, tag) and
                     (c.layer, c.suite, c.mode, c.esn)[:len(key)] == key)
+
+    def sa(self, peer):
+        """What `sa list` tells of a peer's SA."""
+        (found,) = [sa for sa in self.host.json("sa", "list", net.IFNAME)["sas"]
+                    if int(str(sa["spi"]), 0) == peer.spi]
+        return found
+
+    def dropped(self):
+        """What was dropped so far, by reason, without those of which none was."""
+        return {reason: count for reason, count in self.host.drops().items() if count}
 
     def udp(self, family):
         """A UDP socket of the host, bound to its address."""
