@@ -17,7 +17,8 @@ warnings.filterwarnings("ignore", module="scapy|cryptography")
 from scapy.config import conf
 conf.ipv6_enabled = True
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrHopByHop
+from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6PacketTooBig, ICMPv6TimeExceeded, \
+        IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.layers.ipsec import AH, AUTH_ALGOS, CRYPT_ALGOS, ESP, AuthAlgo, CryptAlgo, \
         IPSecIntegrityError, SecurityAssociation, algorithms, modes
 from scapy.layers.l2 import Dot1Q, Ether

@@ -142,8 +142,10 @@ class Matrix:
         return found
 
     def dropped(self):
-        """What was dropped so far, by reason, without those of which none was."""
-        return {reason: count for reason, count in self.host.drops().items() if count}
+        """What was dropped so far, by reason, without those of which none was, and without what
+        the host's own multicast reports run into."""
+        return {reason: count for reason, count in self.host.drops().items()
+                if count and reason != "policy_discard"}
 
     def udp(self, family):
         """A UDP socket of the host, bound to its address."""
