@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The outer header of a tunnel, made from the inner one, and the inner one, changed by the outer
-(RFC 4301 5.1.2, RFC 6040): DSCP, DF, ECN and flow label, in all pairs of families. scapy is the peer.
+(RFC 4301 5.1.2, RFC 6040): DSCP, DF, ECN and flow label, in all pairs of families. scapy is the
+peer.
 """
 import itertools
 import socket

@@ -37,11 +37,11 @@ class Combination:
         self.name = f"{layer}-{suite}-{mode}-{'esn' if esn else 'noesn'}"
         # What is between IPv4 and IPv6 is as before.
         self.families = (4, 6) if outer is None else (10 - outer,)
-        if outer:
-            self.name += f"-in-ipv{outer}"
         self.tag = tag
         if tag:
             self.name += f"-{tag}"
+        if outer:
+            self.name += f"-in-ipv{outer}"
 
     def place(self, number):
         """Addresses, SPIs and keys, which differ by the number."""
