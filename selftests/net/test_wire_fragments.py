@@ -30,8 +30,8 @@ def cut(packet, pieces):
         more = more[0] if more else end is not None
         chunk = Raw(upper[start:end])
         if packet.version == 4:
-            ip = IP(src=packet.src, dst=packet.dst, proto=packet.proto, id=packet.id, ttl=packet.ttl,
-                    flags="MF" if more else 0, frag=start // 8)
+            ip = IP(src=packet.src, dst=packet.dst, proto=packet.proto, id=packet.id,
+                    ttl=packet.ttl, flags="MF" if more else 0, frag=start // 8)
             made.append(ip / chunk)
         else:
             made.append(IPv6(src=packet.src, dst=packet.dst, hlim=packet.hlim) /

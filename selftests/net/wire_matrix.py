@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One attached host whose peers scapy plays, one peer per combination of layer, suite, mode and ESN.
+"""One attached host whose peers scapy plays, one peer per combination of layer, suite, mode, ESN.
 
 A module attaches once, with all of its combinations; a test is one of them.
 """

@@ -16,7 +16,8 @@ TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools/interop-table"
 @pytest.fixture(scope="module")
 def tool():
     loader = importlib.machinery.SourceFileLoader("interop_table", str(TOOL))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("interop_table", loader))
+    spec = importlib.util.spec_from_loader("interop_table", loader)
+    module = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
     return module
 
