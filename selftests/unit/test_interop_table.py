@@ -39,6 +39,7 @@ def test_the_committed_table_is_up_to_date():
     ("ah-sha256-tunnel-esn-ipv4", ("ah", "sha256", "tunnel", ["IPv4"])),
     ("sha512-ah-transport-noesn", ("ah", "sha512", "transport", ("IPv4", "IPv6"))),
     ("aes256ctr-sha384-networks-esn", ("esp", "aes256ctr-sha384", "tunnel", ("IPv4", "IPv6"))),
+    ("3des-sha1-in-ipv4", ("udp", "3des-sha1", "tunnel", ("IPv4", "6 in 4"))),
     ("aes128gcm16+sha256-esp-transport-in-ah-transport-esn", None),
     ("ipv4", None),
 ])
