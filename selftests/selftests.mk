@@ -10,7 +10,13 @@ check: deps
 .PHONY: check-unit
 check-unit: units
 	$(Q)set -e; for t in $(UNITS); do $$t; done
-	$(Q)$(PYTHON) -B -m pytest -q -p no:cacheprovider selftests/unit/test_schemas.py
+	$(Q)$(PYTHON) -B -m pytest -q -p no:cacheprovider selftests/unit/test_schemas.py \
+		selftests/unit/test_interop_table.py
+
+# What is tested against which other implementation, from the tests themselves.
+.PHONY: interop-table
+interop-table:
+	$(Q)$(PYTHON) -B tools/interop-table
 
 # Needs root: a TAP in a network namespace of the test's own.
 $(B)/net/test_host_port: selftests/net/test_host_port.c $(B)/libipsecbpf.a

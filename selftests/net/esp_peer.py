@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""scapy as the independent IPsec implementation: makes and opens ESP by the SA files we load.
+"""scapy as the independent IPsec implementation: makes and opens ESP, AH and ESP in UDP by the SA
+files we load.
 
 scapy 2.5 signs ESP without the high half of an extended sequence number; RFC 4303 2.2.1 wants it
-after the packet for separate MACs. EsnAuthAlgo adds that; everything else is scapy's.
+after the packet for separate MACs. EsnAuthAlgo adds that. Its NAT traversal writes a wrong UDP
+length: scapy's own UDP is put around its ESP instead. Everything else is scapy's.
 
 Always give Ether() both addresses: scapy would otherwise ask for them on the machine's own network.
 """
@@ -15,8 +17,9 @@ warnings.filterwarnings("ignore", module="scapy|cryptography")
 from scapy.config import conf
 conf.ipv6_enabled = True
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
-from scapy.layers.ipsec import AUTH_ALGOS, CRYPT_ALGOS, ESP, AuthAlgo, CryptAlgo, \
+from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6PacketTooBig, ICMPv6TimeExceeded, \
+        IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
+from scapy.layers.ipsec import AH, AUTH_ALGOS, CRYPT_ALGOS, ESP, AuthAlgo, CryptAlgo, \
         IPSecIntegrityError, SecurityAssociation, algorithms, modes
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw, raw
@@ -65,6 +68,32 @@ class EsnAuthAlgo(AuthAlgo):
             raise IPSecIntegrityError("ICV")
 
 
+def _without_lengths(header):
+    """Lengths, checksum and next header of an IP header are to be computed anew."""
+    for field in ("len", "chksum", "proto") if header.version == 4 else ("plen", "nh"):
+        delattr(header, field)
+    if header.haslayer(IPv6ExtHdrHopByHop):
+        del header[IPv6ExtHdrHopByHop].nh
+
+
+def wrap(packet, sport, dport):
+    """The packet with a UDP header before its ESP. The checksum is left out over IPv4 only."""
+    esp = raw(packet[ESP])
+    packet[ESP].underlayer.remove_payload()
+    _without_lengths(packet)
+    return packet / UDP(sport=sport, dport=dport, chksum=None if packet.version == 6 else 0) \
+        / Raw(esp)
+
+
+def unwrap(packet):
+    """The packet with ESP directly behind its IP header."""
+    esp = raw(packet[UDP].payload)
+    packet[UDP].underlayer.remove_payload()
+    _without_lengths(packet)
+    packet = packet / ESP(esp)
+    return packet.__class__(raw(packet))
+
+
 class Peer:
     """One SA of an SA file, in scapy's hands. high: upper 32 bits of the sequence number."""
 
@@ -75,56 +104,90 @@ class Peer:
         self.esn = sa.get("esn", True)
         self.high = high
         self.seq = 1
-        cipher, mac = algorithms_of(sa["suite"])
+        self.layer = AH if sa.get("proto") == "ah" else ESP
+        self.udp = sa.get("encap")
+        if self.layer is AH:
+            cipher, mac = "NULL", MACS[sa["suite"]]
+        else:
+            cipher, mac = algorithms_of(sa["suite"])
         self.cipher, self.mac = CRYPT_ALGOS[cipher], AUTH_ALGOS[mac or "NULL"]
         self.icv_size = self.cipher.icv_size if self.cipher.is_aead else self.mac.icv_size
         spi = sa["spi"]
         self.spi = spi if isinstance(spi, int) else int(spi, 0)
 
-    def _association(self):
+    def header(self, inner, seq):
+        """The header that ours puts in front in tunnel mode (RFC 4301 5.1.2); the identification
+        is the sequence number."""
+        tos = inner.tos if inner.version == 4 else inner.tc
+        dscp = self.sa.get("dscp", "copy")
+        if dscp != "copy":
+            tos = dscp << 2 | tos & 3
+        addresses = {"src": self.sa["src"], "dst": self.sa["dst"]}
+        if self.v6:
+            return IPv6(tc=tos, fl=inner.fl if inner.version == 6 else 0, hlim=64, **addresses)
+        df = self.sa.get("df", "copy")
+        if df == "copy":
+            df = "set" if inner.version == 6 or "DF" in inner.flags else "clear"
+        return IP(tos=tos, id=seq & 0xffff, flags="DF" if df == "set" else 0, ttl=64, **addresses)
+
+    def _association(self, header=None):
         sa = self.sa
-        header = None
-        if self.tunnel:
+        if self.tunnel and header is None:
             header = (IPv6 if self.v6 else IP)(src=sa["src"], dst=sa["dst"])
         aead = self.cipher.is_aead
         made = SecurityAssociation(
-                ESP, spi=self.spi, crypt_algo=self.cipher.name,
+                self.layer, spi=self.spi,
+                crypt_algo=self.cipher.name if self.layer is ESP else None,
                 crypt_key=bytes.fromhex(sa.get("key", "")) or None,
                 auth_algo=None if aead else self.mac.name,
                 auth_key=bytes.fromhex(sa.get("auth_key", "")) or None,
-                tunnel_header=header, esn_en=aead and self.esn, esn=self.high)
-        if not aead and self.esn:
+                tunnel_header=header if self.tunnel else None,
+                esn_en=self.esn and (aead or self.layer is AH), esn=self.high)
+        if self.layer is ESP and not aead and self.esn:
             made.auth_algo = EsnAuthAlgo(self.mac, self.high)
         return made
 
-    def seal(self, inner, seq=None, iv=None):
-        """The IP packet with ESP for `inner`, an IP or IPv6 packet. seq: low 32 bits."""
+    def seal(self, inner, seq=None, iv=None, header=None):
+        """The IP packet with ESP or AH for `inner`, an IP or IPv6 packet. seq: low 32 bits.
+        header: the outer one in tunnel mode, if not scapy's usual."""
         if seq is None:
             seq = self.seq
             self.seq += 1
-        if iv is None:
-            iv = os.urandom(self.cipher.iv_size)
         inner = inner.__class__(raw(inner))
-        return self._association().encrypt(inner, seq_num=seq, iv=iv)
+        association = self._association(header)
+        association.seq_num = seq       # scapy takes a sequence number of 0 for none given
+        if self.layer is AH:
+            # a reserved field and the flags' third bit are as scapy has them by default: 0
+            return association.encrypt(inner, seq_num=seq)
+        packet = association.encrypt(inner, seq_num=seq,
+                                     iv=os.urandom(self.cipher.iv_size) if iv is None else iv)
+        return wrap(packet, self.udp["sport"], self.udp["dport"]) if self.udp else packet
 
     def open(self, packet):
-        """The inner packet of an IP packet with ESP. Raises IPSecIntegrityError."""
+        """The inner packet of an IP packet with ESP or AH. Raises IPSecIntegrityError."""
         packet = packet.__class__(raw(packet))
-        return self._association().decrypt(packet)
+        if self.udp:
+            packet = unwrap(packet)
+        inner = raw(self._association().decrypt(packet))
+        # scapy 2.5 does not know what is in a tunnel of AH
+        return (IPv6 if inner[0] >> 4 == 6 else IP)(inner)
 
     def open_exact(self, frame):
         """Opens a frame and proves it byte for byte: sealing the result again with the same
-        sequence number and IV must give the same octets, padding and ICV included, with
-        nothing behind them. Returns (outer header, sequence number, inner packet)."""
+        sequence number and IV, in tunnel mode behind the header that ours is to write, must give
+        the same octets from the IP header to the end, padding and ICV included, with nothing
+        behind them. Returns (outer header, sequence number, inner packet)."""
         outer = ip_of(frame)
-        assert outer is not None and outer.haslayer(ESP), f"not ESP: {frame.hex()}"
-        esp = raw(outer[ESP])
-        spi, seq = struct.unpack_from("!LL", esp)
+        around = UDP if self.udp else self.layer
+        assert outer is not None and outer.haslayer(around), f"not {around}: {frame.hex()}"
+        at = raw(outer[UDP].payload) if self.udp else raw(outer[self.layer])
+        spi, seq = struct.unpack_from("!LL", at, 4 if self.layer is AH else 0)
         assert spi == self.spi, f"SPI {spi:#x}, expected {self.spi:#x}"
         inner = self.open(outer)
-        again = self.seal(inner, seq=seq, iv=esp[8:8 + self.cipher.iv_size])
-        assert raw(again[ESP]) == esp, \
-                f"ESP differs from what scapy makes:\n{esp.hex()}\n{raw(again[ESP]).hex()}"
+        again = self.seal(inner, seq=seq, iv=at[8:8 + self.cipher.iv_size],
+                          header=self.header(inner, seq))
+        assert raw(again) == raw(outer), \
+                f"differs from what scapy makes:\n{raw(outer).hex()}\n{raw(again).hex()}"
         return outer, seq, inner
 
 

@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "net"))
 # pylint: disable=wrong-import-position
-from esp_peer import ESP, IP, UDP, IPv6, Raw, SecurityAssociation, algorithms_of, raw
+from esp_peer import ESP, IP, UDP, IPv6, Raw, SecurityAssociation, algorithms_of, raw, wrap
 from scapy.layers.inet6 import IPv6ExtHdrHopByHop
 from scapy.layers.ipsec import CRYPT_ALGOS
 
@@ -36,21 +36,6 @@ def outer(v6, inner_v6, seq):
     return IP(src="10.9.0.1", dst="10.9.0.2", tos=0xb9, id=seq, flags="DF", ttl=64)
 
 
-def wrap(packet):
-    """The packet with scapy's UDP header around ESP. (nat_t_header of scapy 2.5 has a wrong length
-    and, behind IPv6, a wrong next header.) UDP's checksum is left out over IPv4 only."""
-    esp = raw(packet[ESP])
-    under = packet[ESP].underlayer
-    under.remove_payload()
-    for layer, fields in ((IP, ("len", "chksum", "proto")), (IPv6, ("plen", "nh"))):
-        for field in fields if packet.haslayer(layer) else ():
-            delattr(packet[layer], field)
-    if packet.haslayer(IPv6ExtHdrHopByHop):
-        del packet[IPv6ExtHdrHopByHop].nh
-    return packet / UDP(sport=SPORT, dport=DPORT, chksum=None if packet.version == 6 else 0) \
-        / Raw(esp)
-
-
 def seal(suite, key_len, mac_len, inner, header, seq):
     """The packet on the wire."""
     # pylint: disable=too-many-arguments
@@ -62,7 +47,7 @@ def seal(suite, key_len, mac_len, inner, header, seq):
             auth_algo=mac, auth_key=bytes(i * 5 + 2 & 255 for i in range(mac_len)) or None,
             tunnel_header=header)
     iv = seq.to_bytes(8, "big") if algo.iv_size == 8 else bytes(range(seq, seq + algo.iv_size))
-    return raw(wrap(association.encrypt(inner.__class__(raw(inner)), seq_num=seq, iv=iv)))
+    return raw(wrap(association.encrypt(inner.__class__(raw(inner)), seq_num=seq, iv=iv), SPORT, DPORT))
 
 
 def main():
