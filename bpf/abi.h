@@ -28,6 +28,7 @@
 #define QUEUES_MAX		64	/* NIC queues served by wire ports */
 #define OWN_ADDRESSES_MAX	4096	/* addresses of this host */
 #define INBOUND_SAS_MAX		4	/* per peer and protection: room for a rotation */
+#define FRAGMENTS_WAIT_NS	10000000000ull	/* for the others (RFC 1122 3.3.2 says a minute) */
 #define BUNDLE_MAX		3	/* SAs around one packet (RFC 4301 4.5, appendix E) */
 
 /* ---- words (RFC 4301) ---------------------------------------------------------------------- */
@@ -115,7 +116,8 @@ enum essential_bit {
 	X(ECN, "ecn", "worker", "congestion mark that the inner packet cannot carry (RFC 6040)") \
 	X(PTB_REFUSED, "ptb_refused", "worker",						\
 	  "a packet-too-big message that quotes nothing we have sent lately")		\
-	X(UDP_ENCAP, "udp_encap", "worker", "UDP around ESP is cut short, or its lengths lie")
+	X(UDP_ENCAP, "udp_encap", "worker", "UDP around ESP is cut short, or its lengths lie") \
+	X(FRAGMENT_DUP, "fragment_dup", "worker", "the same fragment once more")
 
 enum drop_reason {
 #define X(id, word, where, text) DROP_##id,
@@ -355,7 +357,9 @@ struct sa_state {
 	__u32 path_mtu;		/* outbound: octets of the outer packet; 0: nothing learnt */
 	__u64 replay_bitmap[REPLAY_WORDS];	/* RFC 6479 */
 	__u64 replay_first;	/* inbound: the number that came first; none before it is lost */
-	__u64 pad2[7];
+	__u8 link[22];		/* outbound in UDP: Ethernet and VLAN headers of the last packet */
+	__u16 link_len;		/* octets of link; 0: nothing was sent yet */
+	__u64 pad2[4];
 };
 _Static_assert(sizeof(struct sa_state) == 704, "sa_state is ABI and fills cache lines");
 

@@ -91,7 +91,8 @@ struct {
 } sad_peers SEC(".maps");
 
 /* ESP in UDP that arrives in fragments, by what its fragments share: only the first names the SA, and
- * the others follow it to the worker. Written and read by xdp_ingress; the oldest gives way. */
+ * the others follow it to the worker, for as long as that waits. Written and read by xdp_ingress; the
+ * oldest gives way. Value: CLOCK_MONOTONIC ns at which the first came. */
 struct udp_fragment {
 	union wire_addr src, dst;
 	__be32 id;
@@ -101,8 +102,37 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
 	__type(key, struct udp_fragment);
-	__type(value, __u8);
+	__type(value, __u64);
 } udp_fragments SEC(".maps");
+
+/* What policy said of a packet's first fragment, for the others. Written and read by the tc hooks
+ * (tc_fragments.h); the oldest gives way. */
+struct fragment_packet {
+	union wire_addr src, dst;
+	__be32 id;
+	__u8 proto;
+	__u8 family;
+	__u8 direction;		/* enum spd_direction */
+	__u8 forwarded;
+};
+struct spd_verdict {
+	__u32 rule;
+	__u32 protect_id;
+	__u8 action;		/* enum spd_action */
+	__u8 essential;		/* bypass because the traffic is essential */
+	__u16 pad;
+};
+struct fragment_verdict {
+	__u64 ns;		/* CLOCK_MONOTONIC at which the first came */
+	__u32 serial;		/* of the policy that said it */
+	struct spd_verdict verdict;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct fragment_packet);
+	__type(value, struct fragment_verdict);
+} fragment_verdicts SEC(".maps");
 
 /* This host's addresses. Written by the supervisor, as the kernel tells it; read by xdp_ingress and,
  * for forwarded packets, tc_egress. */

@@ -56,16 +56,25 @@ static __always_inline struct udp_fragment udp_fragment_key(const struct packet_
 static __always_inline bool sad_expect_fragments(const struct packet_info *info)
 {
 	struct udp_fragment key = udp_fragment_key(info);
-	__u8 yes = 1;
+	__u64 now = bpf_ktime_get_ns();
 
-	return !bpf_map_update_elem(&udp_fragments, &key, &yes, BPF_ANY);
+	return !bpf_map_update_elem(&udp_fragments, &key, &now, BPF_ANY);
+}
+
+/* The first fragment of other UDP: those of an older packet are not its own. */
+static __always_inline void sad_forget_fragments(const struct packet_info *info)
+{
+	struct udp_fragment key = udp_fragment_key(info);
+
+	bpf_map_delete_elem(&udp_fragments, &key);
 }
 
 static __always_inline bool sad_expects_fragment(const struct packet_info *info)
 {
 	struct udp_fragment key = udp_fragment_key(info);
+	__u64 *first = bpf_map_lookup_elem(&udp_fragments, &key);
 
-	return bpf_map_lookup_elem(&udp_fragments, &key);
+	return first && bpf_ktime_get_ns() - *first < FRAGMENTS_WAIT_NS;
 }
 
 static __always_inline bool same_addr(const union wire_addr *a, const union wire_addr *b)

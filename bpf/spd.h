@@ -21,13 +21,6 @@ struct spd_query {
 	__u8 proto_hidden;	/* nor is the upper protocol: extension headers went with the first */
 };
 
-struct spd_verdict {
-	__u32 rule;
-	__u32 protect_id;
-	__u8 action;		/* enum spd_action */
-	__u8 essential;		/* bypass because the traffic is essential */
-};
-
 static __always_inline struct addr128 addr_value(__u8 family, const union wire_addr *addr)
 {
 	struct addr128 value = {};

@@ -7,6 +7,7 @@
 #define IPSECBPF_TC_EGRESS_H
 
 #include "own_address.h"
+#include "tc_fragments.h"
 #include "tc_packet.h"
 
 #define MAC_SOURCE_OFFSET 6
@@ -63,7 +64,7 @@ static __always_inline int egress(struct __sk_buff *skb, const struct control *c
 	err = parse_skb(skb, info);
 	if (err)
 		return err;
-	err = spd_decide(ctl, info, SPD_OUT, origin, verdict);
+	err = tc_decide(ctl, info, SPD_OUT, origin, verdict);
 	if (err)
 		return err;
 	switch (verdict->action) {

@@ -9,6 +9,7 @@
 #ifndef IPSECBPF_TC_HOST_PORT_H
 #define IPSECBPF_TC_HOST_PORT_H
 
+#include "tc_fragments.h"
 #include "tc_packet.h"
 
 #define MAC_DESTINATION_OFFSET 0
@@ -24,7 +25,10 @@ static __always_inline int inner_policy(const struct control *ctl, const struct 
 	sa = bpf_map_lookup_elem(&sa_slots, &slot);
 	if (!sa || !sa->used || !sa->inbound || sa->sa_gen != tag->sa_gen)
 		return -DROP_STALE_SA;
-	err = spd_decide(ctl, info, SPD_IN, 0, verdict);
+	/* Nor may a peer, however wide its selectors, speak in this host's name. */
+	if (is_own_source(info))
+		return -DROP_OWN_SOURCE;
+	err = tc_decide(ctl, info, SPD_IN, 0, verdict);
 	if (err)
 		return err;
 	if (verdict->action != SPD_PROTECT || verdict->protect_id != sa->protect_id)

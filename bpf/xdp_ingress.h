@@ -105,6 +105,8 @@ __noinline int secured(struct xdp_md *ctx, struct packet_info *info, __u32 end, 
 		return -DROP_OWN_SOURCE;
 	if (sa)
 		return by_sa(ctx, info, sa);
+	if (info->fragment == FRAGMENT_FIRST && info->proto == IPPROTO_UDP && udp_sas)
+		sad_forget_fragments(info);
 	if (is_too_big(info) && quotes_our_sa(ctx, info, end))
 		return to_wire_port(ctx, PASS_IN_PTB);
 	return XDP_STEP_CLEAR_TEXT;

@@ -51,6 +51,7 @@ static const struct advice advices[DROP_REASON_COUNT] = {
 	OK(ECN, "nothing; with many, look for a router that marks traffic without ECN"),
 	OK(PTB_REFUSED, "nothing for a few; with many, look for a forger of ICMP messages"),
 	BAD(UDP_ENCAP, "capture on the wire to see who sends it"),
+	OK(FRAGMENT_DUP, "nothing for a few; with many, look for a loop"),
 	BAD(INTERNAL, "report it as a bug, with the output of ipsecbpf -j stats"),
 };
 

@@ -27,7 +27,7 @@ static uint8_t dont_fragment(const struct sa_runtime *sa, const struct ip_layout
 	return sa->df == DF_SET ? IPV4_DF : 0;
 }
 
-/* The identification is unique for as long as 16 bits allow. */
+/* The identification is unique among all tunnels for as long as 16 bits allow (RFC 6864 4.3). */
 static void write_ipv4(const struct sa_runtime *sa, const struct outer_fields *fields,
 		       uint8_t *outer)
 {
@@ -36,7 +36,7 @@ static void write_ipv4(const struct sa_runtime *sa, const struct outer_fields *f
 	outer[0] = 0x45;
 	outer[1] = traffic_class(sa, inner);
 	store_be16(outer + 2, (uint16_t)fields->total);
-	store_be16(outer + 4, (uint16_t)fields->seq);
+	store_be16(outer + 4, sa->ipv4_id ? (*sa->ipv4_id)++ : (uint16_t)fields->seq);
 	outer[6] = dont_fragment(sa, inner);
 	outer[7] = 0;
 	outer[8] = HOP_LIMIT;

@@ -17,11 +17,14 @@
 
 /*
  * What the worker needs around a packet to protect it in place, BUNDLE_MAX times: in front a tunnel's
- * IPv6 header (40), UDP (8), ESP (8) and IV (16), or AH (12 + 32); behind, padding and what ends it
+ * IPv6 header (40), UDP (8), ESP (8) and IV (16), or AH (12 + 32, and 4 to a multiple of 8); behind, padding and what ends it
  * (17), ICV (32). Once more room in front for the fragment header (8) of what is cut up then.
  */
-#define PACKET_HEADROOM 256
+#define PACKET_HEADROOM 288
 #define PACKET_TAILROOM 160
+_Static_assert(BUNDLE_MAX * (40 + 12 + 32 + 4) + 8 <= PACKET_HEADROOM &&
+	       BUNDLE_MAX * (40 + 8 + 8 + 16) + 8 <= PACKET_HEADROOM &&
+	       BUNDLE_MAX * (17 + 32) <= PACKET_TAILROOM, "a bundle fits around a packet");
 
 enum packet_state {
 	PACKET_CLEAR,		/* readable, not yet protected (outbound) */

@@ -382,7 +382,7 @@ static struct waiting *find_in_time(struct reassembly *reassembly, const struct 
 
 /* ---- fragments ---- */
 
-/* The same fragment again, octet for octet (RFC 8200 4.5 allows to ignore it). */
+/* The same fragment again, octet for octet (RFC 8200 4.5 allows to drop it alone). */
 static bool is_duplicate(const struct waiting *waiting, const struct reassembly_piece *piece)
 {
 	uint32_t from = piece->off / FRAGMENT_UNIT, to = fragment_units(piece->end);
@@ -551,8 +551,10 @@ enum drop_reason reassembly_add(struct reassembly *reassembly, const struct pack
 		*ret_dropped = 1;
 		return DROP_REASSEMBLY_FULL;
 	}
-	if (is_duplicate(waiting, &piece))
-		return DROP_NONE;
+	if (is_duplicate(waiting, &piece)) {
+		*ret_dropped = 1;
+		return DROP_FRAGMENT_DUP;
+	}
 	if (contradicts(reassembly, waiting, &piece))
 		return drop_all(reassembly, waiting, &piece, now_ns, ret_dropped);
 	keep(waiting, &piece);

@@ -31,8 +31,7 @@ void reassembly_free(struct reassembly *reassembly);
  * apart what must not be mixed (an SA's slot, or 0). Belonging together is by scope, VLAN ids,
  * source, destination, identification and (IPv4) protocol.
  *
- * DROP_NONE and *ret_whole NULL: kept, or an exact duplicate (offset, length, octets), which is
- * ignored. DROP_NONE and *ret_whole: complete, as one packet without fragmentation (IPv4 header
+ * DROP_NONE and *ret_whole NULL: kept. DROP_NONE and *ret_whole: complete, as one packet without fragmentation (IPv4 header
  * checksum right, IPv6 fragment header gone), headers being those of the first fragment, in the
  * state of the last one to come, with PACKET_HEADROOM and PACKET_TAILROOM around it; give it back
  * with reassembly_release(). An IPv6 fragment that is all of its packet is complete by itself,
@@ -43,8 +42,8 @@ void reassembly_free(struct reassembly *reassembly);
  * (overlap, lies about offset or length, too many, Not-ECT with CE (RFC 3168 5.3), an IPv6 first
  * fragment without the whole header chain (RFC 7112)) that is all of the packet, and its later
  * fragments will be dropped too until the time is over. With DROP_REASSEMBLY_FULL (nothing but
- * whole packets that are not yet released, or the packet gave way before), DROP_MALFORMED (also:
- * not a fragment, IPv4 header checksum wrong, a fragment header in a fragment) and
+ * whole packets that are not yet released, or the packet gave way before), DROP_FRAGMENT_DUP (the
+ * same offset, length and octets once more), DROP_MALFORMED (also: not a fragment, IPv4 header checksum wrong, a fragment header in a fragment) and
  * DROP_UNSUPPORTED it is this one.
  *
  * Fairness: room is shared by source address. When there is none, the oldest packet of that source

@@ -31,6 +31,8 @@ struct sa_runtime {
 	uint32_t protect_id;
 	uint32_t within_id;		/* as in struct sa_config */
 	struct sa_limits hard;		/* seconds are the worker's to watch */
+	uint16_t *ipv4_id;		/* of the next outer header, for all SAs of a worker; NULL:
+					 * the sequence number's lower half */
 	__be16 encap_sport, encap_dport;	/* ESP in UDP; 0: plain */
 	uint8_t sa_gen;
 	uint8_t proto;			/* IPPROTO_ESP, IPPROTO_AH */

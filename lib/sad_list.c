@@ -54,7 +54,8 @@ uint32_t sad_events(const struct sad *sad, uint64_t since,
 	uint64_t last = sad->event_serial, first;
 	uint32_t count = 0;
 
-	first = since < last ? since + 1 : last;
+	/* More than there are: they were counted by an earlier supervisor. */
+	first = since == CONTROL_LAST_EVENT ? last : since < last ? since + 1 : 1;
 	if (since == last || !last)
 		return 0;
 	if (last - first >= SA_EVENTS_KEPT)
@@ -73,7 +74,7 @@ static uint32_t path_mtu_of(const struct sa_state *state, uint64_t now_ns)
 	return state->path_mtu && now_ns - learnt < PATH_MTU_FRESH_NS ? state->path_mtu : 0;
 }
 
-static uint32_t inner_mtu_of(const struct sa_config *config, uint32_t mtu, uint32_t path_mtu)
+static uint32_t inner_mtu_of(const struct sa_config *config, uint32_t mtu)
 {
 	const struct sa_runtime sizes = {
 		.suite = suite_at(config->suite),
@@ -85,7 +86,28 @@ static uint32_t inner_mtu_of(const struct sa_config *config, uint32_t mtu, uint3
 		.encap_dport = config->encap_dport,
 	};
 
-	return sa_inner_mtu(&sizes, path_mtu && path_mtu < mtu ? path_mtu : mtu);
+	return sa_inner_mtu(&sizes, mtu);
+}
+
+/* What an SA's packets may have, by the path and the SAs around it: as worker_sas_mtu() says it. */
+static uint32_t mtu_of(const struct sad *sad, uint32_t slot, uint32_t mtu, uint64_t now_ns)
+{
+	uint32_t chain[BUNDLE_MAX], depth = 0, learnt;
+
+	while (slot && sad->sas[slot].config.within_id && depth < BUNDLE_MAX) {
+		const struct sa_config *config = &sad->sas[slot].config;
+
+		chain[depth++] = slot;
+		slot = sad_best_outbound(sad, config->within_id, (enum ip_family)config->family);
+	}
+	if (!slot)
+		return mtu;	/* nothing is sent now */
+	learnt = path_mtu_of(&sad->states[slot], now_ns);
+	if (learnt && learnt < mtu)
+		mtu = learnt;
+	for (; depth; slot = chain[--depth])
+		mtu = inner_mtu_of(&sad->sas[slot].config, mtu);
+	return mtu;
 }
 
 static bool in_use(const struct sad *sad, uint32_t slot)
@@ -151,7 +173,7 @@ static void describe(const struct sad *sad, uint32_t slot, uint32_t mtu, struct 
 		},
 	};
 	describe_use(sad, slot, clock_ns(), &out->info);
-	out->info.inner_mtu = inner_mtu_of(config, mtu, out->info.path_mtu);
+	out->info.inner_mtu = inner_mtu_of(config, mtu_of(sad, slot, mtu, clock_ns()));
 	memcpy(out->info.peer, config->peer, sizeof(out->info.peer));
 	memcpy(out->info.protection, config->protection, sizeof(out->info.protection));
 	sa_fingerprint(config, out->info.fingerprint);

@@ -123,7 +123,7 @@ static int worker_init(struct worker *worker, const struct worker_config *config
 {
 	struct reassembly_limits limits = {
 		.fragments = REASSEMBLY_FRAGMENTS,
-		.timeout_ns = REASSEMBLY_TIMEOUT_NS,
+		.timeout_ns = FRAGMENTS_WAIT_NS,
 	};
 
 	*worker = (struct worker){ .config = config, .stats = config->stats };

@@ -21,7 +21,6 @@
 #define REASSEMBLY_IN_PACKETS  128
 #define REASSEMBLY_OUT_PACKETS 64
 #define REASSEMBLY_FRAGMENTS   128 /* of one packet: 65,535 octets in 576 */
-#define REASSEMBLY_TIMEOUT_NS  10000000000u /* RFC 1122 3.3.2 says 60 s and more; links are faster */
 
 struct worker {
 	const struct worker_config *config;

@@ -4,7 +4,9 @@
  *
  * Packets that fit are laid out in frames of the wire port and protected there, a burst at a time.
  * What the stack sent in fragments, and what may be fragmented and does not fit, is made whole in a
- * buffer, protected there, and cut into frames afterwards (RFC 4303 3.3.4, RFC 4301 7 and 8.2).
+ * buffer. A tunnel gets it in pieces that fit, as fragments: it may end at a gateway, which could
+ * not hand on more than its next link carries. In transport mode it is protected whole, and cut
+ * into frames afterwards (RFC 4303 3.3.4, RFC 4301 7 and 8.2).
  */
 #include <netinet/in.h>
 #include <poll.h>
@@ -70,6 +72,32 @@ static void transmit(struct worker *worker, struct packet *packet)
 	wire_port_unframe(port, packet);
 }
 
+static void drop_all(struct packet **packets, unsigned int count, enum drop_reason reason)
+{
+	for (unsigned int i = 0; i < count; i++)
+		if (packets[i]->state != PACKET_DEAD)
+			packet_drop(packets[i], reason);
+}
+
+/* One SA's part. Does the SA around it, if there is one, come next? */
+static bool protect_by(struct worker *worker, struct worker_sa *sa, struct packet **packets,
+		       unsigned int count)
+{
+	if (worker_sa_expired(worker, sa)) {
+		drop_all(packets, count, DROP_LIFETIME);
+		return false;
+	}
+	sa_protect(&sa->sa, packets, count);
+	sa->sa.state->used_ns = worker->now_ns;
+	ask_for_numbers(worker, sa);
+	if (!sa->sa.within_id)
+		return false;
+	for (unsigned int i = 0; i < count; i++)
+		if (packets[i]->state == PACKET_PROTECTED)
+			packets[i]->state = PACKET_CLEAR;
+	return true;
+}
+
 /*
  * Gives the packets to the SA and, if it lies within others, to those. Returns the outermost SA, or
  * NULL with all packets DEAD if one of them is missing or its time has come: nothing leaves with
@@ -78,39 +106,24 @@ static void transmit(struct worker *worker, struct packet *packet)
 static struct worker_sa *protect(struct worker *worker, struct worker_sa *sa,
 				 struct packet **packets, unsigned int count)
 {
-	struct worker_sa *around = sa;
-	enum drop_reason reason = DROP_NO_SA_OUT;
-
-	for (unsigned int depth = 0; around && depth < BUNDLE_MAX; depth++) {
-		sa = around;
-		if (worker_sa_expired(worker, sa)) {
-			reason = DROP_LIFETIME;
-			break;
-		}
-		sa_protect(&sa->sa, packets, count);
-		sa->sa.state->used_ns = worker->now_ns;
-		ask_for_numbers(worker, sa);
-		if (!sa->sa.within_id)
+	for (unsigned int depth = 0; sa && depth < BUNDLE_MAX; depth++) {
+		if (!protect_by(worker, sa, packets, count))
 			return sa;
-		around = worker_sas_around(&worker->sas, sa);
-		for (unsigned int i = 0; i < count; i++)
-			if (packets[i]->state == PACKET_PROTECTED)
-				packets[i]->state = PACKET_CLEAR;
+		sa = worker_sas_around(&worker->sas, sa);
 	}
-	for (unsigned int i = 0; i < count; i++)
-		if (packets[i]->state != PACKET_DEAD)
-			packet_drop(packets[i], reason);
+	drop_all(packets, count, DROP_NO_SA_OUT);
 	return NULL;
 }
 
 /*
  * The next hop's address on the link: the one the stack has put there, unless the supervisor knows
- * that of the way to the outer destination. Keep-alives go the same way.
+ * that of the way to the outer destination. Keep-alives go the same way, also by a later worker.
  */
 static void direct(const struct worker *worker, struct worker_sa *sa, struct packet **packets,
 		   unsigned int count)
 {
-	uint64_t hop = __atomic_load_n(&sa->sa.state->next_hop, __ATOMIC_RELAXED);
+	struct sa_state *state = sa->sa.state;
+	uint64_t hop = __atomic_load_n(&state->next_hop, __ATOMIC_RELAXED);
 	uint8_t mac[8];
 
 	store_be32(mac, (uint32_t)(hop >> 32));
@@ -120,10 +133,10 @@ static void direct(const struct worker *worker, struct worker_sa *sa, struct pac
 			continue;
 		if (hop & SA_NEXT_HOP_KNOWN)
 			memcpy(packets[i]->data, mac + 2, 6);
-		if (sa->keepalive_ns && packets[i]->l2_len <= LINK_HEADER_MAX) {
+		if (sa->keepalive_ns && packets[i]->l2_len <= sizeof(state->link)) {
 			sa->sent_ns = worker->now_ns;
-			memcpy(sa->link, packets[i]->data, packets[i]->l2_len);
-			sa->link_len = packets[i]->l2_len;
+			memcpy(state->link, packets[i]->data, packets[i]->l2_len);
+			state->link_len = packets[i]->l2_len;
 		}
 	}
 }
@@ -167,7 +180,14 @@ static void turn_to(struct worker *worker, struct worker_sa *sa)
 		return;
 	worker_out_flush(worker);
 	worker->tx_sa = sa;
-	/* An SA stays on one queue: its packets leave in order of their numbers. */
+	/* The outermost SA stays on one queue: its packets leave in order of their numbers. */
+	for (unsigned int depth = 0; sa->sa.within_id && depth < BUNDLE_MAX; depth++) {
+		struct worker_sa *around = worker_sas_around(&worker->sas, sa);
+
+		if (!around)
+			break;
+		sa = around;
+	}
 	worker->tx_port = &config->ports[sa->sa.slot % config->port_count];
 }
 
@@ -179,6 +199,14 @@ static unsigned int packets_left(const struct segment_iter *iter)
 	uint32_t octets = iter->end - iter->payload_off - iter->next;
 
 	return iter->tcp_split && octets ? (octets + iter->mss - 1) / iter->mss : 1;
+}
+
+/* Puts a packet in a frame of the wire port behind those that wait for their SA. */
+static void gather(struct worker *worker, const struct packet *packet)
+{
+	worker->tx[worker->tx_count++] = *packet;
+	if (worker->tx_count == BURST)
+		worker_out_flush(worker);
 }
 
 static void cut(struct worker *worker, struct segment_iter *iter)
@@ -200,15 +228,20 @@ static void cut(struct worker *worker, struct segment_iter *iter)
 		}
 		packet.tailroom = (uint16_t)(room + PACKET_TAILROOM - packet.len);
 		worker->stats->host_rx_segments++;
-		worker->tx[worker->tx_count++] = packet;
-		if (worker->tx_count == BURST)
-			worker_out_flush(worker);
+		gather(worker, &packet);
 	}
 }
 
 /* ---- packets that do not ------------------------------------------------------------------- */
 
-/* What is sent in fragments may be fragmented: so says its outer header, if IPv4, from here on. */
+/* A packet in a buffer of its own, on its way out. */
+struct whole {
+	struct packet *packet;
+	bool divisible;		/* its sender lets it be fragmented */
+	uint32_t id;		/* IPv6 identification of the fragments it came in; 0: ours to choose */
+};
+
+/* What is sent in fragments may be fragmented: so says its IPv4 header, from here on. */
 static void clear_df(struct packet *packet)
 {
 	uint8_t *ip = packet->data + packet->l2_len;
@@ -218,17 +251,16 @@ static void clear_df(struct packet *packet)
 				load_be16(ip + IPV4_FRAGMENT) & (uint16_t)~IPV4_DF);
 }
 
-static void send_fragments(struct worker *worker, struct packet *whole, uint32_t mtu)
+/* Cuts a packet into frames of the wire port, which go to the burst (clear) or to the wire. */
+static void divide(struct worker *worker, const struct whole *whole, uint32_t mtu)
 {
+	uint32_t id = whole->id ? whole->id : worker->fragment_id++;
 	struct fragment_iter iter;
 	enum drop_reason reason;
 	struct packet packet;
 	uint32_t room;
-	bool fits = whole->len - whole->l2_len <= mtu;
 
-	if (!fits)
-		clear_df(whole);
-	reason = fragment_start(&iter, whole, mtu, worker->fragment_id++);
+	reason = fragment_start(&iter, whole->packet, mtu, id);
 	if (reason != DROP_NONE) {
 		count_drop(worker, reason, 1);
 		return;
@@ -239,27 +271,62 @@ static void send_fragments(struct worker *worker, struct packet *whole, uint32_t
 			return;
 		}
 		fragment_next(&iter, &packet, room);
-		transmit(worker, &packet);
+		packet.tailroom = (uint16_t)(room + PACKET_TAILROOM - packet.len);
+		if (packet.state == PACKET_CLEAR)
+			gather(worker, &packet);
+		else
+			transmit(worker, &packet);
 	}
-	worker->stats->fragmented_out += !fits;
 }
 
-/* Protects a packet that lies in a buffer of its own, and sends it in as many fragments as it
- * takes. */
-static void send_whole(struct worker *worker, struct worker_sa *sa, struct packet *whole)
+static uint32_t ip_length(const struct packet *packet)
 {
-	struct worker_sa *outermost;
+	return packet->len - packet->l2_len;
+}
 
-	turn_to(worker, sa);
-	worker_out_flush(worker);
-	worker->stats->host_rx_segments++;
-	outermost = protect(worker, sa, &whole, 1);
-	if (!outermost || whole->state != PACKET_PROTECTED) {
-		count_drop(worker, whole->drop, 1);
+static void send_protected(struct worker *worker, struct whole *whole, uint32_t mtu)
+{
+	if (ip_length(whole->packet) > mtu) {
+		clear_df(whole->packet);
+		worker->stats->fragmented_out++;
+	}
+	whole->id = 0;
+	divide(worker, whole, mtu);
+}
+
+/*
+ * Takes a whole packet through its SAs. Where a tunnel begins and the packet does not fit, it goes
+ * on in fragments; what no SA may cut is cut at the end, and put together by the SA's other end.
+ */
+static void send_whole(struct worker *worker, struct worker_sa *sa, struct whole *whole)
+{
+	struct packet *packet = whole->packet;
+
+	for (unsigned int depth = 0; sa && depth < BUNDLE_MAX; depth++) {
+		uint32_t inner = worker_sas_inner_mtu(&worker->sas, sa, worker->now_ns);
+
+		turn_to(worker, sa);
+		if (sa->sa.tunnel && whole->divisible && ip_length(packet) > inner) {
+			divide(worker, whole, inner);
+			return;
+		}
+		worker_out_flush(worker);
+		if (!protect_by(worker, sa, &packet, 1))
+			break;
+		/* What we have made is ours to cut. */
+		whole->divisible = true;
+		whole->id = 0;
+		clear_df(packet);
+		sa = worker_sas_around(&worker->sas, sa);
+	}
+	if (packet->state == PACKET_CLEAR)
+		packet_drop(packet, DROP_NO_SA_OUT);
+	if (packet->state == PACKET_DEAD) {
+		count_drop(worker, packet->drop, 1);
 		return;
 	}
-	direct(worker, outermost, &whole, 1);
-	send_fragments(worker, whole, worker_sas_mtu(&worker->sas, outermost, worker->now_ns));
+	direct(worker, sa, &packet, 1);
+	send_protected(worker, whole, worker_sas_mtu(&worker->sas, sa, worker->now_ns));
 }
 
 /* Tells a sender how large its packets may be (RFC 4301 8.2.1: the MTU less the overhead). */
@@ -284,6 +351,16 @@ static void tell_too_big(struct worker *worker, const struct host_frame *frame, 
 		count_drop(worker, DROP_HOST_PORT, 1);
 }
 
+/* IPv6: the identification in a fragment's header; 0 for IPv4, where it stays in the IP header. */
+static uint32_t fragment_id(const struct segment_iter *iter)
+{
+	const uint8_t *header = iter->frame->data + iter->l2_len + iter->l3_len;
+
+	if (iter->family == FAMILY_V4 || iter->end < iter->l2_len + iter->l3_len + 8u)
+		return 0;
+	return load_be32(header + 4);
+}
+
 /* One fragment as the stack sent it. With the last of its packet, that goes out. */
 static void take_fragment(struct worker *worker, struct worker_sa *sa,
 			  const struct segment_iter *iter)
@@ -295,7 +372,7 @@ static void take_fragment(struct worker *worker, struct worker_sa *sa,
 		.family = iter->family,
 		.state = PACKET_CLEAR,
 	};
-	struct packet *whole;
+	struct whole whole = { .divisible = true, .id = fragment_id(iter) };
 	enum drop_reason reason;
 	uint32_t dropped = 0;
 
@@ -304,25 +381,38 @@ static void take_fragment(struct worker *worker, struct worker_sa *sa,
 		return;
 	}
 	reason = reassembly_add(worker->out_fragments, &fragment, sa->sa.slot, worker->now_ns,
-				&whole, &dropped);
+				&whole.packet, &dropped);
+	/* Without a reason of its own: what had to give way to this one. */
 	count_drop(worker, reason == DROP_NONE ? DROP_REASSEMBLY_FULL : reason, dropped);
-	if (reason == DROP_NONE && whole) {
+	if (reason == DROP_NONE && whole.packet) {
 		worker->stats->reassembled_out++;
-		send_whole(worker, sa, whole);
-		reassembly_release(worker->out_fragments, whole);
+		worker->stats->host_rx_segments++;
+		send_whole(worker, sa, &whole);
+		reassembly_release(worker->out_fragments, whole.packet);
 	}
+}
+
+/* Does a tunnel that the packet goes into set DF, whatever the packet itself says? */
+static bool df_is_set(const struct worker *worker, const struct worker_sa *sa)
+{
+	for (unsigned int depth = 0; sa && depth < BUNDLE_MAX; depth++) {
+		if (sa->sa.tunnel && sa->sa.family == FAMILY_V4 && sa->sa.df == DF_SET)
+			return true;
+		sa = sa->sa.within_id ? worker_sas_around(&worker->sas, sa) : NULL;
+	}
+	return false;
 }
 
 /*
  * May this packet be sent in fragments? IPv4 says so itself. An IPv6 sender may count on 1280
  * octets: what does not fit then is the tunnel's own affair (RFC 2473 7.1).
  */
-static bool may_fragment(const struct segment_iter *iter, const struct worker_sa *sa)
+static bool may_fragment(const struct worker *worker, const struct segment_iter *iter,
+			 const struct worker_sa *sa)
 {
 	const uint8_t *ip = iter->frame->data + iter->l2_len;
 
-	if (iter->frame->vnet.gso_type != VIRTIO_NET_HDR_GSO_NONE ||
-	    (sa->sa.tunnel && sa->sa.df == DF_SET))
+	if (iter->frame->vnet.gso_type != VIRTIO_NET_HDR_GSO_NONE || df_is_set(worker, sa))
 		return false;
 	if (iter->family == FAMILY_V4)
 		return !(load_be16(ip + IPV4_FRAGMENT) & IPV4_DF);
@@ -333,29 +423,31 @@ static void send_too_big(struct worker *worker, struct worker_sa *sa, struct seg
 			 uint32_t mtu)
 {
 	const struct host_frame *frame = iter->frame;
-	struct packet *whole;
+	struct whole whole = { .divisible = iter->family == FAMILY_V4 };
 	uint32_t room;
 
-	if (!may_fragment(iter, sa)) {
+	if (!may_fragment(worker, iter, sa)) {
 		count_drop(worker, DROP_TOO_BIG, 1);
 		if (iter->family == FAMILY_V6 && mtu < IPV6_MTU_MIN)
 			mtu = IPV6_MTU_MIN;
 		tell_too_big(worker, frame, mtu);
 		return;
 	}
-	whole = reassembly_buffer(worker->out_fragments, &room);
-	if (!whole) {
+	whole.packet = reassembly_buffer(worker->out_fragments, &room);
+	if (!whole.packet) {
 		count_drop(worker, DROP_NO_BUFFER, 1);
 		return;
 	}
 	if (segment_start(iter, frame, IP_TOTAL_MAX) == DROP_NONE &&
-	    segment_next(iter, whole, room) && whole->state == PACKET_CLEAR) {
-		whole->tailroom = (uint16_t)(room + PACKET_TAILROOM - whole->len);
-		send_whole(worker, sa, whole);
+	    segment_next(iter, whole.packet, room) && whole.packet->state == PACKET_CLEAR) {
+		room += PACKET_TAILROOM - whole.packet->len;
+		whole.packet->tailroom = (uint16_t)(room < UINT16_MAX ? room : UINT16_MAX);
+		worker->stats->host_rx_segments++;
+		send_whole(worker, sa, &whole);
 	} else {
 		count_drop(worker, DROP_TOO_BIG, 1);
 	}
-	reassembly_release(worker->out_fragments, whole);
+	reassembly_release(worker->out_fragments, whole.packet);
 }
 
 /* ---- frames from the host port ------------------------------------------------------------- */
@@ -451,7 +543,7 @@ static void send_keepalive(struct worker *worker, struct worker_sa *sa)
 {
 	const uint32_t udp_len = UDP_HEADER_LEN + 1;
 	const bool v4 = sa->sa.family == FAMILY_V4;
-	struct packet packet;
+	struct packet packet, *at = &packet;
 	uint32_t room, ip_len = v4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN;
 	uint8_t *udp;
 	uint64_t sum;
@@ -459,9 +551,10 @@ static void send_keepalive(struct worker *worker, struct worker_sa *sa)
 	turn_to(worker, sa);
 	if (!take_frame(worker, &packet, &room))
 		return;
-	memcpy(packet.data, sa->link, sa->link_len);
-	write_keepalive_ip(&sa->sa, packet.data + sa->link_len, udp_len);
-	udp = packet.data + sa->link_len + ip_len;
+	packet.l2_len = sa->sa.state->link_len;
+	memcpy(packet.data, sa->sa.state->link, packet.l2_len);
+	write_keepalive_ip(&sa->sa, packet.data + packet.l2_len, udp_len);
+	udp = packet.data + packet.l2_len + ip_len;
 	memcpy(udp, &sa->sa.encap_sport, 2);
 	memcpy(udp + 2, &sa->sa.encap_dport, 2);
 	store_be16(udp + 4, (uint16_t)udp_len);
@@ -472,13 +565,20 @@ static void send_keepalive(struct worker *worker, struct worker_sa *sa)
 				      udp_len);
 		store_raw16(udp + 6, checksum_fold(checksum_add(sum, udp, udp_len)));
 	}
-	packet.l2_len = sa->link_len;
-	packet.len = sa->link_len + ip_len + udp_len;
+	packet.len = packet.l2_len + ip_len + udp_len;
 	packet.state = PACKET_PROTECTED;	/* nothing in it is secret */
+	direct(worker, sa, &at, 1);
 	transmit(worker, &packet);
 	wire_port_kick(worker->tx_port);
-	sa->sent_ns = worker->now_ns;
 	worker->stats->keepalives++;
+}
+
+/* In memory that BPF shows to root only; a length beyond the field is nobody's. */
+static bool link_known(const struct worker_sa *sa)
+{
+	const struct sa_state *state = sa->sa.state;
+
+	return state->link_len && state->link_len <= sizeof(state->link);
 }
 
 void worker_out_tick(struct worker *worker)
@@ -491,7 +591,7 @@ void worker_out_tick(struct worker *worker)
 		struct worker_sa *sa = sas->by_slot[slot];
 
 		/* Before the first packet there is no mapping to keep, and no way known. */
-		if (sa && sa->keepalive_ns && sa->link_len && !worker_sa_expired(worker, sa) &&
+		if (sa && sa->keepalive_ns && link_known(sa) && !worker_sa_expired(worker, sa) &&
 		    worker->now_ns - sa->sent_ns >= sa->keepalive_ns)
 			send_keepalive(worker, sa);
 	}

@@ -105,12 +105,13 @@ static void inherit_peer(const struct worker_sas *sas, const struct sa_runtime *
 	sa->state->peer_port = best->peer_port;
 }
 
-static void fill(struct worker_sa *sa, const struct worker_message *message)
+static void fill(struct worker_sa *sa, const struct worker_message *message, uint16_t *ipv4_id)
 {
 	const struct sa_config *config = &message->sa;
 
 	sa->sa.slot = message->slot;
 	sa->sa.sa_gen = message->sa_gen;
+	sa->sa.ipv4_id = ipv4_id;
 	sa->reassemble = config->reassemble;
 	sa->expires_ns = config->hard.seconds
 				 ? sa->sa.state->added_ns + config->hard.seconds * NS_PER_S
@@ -136,7 +137,7 @@ int worker_sas_add(struct worker_sas *sas, const struct worker_message *message)
 		free(sa);
 		return err;
 	}
-	fill(sa, message);
+	fill(sa, message, &sas->ipv4_id);
 	/* Filed under its own SPI and destination, before the peer's new place is put in. */
 	bucket = bucket_of(sas, sa->sa.spi);
 	sa->next = *bucket;

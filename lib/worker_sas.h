@@ -11,7 +11,6 @@
 #include "worker.h"
 
 #define PATH_MTU_LIFE_NS 600000000000u /* RFC 1191 6.3, RFC 8201 5.3: then larger is tried again */
-#define LINK_HEADER_MAX	 22	       /* Ethernet and two VLAN tags */
 
 struct worker_sa {
 	struct sa_runtime sa;
@@ -21,8 +20,6 @@ struct worker_sa {
 	uint64_t asked_at;	/* the seq_reserved at which more were last asked for */
 	uint64_t keepalive_ns;	/* UDP, outbound: time without traffic; 0: none are sent */
 	uint64_t sent_ns;	/* when anything was sent last, if keep-alives are */
-	uint8_t link[LINK_HEADER_MAX];	/* of the last packet sent, for keep-alives */
-	uint16_t link_len;
 	struct worker_sa *next; /* same hash bucket */
 };
 
@@ -32,6 +29,7 @@ struct worker_sas {
 	const struct worker_config *config;
 	uint32_t slots;
 	uint32_t bucket_mask;
+	uint16_t ipv4_id;	/* of the next outer IPv4 header */
 	uint32_t nested;	/* inbound SAs that lie within another one */
 	uint32_t keepalives;	/* outbound SAs that send them */
 	struct worker_sa *last; /* inbound SA of the previous packet */

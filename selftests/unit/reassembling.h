@@ -67,6 +67,14 @@ static inline void add_kept(const struct shape *shape, uint32_t off, uint32_t le
 	assert_int_equal(dropped, 0);
 }
 
+/* The same once more: counted, and no harm to the others. */
+static inline void add_duplicate(const struct shape *shape, uint32_t off, uint32_t len, bool more)
+{
+	assert_int_equal(add(shape, off, len, more), DROP_FRAGMENT_DUP);
+	assert_null(whole);
+	assert_int_equal(dropped, 1);
+}
+
 /* Nothing is allocated for fragments; what malloc keeps for the test's own copies is little. */
 static inline void check_memory(size_t before)
 {

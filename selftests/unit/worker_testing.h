@@ -266,7 +266,7 @@ int host_port_write(struct host_port *port, const struct iovec *iov, unsigned in
 static inline void worker_begin(struct worker *worker, const struct worker_config *config)
 {
 	struct reassembly_limits limits = { .fragments = REASSEMBLY_FRAGMENTS, .seed = 7,
-					    .timeout_ns = REASSEMBLY_TIMEOUT_NS };
+					    .timeout_ns = FRAGMENTS_WAIT_NS };
 
 	*worker = (struct worker){ .config = config, .stats = config->stats };
 	worker->host_buffer = malloc(HOST_FRAME_MAX);
@@ -340,7 +340,7 @@ static inline void check_returned(struct reassembly *reassembly, uint32_t packet
 /* Time passes until nothing waits for fragments any more. */
 static inline void host_wait(struct test_host *host)
 {
-	host->worker.now_ns += REASSEMBLY_TIMEOUT_NS;
+	host->worker.now_ns += FRAGMENTS_WAIT_NS;
 	worker_in_tick(&host->worker);
 	worker_out_tick(&host->worker);
 }
