@@ -116,6 +116,28 @@ static enum drop_reason read_outer(const struct ip_layout *layout, struct outer 
 	return reason;
 }
 
+/* ---- fragments ---------------------------------------------------------------------------- */
+
+/* A fragment of ESP or AH: NULL until the last one is there, or if it is dropped. scope: the slot of
+ * the SA that it came out of; 0: the wire. */
+static struct packet *reassemble(struct worker *worker, const struct packet *fragment,
+				 uint32_t scope)
+{
+	struct packet *whole = NULL;
+	enum drop_reason reason;
+	uint32_t dropped = 0;
+
+	reason = reassembly_add(worker->in_fragments, fragment, scope, worker->now_ns, &whole,
+				&dropped);
+	/* Without a reason of its own: what had to give way to this one. */
+	count_drop(worker, reason == DROP_NONE ? DROP_REASSEMBLY_FULL : reason, dropped);
+	if (reason == DROP_NONE && whole) {
+		worker->whole[worker->whole_count++] = whole;
+		worker->stats->reassembled_in++;
+	}
+	return reason == DROP_NONE ? whole : NULL;
+}
+
 /* ---- through the SAs ----------------------------------------------------------------------- */
 
 static void verify_run(struct worker *worker, struct run *run, unsigned int depth);
@@ -157,6 +179,41 @@ static struct worker_sa *inner_sa(struct worker *worker, const struct worker_sa 
 	return NULL;
 }
 
+/* Is this fragment, which came out of an SA, of ESP or AH of one that lies within that? */
+static bool is_inner_fragment(const struct worker *worker, const struct worker_sa *around,
+			      const struct ip_layout *layout)
+{
+	uint8_t proto = layout->family == FAMILY_V4 ? layout->next
+						    : layout->ip[layout->upper_off];
+	struct outer outer;
+
+	if (!layout->fragment || (proto != IPPROTO_ESP && proto != IPPROTO_AH))
+		return false;
+	read_outer(layout, &outer);
+	for (uint32_t slot = 1; slot < worker->sas.slots; slot++) {
+		const struct worker_sa *sa = worker->sas.by_slot[slot];
+
+		if (sa && sa->sa.direction == SPD_IN && sa->sa.proto == proto &&
+		    sa->sa.within_id == around->sa.protect_id && sa->sa.family == outer.family &&
+		    !memcmp(&sa->sa.src, &outer.src, sizeof(outer.src)) &&
+		    !memcmp(&sa->sa.dst, &outer.dst, sizeof(outer.dst)))
+			return true;
+	}
+	return false;
+}
+
+/* What came out of an SA, put together if an SA within it needs that; NULL until it is whole. */
+static struct packet *take_inner(struct worker *worker, const struct worker_sa *around,
+				 struct packet *packet)
+{
+	struct ip_layout layout;
+
+	if (!worker->sas.nested || read_layout(packet, &layout) != DROP_NONE ||
+	    !is_inner_fragment(worker, around, &layout))
+		return packet;
+	return reassemble(worker, packet, around->sa.slot);
+}
+
 static void run_add(struct run *run, struct packet *packet, const struct outer *outer)
 {
 	if (run->sa->sa.follow_peer)
@@ -183,6 +240,9 @@ static void deliver(struct worker *worker, const struct run *run, unsigned int d
 		run->sa->sa.state->used_ns = worker->now_ns;
 		if (run->sa->sa.follow_peer)
 			follow(worker, run->sa, packet, &run->outer[i]);
+		packet = take_inner(worker, run->sa, packet);
+		if (!packet)
+			continue;
 		sa = inner_sa(worker, run->sa, packet, &outer);
 		if (packet->state == PACKET_DEAD) {
 			count_drop(worker, packet->drop, 1);
@@ -226,24 +286,6 @@ static void verify_run(struct worker *worker, struct run *run, unsigned int dept
 
 /* ---- from the wire ------------------------------------------------------------------------- */
 
-/* A fragment of ESP or AH: NULL until the last one is there, or if it is dropped. */
-static struct packet *reassemble(struct worker *worker, const struct packet *fragment)
-{
-	struct packet *whole = NULL;
-	enum drop_reason reason;
-	uint32_t dropped = 0;
-
-	reason = reassembly_add(worker->in_fragments, fragment, 0, worker->now_ns, &whole,
-				&dropped);
-	/* Without a reason of its own: what had to give way to this one. */
-	count_drop(worker, reason == DROP_NONE ? DROP_REASSEMBLY_FULL : reason, dropped);
-	if (reason == DROP_NONE && whole) {
-		worker->whole[worker->whole_count++] = whole;
-		worker->stats->reassembled_in++;
-	}
-	return reason == DROP_NONE ? whole : NULL;
-}
-
 static bool is_icmp(const struct ip_layout *layout)
 {
 	return !layout->fragment &&
@@ -259,7 +301,7 @@ static struct worker_sa *take(struct worker *worker, struct packet **packet, str
 
 	reason = read_layout(*packet, &layout);
 	if (reason == DROP_NONE && layout.fragment) {
-		*packet = reassemble(worker, *packet);
+		*packet = reassemble(worker, *packet, 0);
 		if (!*packet)
 			return NULL;
 		reason = read_layout(*packet, &layout);

@@ -42,7 +42,8 @@ struct worker {
 	/* inbound */
 	struct coalescer coalescer;
 	struct packet rx[BURST];
-	struct packet *whole[BURST];	/* reassembled in this burst, to be released */
+	/* reassembled in this burst, to be released */
+	struct packet *whole[BURST * BUNDLE_MAX];
 	unsigned int whole_count;
 	struct reassembly *in_fragments;
 };
