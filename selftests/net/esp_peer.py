@@ -115,9 +115,9 @@ class Peer:
         spi = sa["spi"]
         self.spi = spi if isinstance(spi, int) else int(spi, 0)
 
-    def header(self, inner, seq):
-        """The header that ours puts in front in tunnel mode (RFC 4301 5.1.2); the identification
-        is the sequence number."""
+    def header(self, inner, ident=0):
+        """The header that ours puts in front in tunnel mode (RFC 4301 5.1.2), with the
+        identification that it has chosen."""
         tos = inner.tos if inner.version == 4 else inner.tc
         dscp = self.sa.get("dscp", "copy")
         if dscp != "copy":
@@ -128,7 +128,7 @@ class Peer:
         df = self.sa.get("df", "copy")
         if df == "copy":
             df = "set" if inner.version == 6 or "DF" in inner.flags else "clear"
-        return IP(tos=tos, id=seq & 0xffff, flags="DF" if df == "set" else 0, ttl=64, **addresses)
+        return IP(tos=tos, id=ident, flags="DF" if df == "set" else 0, ttl=64, **addresses)
 
     def _association(self, header=None):
         sa = self.sa
@@ -185,7 +185,7 @@ class Peer:
         assert spi == self.spi, f"SPI {spi:#x}, expected {self.spi:#x}"
         inner = self.open(outer)
         again = self.seal(inner, seq=seq, iv=at[8:8 + self.cipher.iv_size],
-                          header=self.header(inner, seq))
+                          header=self.header(inner, 0 if self.v6 else outer.id))
         assert raw(again) == raw(outer), \
                 f"differs from what scapy makes:\n{raw(outer).hex()}\n{raw(again).hex()}"
         return outer, seq, inner

@@ -165,8 +165,10 @@ def test_the_right_one_lowers_the_path_mtu(matrix, combination, family):
         if family == 6:
             matrix.host.wait_drop("too_big", before)
         else:
+            # into a tunnel, the fragments go one by one; else the protected packet is cut
             matrix.capture.wait(lambda f: f[12:14] == b"\x08\x00" and
-                                ip_of(f).flags == "MF", "a first fragment")
+                                (combination.mode == "tunnel" or ip_of(f).flags == "MF"),
+                                "a first fragment")
     settle(matrix, combination, family)
     assert max(len(f) - 14 for f in matrix.capture.taken("a")) <= 1300
 
