@@ -376,7 +376,7 @@ struct worker_stats {
 	__u64 polls;			/* times the worker went to sleep */
 	__u64 reassembled_in;		/* ESP and AH packets put together from fragments */
 	__u64 reassembled_out;		/* packets of this host's put together before protection */
-	__u64 fragmented_out;		/* protected packets sent in fragments */
+	__u64 fragmented_out;		/* packets sent in fragments, cut after or before protection */
 	__u64 ptb_accepted;		/* path MTUs learnt from packet-too-big messages */
 	__u64 keepalives;		/* NAT keep-alives sent (RFC 3948 2.3) */
 	__u64 pad[4];

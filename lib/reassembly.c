@@ -30,6 +30,7 @@ struct buffer {
 	struct packet packet;	/* first: reassembly_release() gets its address */
 	uint8_t *memory;	/* BUFFER_LEN octets */
 	SLIST_ENTRY(buffer) free;
+	struct reassembly_origin origin;
 	bool spare;		/* for reassembly_buffer() */
 	bool out;
 };
@@ -49,6 +50,7 @@ struct waiting {
 	uint32_t total;			/* octets of the fragmentable part, 0: not known yet */
 	uint32_t header_len;		/* of the first fragment, 0: not here yet */
 	uint32_t next_off;
+	uint32_t largest;		/* octets of IP in one fragment */
 	uint16_t l2_len;
 	uint8_t next;
 	uint8_t ecn_seen;		/* bit by codepoint */
@@ -212,6 +214,11 @@ void reassembly_release(struct reassembly *reassembly, struct packet *whole)
 		return;
 	buffer->out = false;
 	put_buffer(reassembly, buffer);
+}
+
+struct reassembly_origin reassembly_origin(const struct packet *whole)
+{
+	return ((const struct buffer *)whole)->origin;
 }
 
 struct packet *reassembly_buffer(struct reassembly *reassembly, uint32_t *ret_room)
@@ -424,8 +431,11 @@ static void keep(struct waiting *waiting, const struct reassembly_piece *piece)
 {
 	uint32_t from = piece->off / FRAGMENT_UNIT, to = fragment_units(piece->end);
 	uint8_t *part = waiting->buffer->memory + PART_AT;
+	uint32_t octets = reassembly_piece_octets(piece);
 
 	memcpy(part + piece->off, piece->data, piece->len);
+	if (octets > waiting->largest)
+		waiting->largest = octets;
 	bits_set(waiting->have, from, to);
 	bits_set(waiting->starts, from, from + 1);
 	waiting->units += to - from;
@@ -478,6 +488,7 @@ static struct packet *finish(struct waiting *waiting, struct buffer *buffer,
 	struct packet *whole = &buffer->packet;
 
 	hand_out(buffer, headers, headers + waiting->total);
+	buffer->origin = (struct reassembly_origin){ waiting->largest, waiting->key.id };
 	whole->l2_len = waiting->l2_len;
 	whole->state = last->state;
 	whole->family = waiting->key.family;

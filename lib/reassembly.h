@@ -56,6 +56,15 @@ enum drop_reason reassembly_add(struct reassembly *reassembly, const struct pack
 				uint32_t *ret_dropped);
 void reassembly_release(struct reassembly *reassembly, struct packet *whole);
 
+/* How a packet came that reassembly_add() has put together. */
+struct reassembly_origin {
+	uint32_t largest;	/* octets of IP in the largest fragment */
+	uint32_t id;		/* identification, host order */
+};
+
+/* For as long as `whole` is not released. */
+struct reassembly_origin reassembly_origin(const struct packet *whole);
+
 /* Forgets what has waited too long; returns how many fragments that were. */
 uint32_t reassembly_expire(struct reassembly *reassembly, uint64_t now_ns);
 

@@ -49,6 +49,12 @@ static inline uint32_t reassembly_piece_max(const struct reassembly_piece *piece
 	return piece->key.family == FAMILY_V4 ? UINT16_MAX : IPV6_LEN + UINT16_MAX;
 }
 
+/* Octets of IP that the fragment has, an IPv6 fragment header among them. */
+static inline uint32_t reassembly_piece_octets(const struct reassembly_piece *piece)
+{
+	return piece->header_len + (piece->key.family == FAMILY_V6 ? FRAGMENT_UNIT : 0) + piece->len;
+}
+
 /* Other than DROP_NONE: nobody can say which packet this fragment is of, or handle it. */
 enum drop_reason reassembly_piece_parse(const struct packet *fragment, uint32_t scope,
 					struct reassembly_piece *ret_piece);

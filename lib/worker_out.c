@@ -238,7 +238,7 @@ static void cut(struct worker *worker, struct segment_iter *iter)
 struct whole {
 	struct packet *packet;
 	bool divisible;		/* its sender lets it be fragmented */
-	uint32_t id;		/* IPv6 identification of the fragments it came in; 0: ours to choose */
+	struct reassembly_origin origin;	/* of what came in fragments; otherwise 0 */
 };
 
 /* What is sent in fragments may be fragmented: so says its IPv4 header, from here on. */
@@ -251,20 +251,26 @@ static void clear_df(struct packet *packet)
 				load_be16(ip + IPV4_FRAGMENT) & (uint16_t)~IPV4_DF);
 }
 
-/* Cuts a packet into frames of the wire port, which go to the burst (clear) or to the wire. */
+/*
+ * Cuts a packet into frames of the wire port, which go to the burst (clear) or to the wire. None is
+ * larger than those in which it came: there may be a reason for their size behind a tunnel's end.
+ */
 static void divide(struct worker *worker, const struct whole *whole, uint32_t mtu)
 {
-	uint32_t id = whole->id ? whole->id : worker->fragment_id++;
+	uint32_t id = whole->origin.largest ? whole->origin.id : worker->fragment_id++;
 	struct fragment_iter iter;
 	enum drop_reason reason;
 	struct packet packet;
 	uint32_t room;
 
+	if (whole->origin.largest && whole->origin.largest < mtu)
+		mtu = whole->origin.largest;
 	reason = fragment_start(&iter, whole->packet, mtu, id);
 	if (reason != DROP_NONE) {
 		count_drop(worker, reason, 1);
 		return;
 	}
+	worker->stats->fragmented_out += !iter.whole;
 	while (!iter.done) {
 		if (!take_frame(worker, &packet, &room)) {
 			count_drop(worker, DROP_NO_BUFFER, 1);
@@ -286,11 +292,9 @@ static uint32_t ip_length(const struct packet *packet)
 
 static void send_protected(struct worker *worker, struct whole *whole, uint32_t mtu)
 {
-	if (ip_length(whole->packet) > mtu) {
+	whole->origin.largest = 0;
+	if (ip_length(whole->packet) > mtu)
 		clear_df(whole->packet);
-		worker->stats->fragmented_out++;
-	}
-	whole->id = 0;
 	divide(worker, whole, mtu);
 }
 
@@ -306,7 +310,8 @@ static void send_whole(struct worker *worker, struct worker_sa *sa, struct whole
 		uint32_t inner = worker_sas_inner_mtu(&worker->sas, sa, worker->now_ns);
 
 		turn_to(worker, sa);
-		if (sa->sa.tunnel && whole->divisible && ip_length(packet) > inner) {
+		if (sa->sa.tunnel && whole->divisible &&
+		    (ip_length(packet) > inner || whole->origin.largest)) {
 			divide(worker, whole, inner);
 			return;
 		}
@@ -315,7 +320,7 @@ static void send_whole(struct worker *worker, struct worker_sa *sa, struct whole
 			break;
 		/* What we have made is ours to cut. */
 		whole->divisible = true;
-		whole->id = 0;
+		whole->origin.largest = 0;
 		clear_df(packet);
 		sa = worker_sas_around(&worker->sas, sa);
 	}
@@ -351,16 +356,6 @@ static void tell_too_big(struct worker *worker, const struct host_frame *frame, 
 		count_drop(worker, DROP_HOST_PORT, 1);
 }
 
-/* IPv6: the identification in a fragment's header; 0 for IPv4, where it stays in the IP header. */
-static uint32_t fragment_id(const struct segment_iter *iter)
-{
-	const uint8_t *header = iter->frame->data + iter->l2_len + iter->l3_len;
-
-	if (iter->family == FAMILY_V4 || iter->end < iter->l2_len + iter->l3_len + 8u)
-		return 0;
-	return load_be32(header + 4);
-}
-
 /* One fragment as the stack sent it. With the last of its packet, that goes out. */
 static void take_fragment(struct worker *worker, struct worker_sa *sa,
 			  const struct segment_iter *iter)
@@ -372,7 +367,7 @@ static void take_fragment(struct worker *worker, struct worker_sa *sa,
 		.family = iter->family,
 		.state = PACKET_CLEAR,
 	};
-	struct whole whole = { .divisible = true, .id = fragment_id(iter) };
+	struct whole whole = { .divisible = true };
 	enum drop_reason reason;
 	uint32_t dropped = 0;
 
@@ -387,6 +382,7 @@ static void take_fragment(struct worker *worker, struct worker_sa *sa,
 	if (reason == DROP_NONE && whole.packet) {
 		worker->stats->reassembled_out++;
 		worker->stats->host_rx_segments++;
+		whole.origin = reassembly_origin(whole.packet);
 		send_whole(worker, sa, &whole);
 		reassembly_release(worker->out_fragments, whole.packet);
 	}

@@ -444,11 +444,44 @@ static void tombstones_pass(void **state)
 	check_whole(reassembly, &shape, whole);
 }
 
+/* ---- where it came from ---- */
+
+static void told_origin(enum ip_family family)
+{
+	static const struct range ranges[] = { { 96, 29, false }, { 0, 32, true }, { 32, 64, true } };
+	struct shape shape = shape_of(family, 77, 125);
+	uint32_t len, largest = 0, i = 0;
+	struct reassembly_origin origin;
+
+	for (; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+		len = build_fragment(&shape, ranges[i].off, ranges[i].len, ranges[i].more, frame);
+		if (ranges[i].len == 64)
+			largest = len - shape_l2(&shape);
+		assert_int_equal(add_frame(&shape, frame, len), DROP_NONE);
+	}
+	assert_non_null(whole);
+	origin = reassembly_origin(whole);
+	assert_int_equal(origin.largest, largest);
+	assert_int_equal(origin.id, 77);
+	reassembly_release(reassembly, whole);
+}
+
+static void origin_is_told(void **state)
+{
+	(void)state;
+	for_both(told_origin);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(any_overlap_drops_all),
+<<<<<<< ours
 		TEST(duplicates_go_alone),
+=======
+		TEST(origin_is_told),
+		TEST(duplicates_are_ignored),
+>>>>>>> theirs
 		TEST(duplicate_of_another_kind),
 		TEST(lengths_and_offsets_lie),
 		TEST(too_long_with_the_first_header),
