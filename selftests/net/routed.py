@@ -14,6 +14,10 @@ from wire import run_command
 class RoutedTopology(net.Topology):
     """As Topology, but the wire routes. Neighbours are fixed: no test depends on ARP's pace."""
 
+    def outside(self):
+        """The hosts on the router, in the order of their numbers."""
+        return self.hosts
+
     def _build_wire(self):
         run_command(["ip", "netns", "add", self.wire])
         self.wire_run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward;"
@@ -25,7 +29,7 @@ class RoutedTopology(net.Topology):
                       "echo 0 > /proc/sys/net/ipv6/icmp/ratelimit")
 
     def _build_links(self, mtu):
-        for number, host in enumerate(self.hosts, 1):
+        for number, host in enumerate(self.outside(), 1):
             run_command(["ip", "link", "add", net.IFNAME, "netns", host.netns,
                          "mtu", str(mtu), "type", "veth", "peer", "name", host.name,
                          "netns", self.wire, "mtu", str(mtu)])
@@ -36,7 +40,7 @@ class RoutedTopology(net.Topology):
             run_command(["ip", "-n", self.wire, "link", "set", "dev", host.name, "up"])
 
     def _wait_for_link(self, host):
-        number = self.hosts.index(host) + 1
+        number = self.outside().index(host) + 1
         link = json.loads(run_command(["ip", "-n", self.wire, "-j", "link", "show", "dev",
                                        host.name]).stdout)
         mac = link[0]["address"]
@@ -50,7 +54,7 @@ class RoutedTopology(net.Topology):
 
     def narrow(self, mtu):
         """Sets what the router carries, in both directions, as a narrow link behind it would."""
-        for host in self.hosts:
+        for host in self.outside():
             for address in host.addresses:
                 run_command(["ip", "-n", self.wire, "route", "replace", address.split("/")[0],
                              "dev", host.name, "mtu", "lock", str(mtu)])

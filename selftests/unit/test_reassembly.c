@@ -476,12 +476,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(any_overlap_drops_all),
-<<<<<<< ours
-		TEST(duplicates_go_alone),
-=======
 		TEST(origin_is_told),
-		TEST(duplicates_are_ignored),
->>>>>>> theirs
+		TEST(duplicates_go_alone),
 		TEST(duplicate_of_another_kind),
 		TEST(lengths_and_offsets_lie),
 		TEST(too_long_with_the_first_header),
