@@ -208,3 +208,19 @@ bool fragment_next(struct fragment_iter *iter, struct packet *out, uint32_t room
 	iter->done = iter->next >= iter->end;
 	return true;
 }
+
+uint32_t fragment_left(const struct fragment_iter *iter)
+{
+	struct fragment_iter ahead = *iter;
+	uint32_t count = 0;
+
+	while (!ahead.done) {
+		uint32_t header, payload;
+
+		next_size(&ahead, &header, &payload);
+		ahead.next += payload;
+		ahead.done = ahead.next >= ahead.end;
+		count++;
+	}
+	return count;
+}

@@ -45,4 +45,7 @@ enum drop_reason fragment_start(struct fragment_iter *iter, const struct packet 
  */
 bool fragment_next(struct fragment_iter *iter, struct packet *out, uint32_t room);
 
+/* How many fragment_next() is still to write. */
+uint32_t fragment_left(const struct fragment_iter *iter);
+
 #endif /* IPSECBPF_FRAGMENT_H */

@@ -100,26 +100,38 @@ static enum drop_reason read_spi(const struct ip_layout *layout, struct outer *o
 	return DROP_NONE;
 }
 
+static void read_addresses(const struct ip_layout *layout, struct outer *outer)
+{
+	*outer = (struct outer){ .family = layout->family };
+	if (layout->family == FAMILY_V4) {
+		memcpy(&outer->src, layout->ip + IPV4_SRC, 4);
+		memcpy(&outer->dst, layout->ip + IPV4_DST, 4);
+	} else {
+		memcpy(&outer->src, layout->ip + IPV6_SRC, 16);
+		memcpy(&outer->dst, layout->ip + IPV6_DST, 16);
+	}
+}
+
 static enum drop_reason read_outer(const struct ip_layout *layout, struct outer *ret_outer)
 {
-	struct outer outer = { .family = layout->family };
-	enum drop_reason reason = read_spi(layout, &outer);
+	read_addresses(layout, ret_outer);
+	return read_spi(layout, ret_outer);
+}
 
-	if (layout->family == FAMILY_V4) {
-		memcpy(&outer.src, layout->ip + IPV4_SRC, 4);
-		memcpy(&outer.dst, layout->ip + IPV4_DST, 4);
-	} else {
-		memcpy(&outer.src, layout->ip + IPV6_SRC, 16);
-		memcpy(&outer.dst, layout->ip + IPV6_DST, 16);
-	}
-	*ret_outer = outer;
-	return reason;
+/* Of a fragment: addresses, and what it is a fragment of. */
+static void read_fragment(const struct ip_layout *layout, struct outer *ret_outer)
+{
+	read_addresses(layout, ret_outer);
+	ret_outer->proto = layout->next;
+	if (layout->family == FAMILY_V6)
+		ret_outer->proto = layout->upper_off < layout->total
+					   ? layout->ip[layout->upper_off] : IPPROTO_NONE;
 }
 
 /* ---- fragments ---------------------------------------------------------------------------- */
 
-/* A fragment of ESP or AH: NULL until the last one is there, or if it is dropped. scope: the slot of
- * the SA that it came out of; 0: the wire. */
+/* A fragment of ESP or AH: NULL until the last one is there, or if it is dropped. scope: the
+ * protect_id of the SA that it came out of; 0: the wire. */
 static struct packet *reassemble(struct worker *worker, const struct packet *fragment,
 				 uint32_t scope)
 {
@@ -158,6 +170,24 @@ static void follow(struct worker *worker, struct worker_sa *sa, const struct pac
 	worker_sas_peer_moved(&worker->sas, sa, outer);
 }
 
+/*
+ * What came out of `around`. If that is a tunnel, packets of an SA within it may come in fragments:
+ * NULL until the last one is there. Fragments of anything else are the host's to put together.
+ */
+static struct packet *whole_within(struct worker *worker, const struct worker_sa *around,
+				   struct packet *packet)
+{
+	struct ip_layout layout;
+	struct outer outer;
+
+	if (!worker->sas.nested || read_layout(packet, &layout) != DROP_NONE || !layout.fragment)
+		return packet;
+	read_fragment(&layout, &outer);
+	if (!worker_sas_within(&worker->sas, around, &outer))
+		return packet;
+	return reassemble(worker, packet, around->sa.protect_id);
+}
+
 /* The SA within the one that a verified packet came by: NULL if the packet is for the host, or if it
  * is DEAD now. */
 static struct worker_sa *inner_sa(struct worker *worker, const struct worker_sa *around,
@@ -177,41 +207,6 @@ static struct worker_sa *inner_sa(struct worker *worker, const struct worker_sa 
 		return sa;
 	packet_drop(packet, sa ? DROP_BUNDLE : reason);
 	return NULL;
-}
-
-/* Is this fragment, which came out of an SA, of ESP or AH of one that lies within that? */
-static bool is_inner_fragment(const struct worker *worker, const struct worker_sa *around,
-			      const struct ip_layout *layout)
-{
-	uint8_t proto = layout->family == FAMILY_V4 ? layout->next
-						    : layout->ip[layout->upper_off];
-	struct outer outer;
-
-	if (!layout->fragment || (proto != IPPROTO_ESP && proto != IPPROTO_AH))
-		return false;
-	read_outer(layout, &outer);
-	for (uint32_t slot = 1; slot < worker->sas.slots; slot++) {
-		const struct worker_sa *sa = worker->sas.by_slot[slot];
-
-		if (sa && sa->sa.direction == SPD_IN && sa->sa.proto == proto &&
-		    sa->sa.within_id == around->sa.protect_id && sa->sa.family == outer.family &&
-		    !memcmp(&sa->sa.src, &outer.src, sizeof(outer.src)) &&
-		    !memcmp(&sa->sa.dst, &outer.dst, sizeof(outer.dst)))
-			return true;
-	}
-	return false;
-}
-
-/* What came out of an SA, put together if an SA within it needs that; NULL until it is whole. */
-static struct packet *take_inner(struct worker *worker, const struct worker_sa *around,
-				 struct packet *packet)
-{
-	struct ip_layout layout;
-
-	if (!worker->sas.nested || read_layout(packet, &layout) != DROP_NONE ||
-	    !is_inner_fragment(worker, around, &layout))
-		return packet;
-	return reassemble(worker, packet, around->sa.slot);
 }
 
 static void run_add(struct run *run, struct packet *packet, const struct outer *outer)
@@ -240,7 +235,7 @@ static void deliver(struct worker *worker, const struct run *run, unsigned int d
 		run->sa->sa.state->used_ns = worker->now_ns;
 		if (run->sa->sa.follow_peer)
 			follow(worker, run->sa, packet, &run->outer[i]);
-		packet = take_inner(worker, run->sa, packet);
+		packet = whole_within(worker, run->sa, packet);
 		if (!packet)
 			continue;
 		sa = inner_sa(worker, run->sa, packet, &outer);

@@ -19,6 +19,7 @@
 #include "fragment.h"
 #include "icmp_error.h"
 #include "ip_layout.h"
+#include "keepalive.h"
 #include "reservation.h"
 #include "tcpip.h"
 #include "worker_internal.h"
@@ -29,8 +30,6 @@
 #define IPV6_MTU_MIN  1280 /* RFC 8200 section 5: what everybody may send */
 #define IP_TOTAL_MAX  65535
 #define MAC_SOURCE    6
-#define KEEPALIVE	 0xff	/* RFC 3948 2.3: the one octet */
-#define KEEPALIVE_HOPS	 64
 
 /*
  * Tells the supervisor, once per reservation, that half of it is used. The reservation is read
@@ -52,24 +51,26 @@ static void ask_for_numbers(struct worker *worker, struct worker_sa *sa)
 
 /* ---- sending ------------------------------------------------------------------------------- */
 
-static void transmit(struct worker *worker, struct packet *packet)
+/* Puts a packet on the wire. False if it is lost, which is counted. */
+static bool transmit(struct worker *worker, struct packet *packet)
 {
 	struct wire_port *port = worker->tx_port;
 
 	if (packet->state == PACKET_PROTECTED) {
 		if (wire_port_send(port, packet)) {
 			worker->stats->wire_tx++;
-			return;
+			return true;
 		}
 		wire_port_kick(port);
 		if (wire_port_send(port, packet)) {
 			worker->stats->wire_tx++;
-			return;
+			return true;
 		}
 		packet->drop = DROP_NO_BUFFER;
 	}
 	count_drop(worker, packet->drop, 1);
 	wire_port_unframe(port, packet);
+	return false;
 }
 
 static void drop_all(struct packet **packets, unsigned int count, enum drop_reason reason)
@@ -239,6 +240,7 @@ struct whole {
 	struct packet *packet;
 	bool divisible;		/* its sender lets it be fragmented */
 	struct reassembly_origin origin;	/* of what came in fragments; otherwise 0 */
+	bool ours;		/* an SA within the bundle has made it */
 };
 
 /* What is sent in fragments may be fragmented: so says its IPv4 header, from here on. */
@@ -251,17 +253,34 @@ static void clear_df(struct packet *packet)
 				load_be16(ip + IPV4_FRAGMENT) & (uint16_t)~IPV4_DF);
 }
 
+/* The next fragment, in a frame of the wire port. DROP_NONE, or why there is none. */
+static enum drop_reason next_fragment(struct worker *worker, struct fragment_iter *iter,
+				      struct packet *packet)
+{
+	uint32_t room;
+
+	if (!take_frame(worker, packet, &room))
+		return DROP_NO_BUFFER;
+	fragment_next(iter, packet, room);
+	if (packet->state == PACKET_DEAD) {
+		wire_port_unframe(worker->tx_port, packet);
+		return packet->drop;
+	}
+	packet->tailroom = (uint16_t)(room + PACKET_TAILROOM - packet->len);
+	return DROP_NONE;
+}
+
 /*
- * Cuts a packet into frames of the wire port, which go to the burst (clear) or to the wire. None is
- * larger than those in which it came: there may be a reason for their size behind a tunnel's end.
+ * Gives a packet to the tunnel that worker->tx_sa is, in fragments: to a tunnel each of them is a
+ * packet, and counted as one. None is larger than those in which the packet came: there may be a
+ * reason for their size behind the tunnel's end.
  */
 static void divide(struct worker *worker, const struct whole *whole, uint32_t mtu)
 {
-	uint32_t id = whole->origin.largest ? whole->origin.id : worker->fragment_id++;
+	uint32_t left, id = whole->origin.largest ? whole->origin.id : worker->fragment_id++;
 	struct fragment_iter iter;
 	enum drop_reason reason;
 	struct packet packet;
-	uint32_t room;
 
 	if (whole->origin.largest && whole->origin.largest < mtu)
 		mtu = whole->origin.largest;
@@ -270,19 +289,16 @@ static void divide(struct worker *worker, const struct whole *whole, uint32_t mt
 		count_drop(worker, reason, 1);
 		return;
 	}
-	worker->stats->fragmented_out += !iter.whole;
-	while (!iter.done) {
-		if (!take_frame(worker, &packet, &room)) {
-			count_drop(worker, DROP_NO_BUFFER, 1);
+	for (left = fragment_left(&iter); left; left--) {
+		reason = next_fragment(worker, &iter, &packet);
+		if (reason != DROP_NONE) {
+			count_drop(worker, reason, left);
 			return;
 		}
-		fragment_next(&iter, &packet, room);
-		packet.tailroom = (uint16_t)(room + PACKET_TAILROOM - packet.len);
-		if (packet.state == PACKET_CLEAR)
-			gather(worker, &packet);
-		else
-			transmit(worker, &packet);
+		worker->stats->host_rx_segments += !whole->ours;
+		gather(worker, &packet);
 	}
+	worker->stats->fragmented_out += !iter.whole;
 }
 
 static uint32_t ip_length(const struct packet *packet)
@@ -290,12 +306,29 @@ static uint32_t ip_length(const struct packet *packet)
 	return packet->len - packet->l2_len;
 }
 
-static void send_protected(struct worker *worker, struct whole *whole, uint32_t mtu)
+/*
+ * Sends a protected packet, in fragments if it does not fit. Without one of them it is lost: that
+ * is one packet, and those behind are not sent.
+ */
+static void send_protected(struct worker *worker, struct packet *whole, uint32_t mtu)
 {
-	whole->origin.largest = 0;
-	if (ip_length(whole->packet) > mtu)
-		clear_df(whole->packet);
-	divide(worker, whole, mtu);
+	bool fits = ip_length(whole) <= mtu;
+	struct fragment_iter iter;
+	enum drop_reason reason;
+	struct packet packet;
+
+	if (!fits)
+		clear_df(whole);
+	reason = fragment_start(&iter, whole, mtu, worker->fragment_id++);
+	while (reason == DROP_NONE && !iter.done) {
+		reason = next_fragment(worker, &iter, &packet);
+		if (reason == DROP_NONE && !transmit(worker, &packet))
+			return;
+	}
+	if (reason != DROP_NONE)
+		count_drop(worker, reason, 1);
+	else
+		worker->stats->fragmented_out += !fits;
 }
 
 /*
@@ -316,10 +349,11 @@ static void send_whole(struct worker *worker, struct worker_sa *sa, struct whole
 			return;
 		}
 		worker_out_flush(worker);
-		if (!protect_by(worker, sa, &packet, 1))
+		worker->stats->host_rx_segments += !whole->ours;
+		if (!protect_by(worker, sa, &packet, 1) || packet->state == PACKET_DEAD)
 			break;
 		/* What we have made is ours to cut. */
-		whole->divisible = true;
+		whole->divisible = whole->ours = true;
 		whole->origin.largest = 0;
 		clear_df(packet);
 		sa = worker_sas_around(&worker->sas, sa);
@@ -331,7 +365,7 @@ static void send_whole(struct worker *worker, struct worker_sa *sa, struct whole
 		return;
 	}
 	direct(worker, sa, &packet, 1);
-	send_protected(worker, whole, worker_sas_mtu(&worker->sas, sa, worker->now_ns));
+	send_protected(worker, packet, worker_sas_mtu(&worker->sas, sa, worker->now_ns));
 }
 
 /* Tells a sender how large its packets may be (RFC 4301 8.2.1: the MTU less the overhead). */
@@ -381,7 +415,6 @@ static void take_fragment(struct worker *worker, struct worker_sa *sa,
 	count_drop(worker, reason == DROP_NONE ? DROP_REASSEMBLY_FULL : reason, dropped);
 	if (reason == DROP_NONE && whole.packet) {
 		worker->stats->reassembled_out++;
-		worker->stats->host_rx_segments++;
 		whole.origin = reassembly_origin(whole.packet);
 		send_whole(worker, sa, &whole);
 		reassembly_release(worker->out_fragments, whole.packet);
@@ -438,7 +471,6 @@ static void send_too_big(struct worker *worker, struct worker_sa *sa, struct seg
 	    segment_next(iter, whole.packet, room) && whole.packet->state == PACKET_CLEAR) {
 		room += PACKET_TAILROOM - whole.packet->len;
 		whole.packet->tailroom = (uint16_t)(room < UINT16_MAX ? room : UINT16_MAX);
-		worker->stats->host_rx_segments++;
 		send_whole(worker, sa, &whole);
 	} else {
 		count_drop(worker, DROP_TOO_BIG, 1);
@@ -513,55 +545,18 @@ bool worker_out_round(struct worker *worker)
 
 /* ---- time ---------------------------------------------------------------------------------- */
 
-static void write_keepalive_ip(const struct sa_runtime *sa, uint8_t *ip, uint32_t udp_len)
-{
-	if (sa->family == FAMILY_V4) {
-		memset(ip, 0, IPV4_HEADER_LEN);
-		ip[0] = 0x45;
-		store_be16(ip + IPV4_TOTAL_LEN, (uint16_t)(IPV4_HEADER_LEN + udp_len));
-		ip[IPV4_TTL] = KEEPALIVE_HOPS;
-		ip[IPV4_PROTOCOL] = IPPROTO_UDP;
-		memcpy(ip + IPV4_SRC, sa->src.b, 4);
-		memcpy(ip + IPV4_DST, sa->dst.b, 4);
-		checksum_ipv4(ip, IPV4_HEADER_LEN);
-	} else {
-		store_be32(ip, 6u << 28);
-		store_be16(ip + IPV6_PAYLOAD_LEN, (uint16_t)udp_len);
-		ip[IPV6_NEXT_HEADER] = IPPROTO_UDP;
-		ip[IPV6_HOP_LIMIT] = KEEPALIVE_HOPS;
-		memcpy(ip + IPV6_SRC, sa->src.b, 16);
-		memcpy(ip + IPV6_DST, sa->dst.b, 16);
-	}
-}
-
-/* One octet that keeps a NAT's mapping alive (RFC 3948 2.3, section 4). */
+/* One octet that keeps a NAT's mapping alive. */
 static void send_keepalive(struct worker *worker, struct worker_sa *sa)
 {
-	const uint32_t udp_len = UDP_HEADER_LEN + 1;
-	const bool v4 = sa->sa.family == FAMILY_V4;
 	struct packet packet, *at = &packet;
-	uint32_t room, ip_len = v4 ? IPV4_HEADER_LEN : IPV6_HEADER_LEN;
-	uint8_t *udp;
-	uint64_t sum;
+	uint32_t room;
 
 	turn_to(worker, sa);
 	if (!take_frame(worker, &packet, &room))
 		return;
 	packet.l2_len = sa->sa.state->link_len;
 	memcpy(packet.data, sa->sa.state->link, packet.l2_len);
-	write_keepalive_ip(&sa->sa, packet.data + packet.l2_len, udp_len);
-	udp = packet.data + packet.l2_len + ip_len;
-	memcpy(udp, &sa->sa.encap_sport, 2);
-	memcpy(udp + 2, &sa->sa.encap_dport, 2);
-	store_be16(udp + 4, (uint16_t)udp_len);
-	store_be16(udp + 6, 0);
-	udp[UDP_HEADER_LEN] = KEEPALIVE;
-	if (!v4) {
-		sum = checksum_pseudo(0, FAMILY_V6, sa->sa.src.b, sa->sa.dst.b, IPPROTO_UDP,
-				      udp_len);
-		store_raw16(udp + 6, checksum_fold(checksum_add(sum, udp, udp_len)));
-	}
-	packet.len = packet.l2_len + ip_len + udp_len;
+	packet.len = packet.l2_len + keepalive_write(&sa->sa, packet.data + packet.l2_len);
 	packet.state = PACKET_PROTECTED;	/* nothing in it is secret */
 	direct(worker, sa, &at, 1);
 	transmit(worker, &packet);

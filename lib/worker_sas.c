@@ -46,6 +46,16 @@ static void unlink_bucket(struct worker_sas *sas, const struct worker_sa *sa)
 		*at = sa->next;
 }
 
+static void unlink_nested(struct worker_sas *sas, const struct worker_sa *sa)
+{
+	struct worker_sa **at = &sas->nested;
+
+	while (*at && *at != sa)
+		at = &(*at)->next_nested;
+	if (*at)
+		*at = sa->next_nested;
+}
+
 static bool is_nested_inbound(const struct worker_sa *sa)
 {
 	return sa->sa.within_id && sa->sa.direction == SPD_IN;
@@ -58,7 +68,7 @@ void worker_sas_remove(struct worker_sas *sas, uint32_t slot)
 	if (!sa)
 		return;
 	unlink_bucket(sas, sa);
-	sas->nested -= is_nested_inbound(sa);
+	unlink_nested(sas, sa);
 	sas->keepalives -= sa->keepalive_ns != 0;
 	sas->by_slot[slot] = NULL;
 	sas->last = NULL;
@@ -145,7 +155,10 @@ int worker_sas_add(struct worker_sas *sas, const struct worker_message *message)
 	inherit_peer(sas, &sa->sa);
 	take_peer(&sa->sa);
 	sas->by_slot[message->slot] = sa;
-	sas->nested += is_nested_inbound(sa);
+	if (is_nested_inbound(sa)) {
+		sa->next_nested = sas->nested;
+		sas->nested = sa;
+	}
 	sas->keepalives += sa->keepalive_ns != 0;
 	return 0;
 }
@@ -250,6 +263,21 @@ struct worker_sa *worker_sas_inbound(struct worker_sas *sas, const struct outer 
 	}
 	sas->last = sa;
 	return sa;
+}
+
+bool worker_sas_within(const struct worker_sas *sas, const struct worker_sa *around,
+		       const struct outer *outer)
+{
+	for (const struct worker_sa *sa = sas->nested; sa; sa = sa->next_nested) {
+		uint8_t proto = sa->sa.encap_dport ? IPPROTO_UDP : sa->sa.proto;
+
+		if (sa->sa.within_id == around->sa.protect_id && proto == outer->proto &&
+		    sa->sa.family == outer->family &&
+		    !memcmp(&sa->sa.dst, &outer->dst, sizeof(outer->dst)) &&
+		    (sa->sa.follow_peer || !memcmp(&sa->sa.src, &outer->src, sizeof(outer->src))))
+			return true;
+	}
+	return false;
 }
 
 void worker_sas_peer_moved(struct worker_sas *sas, const struct worker_sa *in,

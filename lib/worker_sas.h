@@ -21,6 +21,7 @@ struct worker_sa {
 	uint64_t keepalive_ns;	/* UDP, outbound: time without traffic; 0: none are sent */
 	uint64_t sent_ns;	/* when anything was sent last, if keep-alives are */
 	struct worker_sa *next; /* same hash bucket */
+	struct worker_sa *next_nested;
 };
 
 struct worker_sas {
@@ -30,7 +31,7 @@ struct worker_sas {
 	uint32_t slots;
 	uint32_t bucket_mask;
 	uint16_t ipv4_id;	/* of the next outer IPv4 header */
-	uint32_t nested;	/* inbound SAs that lie within another one */
+	struct worker_sa *nested;	/* inbound SAs that lie within another one */
 	uint32_t keepalives;	/* outbound SAs that send them */
 	struct worker_sa *last; /* inbound SA of the previous packet */
 };
@@ -72,6 +73,11 @@ struct worker_sa *worker_sas_find(const struct worker_sas *sas, const struct out
  * otherwise (DROP_STALE_SA, DROP_SA_SOURCE). */
 struct worker_sa *worker_sas_inbound(struct worker_sas *sas, const struct outer *outer,
 				     enum drop_reason *ret_reason);
+
+/* Is there an inbound SA within `around` that a fragment with this outer header may belong to? Ports
+ * and SPI are not looked at: only the first one shows them. */
+bool worker_sas_within(const struct worker_sas *sas, const struct worker_sa *around,
+		       const struct outer *outer);
 
 /* The peer of an inbound SA, heard authentically from a new place: what is sent to it goes there. */
 void worker_sas_peer_moved(struct worker_sas *sas, const struct worker_sa *sa,

@@ -15,6 +15,7 @@ struct transit {
 	struct octets *octets;
 	uint64_t packet;	/* fragments: by what belongs together; else unique */
 	bool fragment;
+	uint32_t group;		/* what it holds is a fragment of this packet; 0: of none */
 };
 
 /* What the network knows of one protected packet in fragments. */
@@ -23,10 +24,17 @@ struct pieces {
 	uint32_t sent, arrived;
 };
 
+/* A protected packet that went into a tunnel in fragments. */
+struct group {
+	uint32_t sent, arrived;
+};
+
 static struct transit underway[UNDERWAY_MAX];
 static uint32_t underway_count;
 static struct pieces pieces[UNDERWAY_MAX];
 static uint32_t pieces_count;
+static struct group groups[UNDERWAY_MAX];
+static uint32_t group_count;
 static uint64_t next_unique, seed;
 
 /* Chances of 256 that a frame is lost, or comes twice, or at another time. */
@@ -40,6 +48,7 @@ struct tally {
 	uint64_t whole, whole_again;	/* packets in one frame, and arrivals of those that came */
 	uint64_t complete, complete_pieces;	/* packets in fragments that were all there */
 	uint64_t stray;			/* arrivals of fragments of packets that were not */
+	uint64_t inner, inner_pieces, inner_stray;	/* the same of fragments in a tunnel */
 	uint64_t sent;			/* protected packets */
 	uint64_t too_big;
 };
@@ -74,17 +83,19 @@ static struct pieces *pieces_of(uint64_t packet)
 	return &pieces[pieces_count++];
 }
 
-static void pick_up(struct tally *tally)
+/* Takes what a has sent since; fragments of one packet within a tunnel are a group. */
+static void pick_up(struct tally *tally, uint32_t group)
 {
 	struct octets *octets;
 
-	underway_count = pieces_count = 0;
 	while ((octets = octets_pop(&a.wire_out))) {
 		struct transit *transit = &underway[underway_count++];
 
 		assert_true(underway_count < UNDERWAY_MAX / 2);
-		transit->octets = octets;
+		*transit = (struct transit){ .octets = octets, .group = group };
 		identify(transit);
+		groups[group].sent += group != 0;
+		assert_false(group && transit->fragment);
 		tally->sent += !transit->fragment;
 		if (transit->fragment)
 			tally->sent += pieces_of(transit->packet)->sent++ == 0;
@@ -107,12 +118,33 @@ static void shuffle(const struct weather *weather)
 static void arrive(const struct transit *transit, struct tally *tally, bool again)
 {
 	octets_push(&b.wire_in, transit->octets->data, transit->octets->len);
+	groups[transit->group].arrived += !again;
 	if (transit->fragment)
 		pieces_of(transit->packet)->arrived += !again;
 	else if (again)
 		tally->whole_again++;
 	else
 		tally->whole++;
+}
+
+static void count_complete(struct tally *tally)
+{
+	for (uint32_t i = 0; i < pieces_count; i++) {
+		if (pieces[i].arrived == pieces[i].sent) {
+			tally->complete++;
+			tally->complete_pieces += pieces[i].arrived;
+		} else {
+			tally->stray += pieces[i].arrived;
+		}
+	}
+	for (uint32_t i = 1; i <= group_count; i++) {
+		if (groups[i].arrived == groups[i].sent) {
+			tally->inner++;
+			tally->inner_pieces += groups[i].arrived;
+		} else {
+			tally->inner_stray += groups[i].arrived;
+		}
+	}
 }
 
 /* Delivers what is under way, and waits until no fragment of it is there any more. */
@@ -133,14 +165,7 @@ static void deliver(const struct weather *weather, struct tally *tally)
 			host_work(&b);
 	}
 	host_work(&b);
-	for (uint32_t i = 0; i < pieces_count; i++) {
-		if (pieces[i].arrived == pieces[i].sent) {
-			tally->complete++;
-			tally->complete_pieces += pieces[i].arrived;
-		} else {
-			tally->stray += pieces[i].arrived;
-		}
-	}
+	count_complete(tally);
 	host_wait(&a);
 	host_wait(&b);
 }
@@ -171,8 +196,38 @@ static bool too_big(const struct mode *mode, const struct stack_packet *packet)
 	return packet->family == FAMILY_V4 ? packet->df : len > 1280 && len <= TEST_MTU;
 }
 
+/* a works. If its inner SA has made one packet and the outermost more, that one was cut between. */
+static void work(const struct mode *mode, struct tally *tally)
+{
+	unsigned int outer = mode_depth(mode) - 1;
+	uint64_t inside = given_to_layer(0), outside = given_to_layer(outer);
+	uint32_t group = 0;
+
+	host_work(&a);
+	take_delivered(&a);
+	inside = given_to_layer(0) - inside;
+	outside = given_to_layer(outer) - outside;
+	if (outside > inside) {
+		assert_true(has_tunnel_around(mode) && inside == 1);
+		group = ++group_count;
+		groups[group] = (struct group){ 0 };
+	} else {
+		assert_int_equal(inside, outside);
+	}
+	pick_up(tally, group);
+}
+
+/* One packet at a time, if the test could not tell apart what becomes of them otherwise. */
+static void work_now(const struct mode *mode, struct tally *tally)
+{
+	if (has_tunnel_around(mode))
+		work(mode, tally);
+}
+
 static void send_some(const struct mode *mode, struct tally *tally)
 {
+	underway_count = pieces_count = group_count = 0;
+	groups[0] = (struct group){ 0 };
 	for (unsigned int i = next_random(&seed) % 24; i < 24; i++) {
 		struct stack_packet packet = {
 			.family = next_random(&seed) % 2, .payload = random_size(),
@@ -182,6 +237,7 @@ static void send_some(const struct mode *mode, struct tally *tally)
 
 		if (next_random(&seed) % 3 == 0) {
 			send_tcp(mode, &packet);
+			work_now(mode, tally);
 			continue;
 		}
 		packet.partial = next_random(&seed) % 2;
@@ -189,9 +245,9 @@ static void send_some(const struct mode *mode, struct tally *tally)
 		entry = send_udp(mode, &packet);
 		entry->refused = too_big(mode, &packet);
 		tally->too_big += entry->refused;
+		work_now(mode, tally);
 	}
-	host_work(&a);
-	take_delivered(&a);
+	work(mode, tally);
 }
 
 /* Another path, for all SAs whose packets a router sees. */
@@ -212,11 +268,13 @@ static void change_path(const struct mode *mode)
 
 /* ---- what must hold ------------------------------------------------------------------------ */
 
-static void check_sender(const struct tally *tally)
+static void check_sender(const struct mode *mode, const struct tally *tally)
 {
 	assert_int_equal(a.stats.drops[DROP_TOO_BIG], tally->too_big);
 	assert_int_equal(drops_of(&a), tally->too_big);
-	assert_int_equal(a.stats.host_rx_segments, tally->sent);
+	/* A number of each SA's for each packet that it was given, none for anything else. */
+	assert_int_equal(a.stats.host_rx_segments, given_to_layer(0));
+	assert_int_equal(tally->sent, given_to_layer(mode_depth(mode) - 1));
 }
 
 static void check_receiver(const struct tally *tally, const struct weather *weather)
@@ -224,22 +282,33 @@ static void check_receiver(const struct tally *tally, const struct weather *weat
 	const struct worker_stats *stats = &b.stats;
 	uint64_t came = tally->whole + tally->complete;
 	uint64_t time = stats->drops[DROP_REASSEMBLY_TIME], dup = stats->drops[DROP_REPLAY_DUP];
+	uint64_t again = stats->drops[DROP_FRAGMENT_DUP];
+	uint64_t out = came - tally->inner_pieces - tally->inner_stray + tally->inner;
+	uint64_t put_together = tally->complete + tally->inner;
 
-	assert_int_equal(stats->host_tx + stats->host_tx_coalesced, came);
-	assert_int_equal(ledger_delivered() + tcp_packets, came);
+	assert_int_equal(stats->host_tx + stats->host_tx_coalesced, out);
+	assert_int_equal(udp_frames + tcp_packets, out);
 	if (!weather->repeat_fragments) {
 		assert_int_equal(dup, tally->whole_again);
-		assert_int_equal(time, tally->stray);
-		assert_int_equal(stats->reassembled_in, tally->complete);
-		assert_int_equal(stats->wire_rx,
+		assert_int_equal(time, tally->stray + tally->inner_stray);
+		assert_int_equal(again, 0);
+		assert_int_equal(stats->reassembled_in, put_together);
+		assert_int_equal(stats->wire_rx + tally->inner_stray,
 				 came + drops_of(&b) + tally->complete_pieces - tally->complete);
-	} else {	/* repeated fragments are ignored, wait in vain, or make a packet again */
-		assert_true(dup >= tally->whole_again && time >= tally->stray);
-		assert_int_equal(stats->reassembled_in - tally->complete,
-				 dup - tally->whole_again);
-		assert_true(stats->wire_rx >= came + drops_of(&b));
+	} else {	/* repeated fragments are dropped, wait in vain, or make a packet again */
+		assert_true(dup >= tally->whole_again);
+		assert_true(time >= tally->stray + tally->inner_stray);
+		assert_int_equal(stats->reassembled_in - put_together, dup - tally->whole_again);
+		assert_true(stats->wire_rx + tally->inner_stray >= came + drops_of(&b));
 	}
-	assert_int_equal(drops_of(&b), dup + time);
+	assert_int_equal(drops_of(&b), dup + time + again);
+}
+
+/* Nothing was lost on the way: all has come that was not refused. */
+static void check_all(const struct tally *tally)
+{
+	assert_int_equal(udp_frames + tcp_packets, a.stats.host_rx_segments);
+	assert_int_equal(ledger_delivered() + tally->too_big, ledger_count - 1);
 }
 
 static void run_mode(const struct mode *mode, const struct weather *weather, unsigned int rounds)
@@ -251,15 +320,19 @@ static void run_mode(const struct mode *mode, const struct weather *weather, uns
 		if (chance(64))
 			change_path(mode);
 		send_some(mode, &tally);
-		pick_up(&tally);
 		deliver(weather, &tally);
 		assert_int_equal(take_delivered(&b), 0);
-		check_sender(&tally);
+		check_sender(mode, &tally);
 		check_receiver(&tally, weather);
 	}
 	if (!weather->loss)
-		assert_int_equal(ledger_delivered() + tcp_packets, a.stats.host_rx_segments);
-	assert_true(tally.complete > 10 && tally.whole > 100);
+		check_all(&tally);
+	assert_true(tally.whole > 100 && tally.complete + tally.inner + udp_fragments > 10);
+	assert_true(begins_with_tunnel(mode) ? udp_fragments > 10 : !udp_fragments);
+	if (!begins_with_tunnel(mode) && has_tunnel_around(mode))
+		assert_true(tally.inner > 10);
+	if (weather->repeat_fragments && tally.complete > 10)
+		assert_true(b.stats.drops[DROP_FRAGMENT_DUP] > 0);
 	mode_end();
 	ledger_clear();
 }

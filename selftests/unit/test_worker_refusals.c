@@ -33,6 +33,11 @@ static void send_plain(const struct mode *mode, uint32_t count)
 		send_udp(mode, &(struct stack_packet){ .family = i % 2, .payload = 100 });
 }
 
+static void send_large(const struct mode *mode)
+{
+	send_udp(mode, &(struct stack_packet){ .payload = 9000 });
+}
+
 /* Sends, carries, and sees that nothing comes out and all `count` are in one of b's counters. */
 static void check_refused(const struct mode *mode, uint32_t count, enum drop_reason reason)
 {
@@ -85,7 +90,7 @@ static void test_inner_only(void **state)
 			continue;
 		mode_begin(&modes[i]);
 		for_layer(&a, 0, set_alone);
-		a.udp = false;
+		a.udp = modes[i].layers[0].udp;
 		a.may_be_clear = true;	/* AH within ESP */
 		check_refused(&modes[i], 10, DROP_BUNDLE);
 		mode_end();
@@ -109,6 +114,20 @@ static void test_wrong_nesting(void **state)
 		mode_end();
 		ledger_clear();
 	}
+}
+
+/* How many packets each SA of the bundle makes of what send_large() sends, when nothing is amiss. */
+static void count_large(const struct mode *mode, uint32_t ret_packets[BUNDLE_MAX])
+{
+	mode_begin(mode);
+	send_large(mode);
+	host_work(&a);
+	for (unsigned int layer = 0; layer < BUNDLE_MAX; layer++)
+		ret_packets[layer] = (uint32_t)given_to_layer(layer);
+	assert_int_equal(a.stats.host_rx_segments, ret_packets[0]);
+	assert_int_equal(drops_of(&a), 0);
+	mode_end();
+	ledger_clear();
 }
 
 /* What came by the outer SA alone goes to the host as that: policy says whether it may. */
@@ -185,17 +204,21 @@ static void test_no_sa_around(void **state)
 	(void)state;
 	for (size_t i = 0; i < MODES; i++) {
 		unsigned int depth = mode_depth(&modes[i]);
+		uint64_t packets;
 
 		if (depth < 2)
 			continue;
 		mode_begin(&modes[i]);
 		memset(&a.out_sas[OUT_SA(depth, 0)], 0, 2 * sizeof(a.out_sas[0]));
 		send_plain(&modes[i], 70);
-		send_udp(&modes[i], &(struct stack_packet){ .payload = 9000 });
+		send_large(&modes[i]);
 		host_work(&a);
 		assert_true(STAILQ_EMPTY(&a.wire_out));
-		assert_int_equal(a.stats.drops[DROP_NO_SA_OUT], 71);
-		assert_int_equal(drops_of(&a), 71);
+		/* What the SA inside has made is refused, packet by packet. */
+		packets = given_to_layer(depth - 2);
+		assert_true(begins_with_tunnel(&modes[i]) ? packets > 75 : packets == 71);
+		assert_int_equal(a.stats.drops[DROP_NO_SA_OUT], packets);
+		assert_int_equal(drops_of(&a), packets);
 		mode_end();
 		ledger_clear();
 	}
@@ -213,18 +236,23 @@ static void test_lifetime(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < MODES; i++) {
+		uint32_t large[BUNDLE_MAX];
+
+		count_large(&modes[i], large);
 		for (unsigned int layer = 0; layer < mode_depth(&modes[i]); layer++) {
 			mode_begin(&modes[i]);
 			for_layer(&b, layer, set_expired);
 			check_refused(&modes[i], 10, DROP_LIFETIME);
 			for_layer(&a, layer, set_expired);
 			send_plain(&modes[i], 10);
-			send_udp(&modes[i], &(struct stack_packet){ .payload = 9000 });
+			send_large(&modes[i]);
 			host_work(&a);
 			assert_true(STAILQ_EMPTY(&a.wire_out));
 			/* Fragments are refused before they are put together: there are seven. */
-			assert_int_equal(a.stats.drops[DROP_LIFETIME], layer ? 11 : 17);
-			assert_int_equal(drops_of(&a), layer ? 11 : 17);
+			if (!layer)
+				large[layer] = 7;
+			assert_int_equal(a.stats.drops[DROP_LIFETIME], 10 + large[layer]);
+			assert_int_equal(drops_of(&a), 10 + large[layer]);
 			mode_end();
 			ledger_clear();
 		}
@@ -329,24 +357,61 @@ static void test_no_frames(void **state)
 	check_frames(1, 1);
 }
 
-/* A packet in fragments that cannot all be sent is one that is lost. */
-static void test_no_frames_for_fragments(void **state)
+/* With so many frames, or places in the ring: a protected packet in fragments that cannot all be
+ * sent is one that is lost. */
+static void check_fragments(uint32_t frames, uint32_t places)
+{
+	uint32_t room = frames < places ? frames : places;
+	bool all = room >= 7;
+
+	mode_begin(&modes[0]);
+	a.frames_left = frames;
+	a.ring_left = places;
+	send_large(&modes[0]);
+	host_work(&a);
+	assert_int_equal(octets_clear(&a.wire_out), all ? 7 : room);
+	assert_int_equal(a.stats.drops[DROP_NO_BUFFER], !all);
+	assert_int_equal(drops_of(&a), !all);
+	assert_int_equal(a.stats.fragmented_out, all);
+	assert_int_equal(a.stats.host_rx_segments, 1);
+	mode_end();
+	ledger_clear();
+}
+
+/* In a tunnel each fragment is a packet, and lost as one; with those that no frame was left for. */
+static void check_inner_fragments(const struct mode *mode, uint32_t frames, uint32_t places)
+{
+	uint32_t large[BUNDLE_MAX], room = frames < places ? frames : places, count, sent;
+	unsigned int outer = mode_depth(mode) - 1;
+
+	count_large(mode, large);
+	count = large[outer];
+	assert_true(count >= 7);
+	mode_begin(mode);
+	a.frames_left = frames;
+	a.ring_left = places;
+	send_large(mode);
+	host_work(&a);
+	sent = octets_clear(&a.wire_out);
+	assert_int_equal(sent, room < count ? room : count);
+	assert_int_equal(a.stats.drops[DROP_NO_BUFFER], count - sent);
+	assert_int_equal(drops_of(&a), count - sent);
+	assert_int_equal(a.stats.host_rx_segments, given_to_layer(0));
+	assert_int_equal(a.stats.fragmented_out, frames >= count);
+	mode_end();
+	ledger_clear();
+}
+
+static void test_no_room_for_fragments(void **state)
 {
 	(void)state;
-	for (uint32_t frames = 0; frames < 12; frames++) {
-		bool all;
-
-		mode_begin(&modes[0]);
-		a.frames_left = frames;
-		send_udp(&modes[0], &(struct stack_packet){ .payload = 9000 });
-		host_work(&a);
-		all = frames >= 7;
-		assert_int_equal(octets_clear(&a.wire_out), all ? 7 : frames);
-		assert_int_equal(a.stats.drops[DROP_NO_BUFFER], !all);
-		assert_int_equal(drops_of(&a), !all);
-		assert_int_equal(a.stats.fragmented_out, all);
-		mode_end();
-		ledger_clear();
+	for (uint32_t room = 0; room < 12; room++) {
+		check_fragments(room, UNLIMITED);
+		check_fragments(UNLIMITED, room);
+		check_inner_fragments(mode_named("esp-tunnel"), room, UNLIMITED);
+		check_inner_fragments(mode_named("esp-tunnel"), UNLIMITED, room);
+		check_inner_fragments(mode_named("esp-within-tunnel"), room, UNLIMITED);
+		check_inner_fragments(mode_named("esp-within-tunnel"), UNLIMITED, room);
 	}
 }
 
@@ -439,7 +504,7 @@ int main(void)
 		TEST(test_inner_only), TEST(test_wrong_nesting), TEST(test_outer_only),
 		TEST(test_too_deep), TEST(test_no_sa_around), TEST(test_lifetime),
 		TEST(test_forgeries_leave_no_trace), TEST(test_tags), TEST(test_no_frames),
-		TEST(test_no_frames_for_fragments), TEST(test_full_ring),
+		TEST(test_no_room_for_fragments), TEST(test_full_ring),
 		TEST(test_full_host_port), TEST(test_told_too_often), TEST(test_asks_for_numbers),
 	};
 

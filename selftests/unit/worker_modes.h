@@ -44,6 +44,7 @@ static const struct mode modes[] = {
 	{ "tunnel-within-tunnel-within-ah",
 	  { { GCM, .tunnel = true, .only = V4_ONLY }, { CBC, .tunnel = true, .only = V6_ONLY },
 	    { "sha256", .ah = true } } },
+	{ "udp-within-tunnel", { { GCM, .udp = true }, { CBC, .tunnel = true } } },
 };
 #define MODES (sizeof(modes) / sizeof(modes[0]))
 
@@ -56,6 +57,18 @@ static inline unsigned int mode_depth(const struct mode *mode)
 	while (depth < BUNDLE_MAX && mode->layers[depth].suite)
 		depth++;
 	return depth;
+}
+
+/* Do packets go into a tunnel as they are? Then those that are too large go in fragments. */
+static inline bool begins_with_tunnel(const struct mode *mode)
+{
+	return mode->layers[0].tunnel;
+}
+
+/* Is there a tunnel around another SA? Protected packets that are too large are cut before it. */
+static inline bool has_tunnel_around(const struct mode *mode)
+{
+	return mode->layers[1].tunnel || mode->layers[2].tunnel;
 }
 
 static inline enum ip_family outer_family(const struct layer *layer, enum ip_family inside)
@@ -87,6 +100,19 @@ static inline uint32_t outermost_slot(const struct mode *mode, unsigned int back
 				      enum ip_family family)
 {
 	return mode_slot(mode_depth(mode) - 1, back, wire_family(mode, family));
+}
+
+/* Packets that a's SAs of one layer have been given. */
+static inline uint64_t given_to_layer(unsigned int layer)
+{
+	uint64_t count = 0;
+
+	for (unsigned int family = 0; family < FAMILY_COUNT; family++) {
+		const struct sa_state *state = &a.states[mode_slot(layer, 0, family)];
+
+		count += state->seq_next ? state->seq_next - 1 : 0;
+	}
+	return count;
 }
 
 static inline struct sa_config mode_sa(const struct mode *mode, unsigned int i, unsigned int back,

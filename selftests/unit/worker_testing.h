@@ -303,7 +303,7 @@ static inline void sas_end(struct worker_sas *sas)
 {
 	for (uint32_t slot = 0; slot < sas->slots; slot++)
 		worker_sas_remove(sas, slot);
-	assert_int_equal(sas->nested, 0);
+	assert_null(sas->nested);
 	assert_int_equal(sas->keepalives, 0);
 	for (uint32_t i = 0; i <= sas->bucket_mask; i++)
 		assert_null(sas->buckets[i]);

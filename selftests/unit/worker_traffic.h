@@ -15,11 +15,16 @@
 #define LEDGER_MAX 65536
 #define STREAM_MAX (1u << 22)
 #define TCP_HEADER 32
+#define STACK_FRAGMENT_ID 0x5a000000	/* and the packet's number: not what the worker counts */
 
 struct entry {
 	uint8_t *ip;
 	uint32_t len;
 	uint32_t slot;		/* of the SA that it is given to */
+	uint32_t inner_mtu;	/* what the SA takes at once */
+	uint32_t fragment_id;	/* IPv6: of the fragments; 0: not known yet */
+	uint8_t *seen;		/* octets behind the IP header that came in fragments */
+	uint32_t seen_count;
 	unsigned int delivered;
 	bool refused;		/* dropped before it was sent */
 };
@@ -29,6 +34,7 @@ static uint32_t ledger_count = 1;		/* 0 is nobody's identification */
 static uint8_t stream_seen[FAMILY_COUNT][STREAM_MAX];
 static uint32_t stream_next[FAMILY_COUNT];
 static uint32_t tcp_packets;			/* that were delivered, merged or not */
+static uint32_t udp_frames, udp_fragments;	/* that were delivered, and those not whole */
 static uint64_t traffic_random = 1;
 
 /* A packet from the stack, before it is given to the worker. */
@@ -45,6 +51,7 @@ static inline void ledger_clear(void)
 {
 	for (uint32_t i = 0; i < ledger_count; i++) {
 		free(ledger[i].ip);
+		free(ledger[i].seen);
 		ledger[i] = (struct entry){ 0 };
 	}
 	ledger_count = 1;
@@ -52,7 +59,7 @@ static inline void ledger_clear(void)
 		memset(stream_seen[family], 0, stream_next[family]);
 		stream_next[family] = 0;
 	}
-	tcp_packets = 0;
+	tcp_packets = udp_frames = udp_fragments = 0;
 }
 
 static inline uint8_t stream_octet(uint32_t at)
@@ -124,7 +131,7 @@ static inline struct entry *ledger_add(const uint8_t *ip, uint32_t len, uint32_t
 }
 
 /* As the stack does it with what is larger than the NIC's MTU. */
-static inline void push_fragments(struct test_host *host, uint8_t *frame, uint32_t len)
+static inline void push_fragments(struct test_host *host, uint8_t *frame, uint32_t len, uint32_t id)
 {
 	static uint8_t out[2048];
 	const struct packet packet = { .data = frame, .len = len, .l2_len = 14,
@@ -132,7 +139,7 @@ static inline void push_fragments(struct test_host *host, uint8_t *frame, uint32
 	struct packet piece = { .data = out };
 	struct fragment_iter iter;
 
-	assert_int_equal(fragment_start(&iter, &packet, TEST_MTU, ledger_count), DROP_NONE);
+	assert_int_equal(fragment_start(&iter, &packet, TEST_MTU, id), DROP_NONE);
 	while (fragment_next(&iter, &piece, sizeof(out)))
 		octets_push(&host->host_in, piece.data, piece.len);
 }
@@ -161,8 +168,12 @@ static inline struct entry *send_udp(const struct mode *mode, const struct stack
 	sum = ~naive_add(pseudo, udp, len) & 0xffff;
 	put16(udp + 6, sum ? sum : 0xffff);
 	entry = ledger_add(ip, header + len, inner_slot(mode, packet->back, packet->family));
+	entry->inner_mtu = worker_sas_inner_mtu(&host->worker.sas,
+						host->worker.sas.by_slot[entry->slot],
+						host->worker.now_ns);
 	if (header + len > TEST_MTU && !packet->df) {
-		push_fragments(host, frame, 14 + header + len);
+		entry->fragment_id = STACK_FRAGMENT_ID + ledger_count;
+		push_fragments(host, frame, 14 + header + len, entry->fragment_id);
 		return entry;
 	}
 	octets = octets_new(frame, 14 + header + len);
@@ -225,8 +236,74 @@ static inline void took_udp(const struct octets *octets, uint32_t id, uint32_t s
 	assert_int_equal(octets->vnet.flags, 0);
 	assert_int_equal(octets->vnet.gso_type, 0);
 	assert_false(entry->refused);
+	assert_null(entry->seen);
+	udp_frames++;
 	entry->delivered++;
 	assert_int_equal(entry->delivered, 1);
+}
+
+static inline bool is_fragment(const uint8_t *ip)
+{
+	return ip[0] >> 4 == 4 ? load_be16(ip + 6) & IPV4_FRAGMENT_BITS : ip[6] == IPPROTO_FRAGMENT;
+}
+
+/* Where a fragment's octets are from, counted behind the IP header. */
+static inline uint32_t fragment_offset(const uint8_t *ip)
+{
+	return ip[0] >> 4 == 4 ? (load_be16(ip + 6) & 0x1fffu) * 8
+			       : load_be16(ip + 42) & 0xfff8u;
+}
+
+/* But for what makes it a fragment, its header is the packet's. */
+static inline void check_fragment_header(const uint8_t *ip, uint32_t len, struct entry *entry)
+{
+	if (ip[0] >> 4 == 4) {
+		assert_int_equal(load_be16(ip + 2), len);
+		assert_memory_equal(ip, entry->ip, 2);
+		assert_memory_equal(ip + 4, entry->ip + 4, 2);
+		assert_int_equal(load_be16(ip + 6) & 0xc000, 0);	/* reserved, DF */
+		assert_memory_equal(ip + 8, entry->ip + 8, 2);
+		assert_memory_equal(ip + 12, entry->ip + 12, 8);
+		assert_int_equal(naive_add(0, ip, 20), 0xffff);
+		return;
+	}
+	assert_int_equal(load_be16(ip + 4) + 40, len);
+	assert_memory_equal(ip, entry->ip, 4);
+	assert_memory_equal(ip + 7, entry->ip + 7, 33);
+	assert_int_equal(ip[40], entry->ip[6]);
+	if (!entry->fragment_id)
+		entry->fragment_id = load_be32(ip + 44);
+	assert_int_equal(load_be32(ip + 44), entry->fragment_id);
+}
+
+/* A part of a packet: it fits what the SA takes, and each octet comes once. */
+static inline void took_fragment(const struct octets *octets, uint32_t id, uint32_t slot)
+{
+	const uint8_t *ip = octets->data + 14;
+	bool v4 = ip[0] >> 4 == 4, more = v4 ? ip[6] & 0x20 : ip[43] & 1;
+	uint32_t header = v4 ? 20 : 48, from = fragment_offset(ip);
+	uint32_t payload = octets->len - 14 - header;
+	struct entry *entry = &ledger[id];
+	uint32_t end = entry->len - (v4 ? 20 : 40);
+
+	assert_true(id > 0 && id < ledger_count);
+	assert_int_equal(slot, entry->slot);
+	assert_int_equal(octets->vnet.flags | octets->vnet.gso_type, 0);
+	assert_false(entry->refused || entry->delivered);
+	check_fragment_header(ip, octets->len - 14, entry);
+	assert_true(octets->len - 14 <= entry->inner_mtu);
+	assert_true(entry->len > entry->inner_mtu || entry->fragment_id);
+	assert_true(payload > 0 && from + payload <= end);
+	assert_true(more ? payload % 8 == 0 && from + payload < end : from + payload == end);
+	assert_memory_equal(ip + header, entry->ip + entry->len - end + from, payload);
+	if (!entry->seen)
+		assert_non_null(entry->seen = calloc(1, end));
+	for (uint32_t i = from; i < from + payload; i++)
+		assert_int_equal(entry->seen[i]++, 0);
+	entry->seen_count += payload;
+	entry->delivered = entry->seen_count == end;
+	udp_frames++;
+	udp_fragments++;
 }
 
 static inline void took_tcp(const struct octets *octets, enum ip_family family)
@@ -269,7 +346,10 @@ static inline bool took(const struct octets *octets)
 	}
 	assert_int_equal(tag.magic, HOST_TAG_SA);
 	assert_int_equal(tag.sa_gen, 1);
-	if (proto == IPPROTO_TCP)
+	if (is_fragment(ip))
+		took_fragment(octets, family == FAMILY_V4 ? load_be16(ip + 4) :
+			      load_be32(ip) & 0xfffff, load_be32(tag.slot));
+	else if (proto == IPPROTO_TCP)
 		took_tcp(octets, family);
 	else
 		took_udp(octets, family == FAMILY_V4 ? load_be16(ip + 4) :
