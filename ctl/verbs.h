@@ -13,6 +13,7 @@ extern const struct verb verb_policy_check;
 extern const struct verb verb_policy_apply;
 extern const struct verb verb_policy_diff;
 extern const struct verb verb_policy_show;
+extern const struct verb verb_policy_test;
 extern const struct verb verb_sa_apply;
 extern const struct verb verb_sa_rotate;
 extern const struct verb verb_sa_list;

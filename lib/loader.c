@@ -172,7 +172,9 @@ int loader_init(struct loader *loader, const struct loader_config *config,
 	}
 	libbpf_set_print(old_print);
 	if (err) {
-		report_error(report, config->ifname, "ipsecbpf preflight says what is missing",
+		report_error(report, config->ifname,
+			     err == -EPERM ? "run it as root" :
+					     "ipsecbpf preflight says what is missing",
 			     "the kernel did not take the BPF programs: %s\n%s", strerror(-err),
 			     libbpf_log);
 		loader_fini(loader);
