@@ -12,6 +12,7 @@
 #include "verbs.h"
 
 #define WORDS 6	/* in|out SRC DST PROTOCOL SPORT DPORT */
+#define CAPTURE_ROWS_MAX 4096
 #define OBJECT "ipsecbpf explain"
 
 struct explain_args {
@@ -42,8 +43,8 @@ static const struct option_def options[] = {
 	{ "vlan", 0, OPT_UINT, "ID", "the frame has a VLAN tag", AT(vlan), .min = 1,
 	  .max = PACKET_SPEC_VLAN_MAX },
 	{ "forwarded", 0, OPT_FLAG, NULL, "out: it came in by another interface", AT(forwarded) },
-	{ "pcap", 0, OPT_FILE, "FILE", "take the packet from a capture, pcap or pcapng", AT(pcap) },
-	{ "packet", 0, OPT_UINT, "N", "which packet of the capture; without it, the first",
+	{ "pcap", 0, OPT_FILE, "FILE", "the packets of a capture, pcap or pcapng, one line each", AT(pcap) },
+	{ "packet", 0, OPT_UINT, "N", "only this packet of the capture, in full",
 	  AT(packet), .min = 1, .max = UINT32_MAX },
 	{ "pid", 0, OPT_UINT, "PID", "the connected TCP and UDP sockets of a process", AT(pid),
 	  .min = 1, .max = INT32_MAX },
@@ -213,16 +214,99 @@ static int explain_one(const struct explain_args *args, const struct explain_pac
 	return exit_code(err, args->ifname, report);
 }
 
+/* A table of many packets; they come from explain_row(). */
+static void begin_rows(const char *key)
+{
+	out_array(key);
+	out_table(explain_headings, EXPLAIN_COLUMNS);
+}
+
+static int explain_row(struct explainer *explainer, const struct explain_packet *packet,
+		       struct ipsecbpf_report *report)
+{
+	struct explanation explanation;
+	int err = explainer_ask(explainer, packet, &explanation, report);
+
+	if (err)
+		return err;
+	out_object(NULL);
+	explain_show_row(&explanation);
+	out_object_end();
+	return 0;
+}
+
+static void end_rows(void)
+{
+	out_table_end();
+	out_array_end();
+}
+
+static int explain_all(const struct explain_args *args, struct capture *capture,
+		       struct capture_frame *frame, enum spd_direction direction,
+		       struct ipsecbpf_report *report)
+{
+	const struct explain_packet packet = {
+		.direction = direction, .frame = frame, .forwarded = args->forwarded,
+	};
+	struct explainer *explainer = explainer_open(args->ifname, report);
+	uint32_t count = 0;
+	int result = 1;
+
+	if (!explainer)
+		return -errno;
+	out_string(OUT_JSON, "ifname", out_plain, args->ifname);
+	begin_rows("packets");
+	while (result > 0 && count < CAPTURE_ROWS_MAX) {
+		result = capture_next(capture, frame);
+		/* What is to be warned of is the same for all. */
+		if (result > 0 && explain_row(explainer, &packet, count++ ? NULL : report))
+			result = -EIO;
+	}
+	end_rows();
+	explainer_close(explainer);
+	if (result > 0)
+		report_add(report, REPORT_NOTE, args->pcap, "--packet N explains a later one",
+			   "only the first %u packets are shown", count);
+	return result < 0 ? result : 0;
+}
+
+/* Reads up to packet `number`, from 1 as Wireshark counts. */
+static int find_packet(const struct explain_args *args, struct capture *capture,
+		       struct capture_frame *frame, struct ipsecbpf_report *report)
+{
+	int result = 1;
+
+	for (uint32_t i = 0; result > 0 && i < args->packet; i++) {
+		result = capture_next(capture, frame);
+		if (!result) {
+			report_error(report, args->pcap, NULL, "has no packet %u, only %u",
+				     args->packet, i);
+			result = -ENOENT;
+		}
+	}
+	return result < 0 ? result : 0;
+}
+
 static int explain_capture(const struct explain_args *args, struct explain_packet *packet,
 			   struct ipsecbpf_report *report)
 {
-	struct capture_frame *frame = calloc(1, sizeof(*frame));
-	int code, err = -ENOMEM;
+	struct capture *capture = capture_open(args->pcap, report);
+	struct capture_frame *frame;
+	int code, err;
 
-	if (frame)
-		err = capture_load(args->pcap, args->packet ? args->packet : 1, frame, report);
+	if (!capture)
+		return exit_code(-errno, args->pcap, report);
+	frame = calloc(1, sizeof(*frame));
+	err = frame ? 0 : -ENOMEM;
 	packet->frame = frame;
-	code = err ? exit_code(err, args->pcap, report) : explain_one(args, packet, report);
+	if (!err && args->packet)
+		err = find_packet(args, capture, frame, report);
+	else if (!err)
+		err = explain_all(args, capture, frame, packet->direction, report);
+	code = exit_code(err, args->pcap, report);
+	if (!err && args->packet)
+		code = explain_one(args, packet, report);
+	capture_close(capture);
 	free(frame);
 	return code;
 }
@@ -231,27 +315,19 @@ static int explain_sockets(const struct explain_args *args, const struct packet_
 			   size_t count, struct ipsecbpf_report *report)
 {
 	struct explainer *explainer = explainer_open(args->ifname, report);
-	struct explanation explanation;
 	int err = 0;
 
 	if (!explainer)
 		return -errno;
 	out_string(OUT_JSON, "ifname", out_plain, args->ifname);
 	out_uint(OUT_JSON, "pid", out_plain, args->pid);
-	out_array("sockets");
-	out_table(explain_headings, EXPLAIN_COLUMNS);
+	begin_rows("sockets");
 	for (size_t i = 0; !err && i < count; i++) {
 		const struct explain_packet packet = { .direction = SPD_OUT, .spec = &specs[i] };
 
-		err = explainer_ask(explainer, &packet, &explanation, i ? NULL : report);
-		if (err)
-			break;
-		out_object(NULL);
-		explain_show_row(&explanation);
-		out_object_end();
+		err = explain_row(explainer, &packet, i ? NULL : report);
 	}
-	out_table_end();
-	out_array_end();
+	end_rows();
 	explainer_close(explainer);
 	if (!count)
 		report_add(report, REPORT_NOTE, args->ifname, NULL,

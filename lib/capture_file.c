@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PCAP_MAGIC	 0xa1b2c3d4u
@@ -26,7 +27,10 @@ struct capture {
 	FILE *file;
 	const char *name;
 	struct ipsecbpf_report *report;
+	bool ours;			/* the file is ours to close */
 	bool swapped;			/* the other byte order than this host's */
+	bool sections;			/* pcapng */
+	bool type_was_read;		/* of the first block */
 	uint32_t links[INTERFACES_MAX];	/* link type of each interface; pcap has one */
 	uint32_t interfaces;
 };
@@ -85,7 +89,7 @@ static int link_header(uint32_t link, int *ret_ethertype_at)
 	}
 }
 
-/* Reads a packet of `len` octets and makes it an Ethernet frame. */
+/* Reads a packet of `len` octets and makes it an Ethernet frame. 1 or -errno. */
 static int take_frame(const struct capture *capture, uint32_t link, uint32_t len,
 		      struct capture_frame *frame)
 {
@@ -112,55 +116,49 @@ static int take_frame(const struct capture *capture, uint32_t link, uint32_t len
 		at += ETH_HLEN;
 		room -= ETH_HLEN;
 	}
-	frame->len = (uint32_t)(at - frame->data) + (len < room ? len : room);
-	if (!take(capture, at, len < room ? len : room))
+	if (len < room)
+		room = len;
+	frame->len = (uint32_t)(at - frame->data) + room;
+	if (!take(capture, at, room) || !skip(capture, len - room))
 		return cut_short(capture);
 	if (link == LINK_RAW && len) {
 		frame->data[12] = at[0] >> 4 == 6 ? 0x86 : 0x08;
 		frame->data[13] = at[0] >> 4 == 6 ? 0xdd : 0x00;
 	}
-	return frame->len < ETH_HLEN ? broken(capture, "the packet is shorter than Ethernet") : 0;
-}
-
-static int too_few(const struct capture *capture, uint32_t number, uint32_t have)
-{
-	if (ferror(capture->file))
-		return cut_short(capture);
-	report_error(capture->report, capture->name, NULL, "has no packet %u, only %u", number,
-		     have);
-	return -ENOENT;
+	return frame->len < ETH_HLEN ? broken(capture, "the packet is shorter than Ethernet") : 1;
 }
 
 /* ---- pcap ---------------------------------------------------------------------------------- */
 
 /* The magic number has been read. */
-static int read_pcap(struct capture *capture, uint32_t number, struct capture_frame *frame)
+static int begin_pcap(struct capture *capture)
 {
 	struct {
 		uint32_t version, zone, digits, snap, link;
 	} file;
-	struct {
-		uint32_t seconds, fraction, len, original_len;
-	} packet;
 
 	if (!take(capture, &file, sizeof(file)))
 		return cut_short(capture);
-	for (uint32_t i = 1;; i++) {
-		size_t got = fread(&packet, 1, sizeof(packet), capture->file);
+	/* The upper bits say how long a frame check sequence is. */
+	capture->links[0] = word(capture, file.link) & 0x0fffffff;
+	return 0;
+}
 
-		if (!got)
-			return too_few(capture, number, i - 1);
-		if (got != sizeof(packet))
-			return cut_short(capture);
-		packet.len = word(capture, packet.len);
-		if (packet.len > BLOCK_MAX)
-			return broken(capture, "a packet's length is not believable");
-		if (i == number) /* the link type is in the lower 28 bits */
-			return take_frame(capture, word(capture, file.link) & 0x0fffffff,
-					  packet.len, frame);
-		if (!skip(capture, packet.len))
-			return cut_short(capture);
-	}
+static int next_of_pcap(const struct capture *capture, struct capture_frame *frame)
+{
+	struct {
+		uint32_t seconds, fraction, len, original_len;
+	} packet;
+	size_t got = fread(&packet, 1, sizeof(packet), capture->file);
+
+	if (!got && !ferror(capture->file))
+		return 0;
+	if (got != sizeof(packet))
+		return cut_short(capture);
+	packet.len = word(capture, packet.len);
+	if (packet.len > BLOCK_MAX)
+		return broken(capture, "a packet's length is not believable");
+	return take_frame(capture, capture->links[0], packet.len, frame);
 }
 
 /* ---- pcapng -------------------------------------------------------------------------------- */
@@ -189,17 +187,19 @@ static int begin_section(struct capture *capture, uint32_t raw_len, struct block
 }
 
 /* The next block's head. 1; 0 at the end of the file; or -errno. */
-static int next_block(struct capture *capture, bool type_was_read, struct block *ret_block)
+static int next_block(struct capture *capture, struct block *ret_block)
 {
 	uint32_t head[2] = { PCAPNG_SECTION };
-	size_t want = type_was_read ? 4 : 8;
-	size_t got = fread(head + (type_was_read ? 1 : 0), 1, want, capture->file);
+	bool first = capture->type_was_read;
+	size_t want = first ? 4 : 8;
+	size_t got = fread(head + (first ? 1 : 0), 1, want, capture->file);
 	int err;
 
-	if (!got && !type_was_read)
-		return ferror(capture->file) ? cut_short(capture) : 0;
+	if (!got && !first && !ferror(capture->file))
+		return 0;
 	if (got != want)
 		return cut_short(capture);
+	capture->type_was_read = false;
 	ret_block->type = word(capture, head[0]);
 	if (head[0] == PCAPNG_SECTION) {
 		err = begin_section(capture, head[1], ret_block);
@@ -218,93 +218,127 @@ static int add_interface(struct capture *capture, struct block *block)
 
 	if (block->len < 8 || !take(capture, link, sizeof(link)))
 		return broken(capture, "an interface's description is cut short");
-	block->len -= sizeof(link);
+	block->len -= (uint32_t)sizeof(link);
 	if (capture->interfaces == INTERFACES_MAX)
 		return broken(capture, "more interfaces than are read");
 	capture->links[capture->interfaces++] = capture->swapped ? bswap_16(link[0]) : link[0];
 	return 0;
 }
 
-/* The packet of an enhanced or simple packet block. */
-static int take_packet(const struct capture *capture, const struct block *block,
+/* The packet of an enhanced or simple packet block. 1 or -errno. */
+static int take_packet(const struct capture *capture, struct block *block,
 		       struct capture_frame *frame)
 {
-	uint32_t head[5] = { 0 }, interface = 0, len;
-	size_t head_len = block->type == PCAPNG_ENHANCED ? 20 : 4;
+	bool simple = block->type == PCAPNG_SIMPLE;
+	uint32_t head[5] = { 0 }, head_len = simple ? 4 : 20, interface, len;
 
 	if (block->len < head_len || !take(capture, head, head_len))
 		return broken(capture, "a packet's block is cut short");
-	if (block->type == PCAPNG_ENHANCED) {
-		interface = word(capture, head[0]);
-		len = word(capture, head[3]);
-	} else {
-		/* The captured length is not told: as much as there was, or as fits the block. */
-		len = word(capture, head[0]);
-		if (len > block->len - head_len)
-			len = block->len - (uint32_t)head_len;
-	}
-	if (interface >= capture->interfaces || len > block->len - head_len)
+	block->len -= head_len;
+	/* A simple block does not tell the captured length: as much as there was, or as fits. */
+	interface = simple ? 0 : word(capture, head[0]);
+	len = word(capture, head[simple ? 0 : 3]);
+	if (simple && len > block->len)
+		len = block->len;
+	if (interface >= capture->interfaces || len > block->len)
 		return broken(capture, "a packet's block contradicts itself");
+	block->len -= len;
 	return take_frame(capture, capture->links[interface], len, frame);
 }
 
-static int read_pcapng(struct capture *capture, uint32_t number, struct capture_frame *frame)
+static int next_of_pcapng(struct capture *capture, struct capture_frame *frame)
 {
-	bool first = true;
 	struct block block;
-	uint32_t have = 0;
-	int result;
+	bool found = false;
+	int result = 1;
 
-	while ((result = next_block(capture, first, &block)) > 0) {
-		first = false;
-		if (block.type == PCAPNG_ENHANCED || block.type == PCAPNG_SIMPLE) {
-			if (++have == number)
-				return take_packet(capture, &block, frame);
-		} else if (block.type == PCAPNG_INTERFACE) {
-			result = add_interface(capture, &block);
-			if (result)
-				return result;
-		}
+	while (!found && result > 0) {
+		result = next_block(capture, &block);
+		if (result <= 0)
+			break;
+		found = block.type == PCAPNG_ENHANCED || block.type == PCAPNG_SIMPLE;
+		if (found)
+			result = take_packet(capture, &block, frame);
+		else if (block.type == PCAPNG_INTERFACE && add_interface(capture, &block))
+			result = -EINVAL;
 		/* What is left of it, and its length once more. */
-		if (!skip(capture, block.len + 4))
-			return cut_short(capture);
+		if (result > 0 && !skip(capture, block.len + 4))
+			result = cut_short(capture);
 	}
-	return result ? result : too_few(capture, number, have);
+	return result;
 }
 
-int capture_read(FILE *file, const char *name, uint32_t number, struct capture_frame *ret_frame,
-		 struct ipsecbpf_report *report)
+/* ---- files --------------------------------------------------------------------------------- */
+
+static int begin(struct capture *capture)
 {
-	struct capture capture = { .file = file, .name = name, .report = report };
 	uint32_t magic;
 
-	if (!take(&capture, &magic, sizeof(magic)))
-		return cut_short(&capture);
-	if (magic == PCAPNG_SECTION) /* the same in both byte orders */
-		return read_pcapng(&capture, number, ret_frame);
-	capture.swapped = magic == bswap_32(PCAP_MAGIC) || magic == bswap_32(PCAP_MAGIC_NS);
-	if (!capture.swapped && magic != PCAP_MAGIC && magic != PCAP_MAGIC_NS) {
-		report_error(report, name, "tcpdump -w and Wireshark write such files",
-			     "neither pcap nor pcapng");
-		return -EINVAL;
-	}
-	return read_pcap(&capture, number, ret_frame);
+	if (!take(capture, &magic, sizeof(magic)))
+		return cut_short(capture);
+	capture->sections = capture->type_was_read = magic == PCAPNG_SECTION;
+	if (capture->sections)	/* the same in both byte orders, which follow */
+		return 0;
+	capture->swapped = magic == bswap_32(PCAP_MAGIC) || magic == bswap_32(PCAP_MAGIC_NS);
+	if (capture->swapped || magic == PCAP_MAGIC || magic == PCAP_MAGIC_NS)
+		return begin_pcap(capture);
+	report_error(capture->report, capture->name, "tcpdump -w and Wireshark write such files",
+		     "neither pcap nor pcapng");
+	return -EINVAL;
 }
 
-int capture_load(const char *path, uint32_t number, struct capture_frame *ret_frame,
-		 struct ipsecbpf_report *report)
+struct capture *capture_start(FILE *file, const char *name, struct ipsecbpf_report *report)
+{
+	struct capture *capture = calloc(1, sizeof(*capture));
+	int err;
+
+	if (!capture)
+		return NULL;
+	capture->file = file;
+	capture->name = name;
+	capture->report = report;
+	err = begin(capture);
+	if (!err)
+		return capture;
+	free(capture);
+	errno = -err;
+	return NULL;
+}
+
+struct capture *capture_open(const char *path, struct ipsecbpf_report *report)
 {
 	bool standard_input = !strcmp(path, "-");
 	FILE *file = standard_input ? stdin : fopen(path, "rbe");
+	struct capture *capture;
 	int err;
 
 	if (!file) {
-		err = -errno;
-		report_error(report, path, NULL, "cannot be read: %s", strerror(errno));
-		return err;
+		err = errno;
+		report_error(report, path, NULL, "cannot be read: %s", strerror(err));
+		errno = err;
+		return NULL;
 	}
-	err = capture_read(file, path, number, ret_frame, report);
-	if (!standard_input)
+	capture = capture_start(file, path, report);
+	err = errno;
+	if (capture)
+		capture->ours = !standard_input;
+	else if (!standard_input)
 		fclose(file);
-	return err;
+	errno = err;
+	return capture;
+}
+
+int capture_next(struct capture *capture, struct capture_frame *ret_frame)
+{
+	return capture->sections ? next_of_pcapng(capture, ret_frame) :
+				   next_of_pcap(capture, ret_frame);
+}
+
+void capture_close(struct capture *capture)
+{
+	if (!capture)
+		return;
+	if (capture->ours)
+		fclose(capture->file);
+	free(capture);
 }

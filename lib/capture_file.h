@@ -21,16 +21,19 @@ struct capture_frame {
 	uint8_t data[CAPTURE_FRAME_MAX];
 };
 
-/*
- * Packet `number` (from 1, as Wireshark counts) of a capture. Captures without Ethernet headers (raw
- * IP, "any" interfaces of Linux) get one. 0, or -EINVAL (not a capture, or broken), -ENOENT (fewer
- * packets), -ENOTSUP (another link type), -errno; explained in report. `name` is for messages.
- */
-int capture_read(FILE *file, const char *name, uint32_t number, struct capture_frame *ret_frame,
-		 struct ipsecbpf_report *report);
+struct capture;
 
-/* capture_read() of a file by name; "-": standard input. */
-int capture_load(const char *path, uint32_t number, struct capture_frame *ret_frame,
-		 struct ipsecbpf_report *report);
+/*
+ * Opens a capture ("-": standard input). Captures without Ethernet headers (raw IP, "any" interfaces
+ * of Linux) get one. NULL + errno, explained in report, which is kept until capture_close().
+ */
+struct capture *capture_open(const char *path, struct ipsecbpf_report *report);
+
+/* capture_open() of an open file, which stays the caller's; `name` is for messages and is kept. */
+struct capture *capture_start(FILE *file, const char *name, struct ipsecbpf_report *report);
+
+/* The next packet: 1; 0 at the end; or -EINVAL (broken), -ENOTSUP (link type), explained. */
+int capture_next(struct capture *capture, struct capture_frame *ret_frame);
+void capture_close(struct capture *capture);
 
 #endif /* IPSECBPF_CAPTURE_FILE_H */

@@ -336,7 +336,7 @@ static int ask_answer(struct explainer *explainer, const struct explain_packet *
 	struct packet_spec spec, answer;
 	struct oracle_packet shot = { .frame = bytes };
 
-	if (packet->spec)
+	if (!packet->frame)
 		spec = *packet->spec;
 	else if (!packet_spec_of(&out->packet.verdict, &spec))
 		return 0;

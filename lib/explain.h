@@ -62,8 +62,8 @@ struct explanation {
 
 struct explain_packet {
 	enum spd_direction direction;
-	const struct packet_spec *spec;		/* or: */
-	const struct capture_frame *frame;
+	const struct capture_frame *frame;	/* or, if that is NULL: */
+	const struct packet_spec *spec;
 	bool forwarded;
 };
 
