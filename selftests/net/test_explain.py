@@ -145,11 +145,16 @@ def explain_all(topology, direction, packets):
     return [one["packet"] for one in told]
 
 
+OUTCOMES = {"bypass": {"bypass"}, "protect": {"protect", "clear_text", "no_sa_out"},
+            "discard": {"policy_discard"}}
+
+
 def check_rule(told, shown, policy):
-    """The rule that is named is the one in force, at the line where it stands."""
+    """The rule that is named is the one in force, at the line where it stands, and says so."""
     if told["policy"]["rule"] is None:
         return
     rule = policy["rules"][told["policy"]["rule"]]
+    assert (told["reason"] or told["decision"]) in OUTCOMES[rule["action"]]
     assert rule == json.loads(told["policy"]["text"]) and rule["name"] == told["policy"]["name"]
     assert f'"{rule["name"]}"' in shown[told["policy"]["line"]]
 
@@ -194,6 +199,27 @@ def test_events_are_not_for_monitors(silent):
         assert select.select([monitor.stdout], [], [], 10)[0], told
         told += os.read(monitor.stdout.fileno(), 65536)
     assert b"1111" in told and b"2222" not in told
+
+
+def test_while_policies_change(silent):
+    """What is told of a packet is of one policy, also if that is replaced meanwhile."""
+    host = silent.a
+    files = [silent.write(f"{name}.json", net.policy(
+        [{"name": f"{name} {i}", "action": "bypass", "remote": f"192.0.2.{i}"} for i in range(99)] +
+        [{"name": name, "action": "discard", "protocol": "udp"}])) for name in ("even", "odd")]
+    host.ipsecbpf("attach", net.IFNAME, "--policy", files[1])
+    capture = silent.path("many.pcap")
+    wrpcap(capture, [Ether(dst="02:00:00:00:00:99") / IP(src="10.9.0.1", dst=PEER) / UDP()] * 1500)
+    explaining = host.spawn(net.IPSECBPF, "-j", "explain", net.IFNAME, "--pcap", capture,
+                            stdout=open(silent.path("told.json"), "w"))
+    serial = 1
+    while explaining.poll() is None:
+        serial += 1
+        host.ipsecbpf("policy", "apply", net.IFNAME, files[serial % 2])
+    with open(silent.path("told.json")) as file:
+        told = [one["packet"]["policy"] for one in json.load(file)["packets"]]
+    assert len(told) == 1500 and len({one["serial"] for one in told}) > 1
+    assert {(one["serial"] % 2, one["name"]) for one in told} == {(0, "even"), (1, "odd")}
 
 
 def only_peer():
