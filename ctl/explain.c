@@ -43,7 +43,8 @@ static const struct option_def options[] = {
 	{ "vlan", 0, OPT_UINT, "ID", "the frame has a VLAN tag", AT(vlan), .min = 1,
 	  .max = PACKET_SPEC_VLAN_MAX },
 	{ "forwarded", 0, OPT_FLAG, NULL, "out: it came in by another interface", AT(forwarded) },
-	{ "pcap", 0, OPT_FILE, "FILE", "the packets of a capture, pcap or pcapng, one line each", AT(pcap) },
+	{ "pcap", 0, OPT_FILE, "FILE", "the packets of a capture, pcap or pcapng, one line each",
+	  AT(pcap) },
 	{ "packet", 0, OPT_UINT, "N", "only this packet of the capture, in full",
 	  AT(packet), .min = 1, .max = UINT32_MAX },
 	{ "pid", 0, OPT_UINT, "PID", "the connected TCP and UDP sockets of a process", AT(pid),
@@ -64,7 +65,7 @@ static int usage_error(struct ipsecbpf_report *report, const char *cause)
 	return EXIT_USAGE;
 }
 
-/* ---- the packet from words --------------------------------------------------------------------- */
+/* ---- the packet from words ------------------------------------------------------------------ */
 
 static int bad_word(struct ipsecbpf_report *report, const char *word, const char *wanted)
 {
@@ -194,7 +195,7 @@ static int check_request(const struct explain_args *args, const struct request *
 	return 0;
 }
 
-/* ---- answers ------------------------------------------------------------------------------- */
+/* ---- answers -------------------------------------------------------------------------------- */
 
 static int explain_one(const struct explain_args *args, const struct explain_packet *packet,
 		       struct ipsecbpf_report *report)

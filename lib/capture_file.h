@@ -24,8 +24,9 @@ struct capture_frame {
 struct capture;
 
 /*
- * Opens a capture ("-": standard input). Captures without Ethernet headers (raw IP, "any" interfaces
- * of Linux) get one. NULL + errno, explained in report, which is kept until capture_close().
+ * Opens a capture ("-": standard input). Captures without Ethernet headers (raw IP, "any"
+ * interfaces of Linux) get one. NULL + errno, explained in report, which is kept until
+ * capture_close().
  */
 struct capture *capture_open(const char *path, struct ipsecbpf_report *report);
 

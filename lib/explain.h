@@ -4,8 +4,8 @@
  * (oracle.h). Changes nothing that is live.
  *
  * Included by: the CLI's explain. Part of the public interface.
- * Ownership:   an explainer is the caller's; what an explanation points to belongs to the explainer,
- *              and is good until its next call.
+ * Ownership:   an explainer is the caller's; what an explanation points to belongs to the
+ *              explainer, and is good until its next call.
  */
 #ifndef IPSECBPF_EXPLAIN_H
 #define IPSECBPF_EXPLAIN_H

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Asks the BPF programs themselves what they would do with a packet. A second instance of them is
- * loaded, attached to nothing and pinned nowhere, and fed by BPF_PROG_TEST_RUN. What decides (policy,
- * SAs, state) it shares with the attached one; what hooks write (counters, events, caches) is its own:
- * nothing that is live changes. So there is no second implementation of policy to be wrong.
+ * loaded, attached to nothing and pinned nowhere, and fed by BPF_PROG_TEST_RUN. What decides
+ * (policy, SAs, state) it shares with the attached one; what hooks write (counters, events, caches)
+ * is its own: nothing that is live changes. So there is no second implementation of policy to be
+ * wrong.
  *
  * Included by: explain, policy_test.
  * Ownership:   struct oracle owns the programs; oracle_close() after a successful open.
@@ -37,8 +38,8 @@ struct oracle_answer {
 int oracle_open_live(struct oracle *oracle, const struct pins *live,
 		     struct ipsecbpf_report *report);
 
-/* The same with a policy that is in force nowhere, compiled for an interface of that name. There are
- * no SAs, and no own addresses. */
+/* The same with a policy that is in force nowhere, compiled for an interface of that name. There
+ * are no SAs, and no own addresses. */
 int oracle_open_policy(struct oracle *oracle, const struct policy *policy, const char *ifname,
 		       struct ipsecbpf_report *report);
 void oracle_close(struct oracle *oracle);

@@ -19,7 +19,7 @@ struct sockets {
 	size_t count;
 };
 
-/* ---- which sockets are the process's ---------------------------------------------------------- */
+/* ---- which sockets are the process's -------------------------------------------------------- */
 
 static int compare_inodes(const void *a, const void *b)
 {
@@ -66,7 +66,7 @@ static int read_descriptors(int pid, struct sockets *sockets)
 	return 0;
 }
 
-/* ---- what they are connected to ---------------------------------------------------------------- */
+/* ---- what they are connected to ------------------------------------------------------------- */
 
 /* Words of eight digits, each a 32-bit word of the address as it lies in memory. */
 static bool parse_words(const char *text, size_t words, union wire_addr *ret_addr)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""explain says what happens: packets are really sent, and the live counters compared with its word."""
+"""explain says what happens: packets are really sent, and live counters compared with its word."""
 import contextlib
 import json
 import os
@@ -9,8 +9,8 @@ import select
 import socket
 
 import pytest
-from scapy.all import AH, ARP, ESP, ICMP, IP, TCP, UDP, Dot1Q, Ether, IPv6, IPv6ExtHdrFragment, Raw, \
-    wrpcap, wrpcapng
+from scapy.all import AH, ARP, ESP, ICMP, IP, TCP, UDP, Dot1Q, Ether, IPv6, IPv6ExtHdrFragment, \
+    Raw, wrpcap, wrpcapng
 
 import topology as net
 from wire import InNetns, netns_path
@@ -209,7 +209,7 @@ def test_while_policies_change(silent):
         [{"name": name, "action": "discard", "protocol": "udp"}])) for name in ("even", "odd")]
     host.ipsecbpf("attach", net.IFNAME, "--policy", files[1])
     capture = silent.path("many.pcap")
-    wrpcap(capture, [Ether(dst="02:00:00:00:00:99") / IP(src="10.9.0.1", dst=PEER) / UDP()] * 1500)
+    wrpcap(capture, [TO / IP(src="10.9.0.1", dst=PEER) / UDP()] * 1500)
     explaining = host.spawn(net.IPSECBPF, "-j", "explain", net.IFNAME, "--pcap", capture,
                             stdout=open(silent.path("told.json"), "w"))
     serial = 1
@@ -248,7 +248,8 @@ def test_sa_and_answer(silent):
     assert (ssh["packet"]["decision"], ssh["answer"]["decision"]) == ("bypass", "bypass")
     # By SPI: ours, ours from a stranger, nobody's.
     assert said(host, "in", PEER, "10.9.0.1", "esp", "--spi", 0x1002) == ("verify", None)
-    assert said(host, "in", STRANGERS[0], "10.9.0.1", "esp", "--spi", 0x1002) == ("drop", "sa_source")
+    assert said(host, "in", STRANGERS[0], "10.9.0.1", "esp", "--spi", 0x1002) == \
+        ("drop", "sa_source")
     assert said(host, "in", PEER, "10.9.0.1", "esp", "--spi", 0x1003) == ("drop", "no_sa_in")
     # Essential traffic; a tag changes nothing; forwarded with this host's address.
     assert explain(host, PEER, "10.9.0.1", "udp", 500, 500)["packet"]["policy"]["essential"]
@@ -323,14 +324,15 @@ def wire_length(topology, size):
 
 # ---- where packets come from -------------------------------------------------------------------
 
-FRAMES = [Ether(dst="02:00:00:00:00:99") / IP(src=PEER, dst="10.9.0.1") / TCP(sport=50000, dport=22),
-          Ether(dst="02:00:00:00:00:99") / IP(src=PEER, dst="10.9.0.1") / UDP(sport=1, dport=2) / Raw(b"x" * 1400),
-          Ether(dst="02:00:00:00:00:99") / Dot1Q(vlan=5) / IPv6(src="fd00:9::2", dst="fd00:9::1") / TCP(dport=22),
-          Ether(dst="02:00:00:00:00:99") / IPv6(src="fd00:9::2", dst="fd00:9::1") / IPv6ExtHdrFragment(offset=9, nh=6),
-          Ether(dst="02:00:00:00:00:99") / ARP(), Ether(dst="02:00:00:00:00:99", type=0x88cc) / Raw(b"lldp" * 12),
-          Ether(dst="02:00:00:00:00:99") / IP(src=PEER, dst="10.9.0.1") / ESP(spi=0x1002, seq=1),
-          Ether(dst="02:00:00:00:00:99") / IP(src=PEER, dst="10.9.0.1") / AH(spi=0x1002, seq=1),
-          Ether(dst="02:00:00:00:00:99") / IP(bytes(IP(src=PEER, dst="10.9.0.1") / TCP())[:22])]
+TO = Ether(dst="02:00:00:00:00:99")
+FRAMES = [TO / IP(src=PEER, dst="10.9.0.1") / TCP(sport=50000, dport=22),
+          TO / IP(src=PEER, dst="10.9.0.1") / UDP(sport=1, dport=2) / Raw(b"x" * 1400),
+          TO / Dot1Q(vlan=5) / IPv6(src="fd00:9::2", dst="fd00:9::1") / TCP(dport=22),
+          TO / IPv6(src="fd00:9::2", dst="fd00:9::1") / IPv6ExtHdrFragment(offset=9, nh=6),
+          TO / ARP(), Ether(dst=TO.dst, type=0x88cc) / Raw(b"lldp" * 12),
+          TO / IP(src=PEER, dst="10.9.0.1") / ESP(spi=0x1002, seq=1),
+          TO / IP(src=PEER, dst="10.9.0.1") / AH(spi=0x1002, seq=1),
+          TO / IP(bytes(IP(src=PEER, dst="10.9.0.1") / TCP())[:22])]
 WORDS = [("bypass", "ssh"), ("drop", "clear_text"), ("bypass", "ssh"), ("drop", "clear_text"),
          ("bypass", None), ("drop", "non_ip"), ("verify", None), ("drop", "no_sa_in"),
          ("drop", "malformed")]
@@ -397,7 +399,8 @@ def test_bad_captures(product, lone, content, cause):
     path = lone.path("bad.pcap")
     with open(path, "wb") as file:
         file.write(content)
-    result = lone.a.ipsecbpf("explain", net.IFNAME, "in", "--pcap", path, "--packet", 1, check=False)
+    result = lone.a.ipsecbpf("explain", net.IFNAME, "in", "--pcap", path, "--packet", 1,
+                             check=False)
     assert result.returncode == 1 and cause in result.stderr
 
 
@@ -428,7 +431,8 @@ def test_policy_test_fails(product, lone, change):
     result = lone.a.ipsecbpf("policy", "test", path, "--policy", policy, check=False)
     assert result.returncode == 1
     assert f'FAIL "web to b is encrypted" ({path}:' in result.stdout
-    assert 'got      protect, rule "everything with b", peer "b", protection "wire"' in result.stdout
+    assert 'got      protect, rule "everything with b", peer "b", protection "wire"' \
+        in result.stdout
     assert "6 passed, 1 failed" in result.stdout
 
 
