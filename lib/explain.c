@@ -11,7 +11,6 @@
 #include "policy_apply.h"
 #include "policy_internal.h"
 #include "protections.h"
-#include "sa_runtime.h"
 
 #define TRIES 8		/* a policy may be replaced while it is asked: then all over again */
 #define PARTS 2		/* the packet and its answer */
@@ -208,31 +207,6 @@ static void outbound_sas(const struct explainer *explainer, struct explain_part 
 		part->sas[part->sa_count++] = *sa;
 }
 
-/* What fits through all SAs of the part: each takes its share, the outermost first. */
-static uint32_t inner_mtu_of(const struct explain_part *part)
-{
-	uint32_t mtu = 0;
-
-	for (size_t i = part->sa_count; i-- > 0;) {
-		const struct ipsecbpf_sa_info *sa = &part->sas[i];
-		const struct sa_runtime sizes = {
-			.suite = suite_find(sa->suite),
-			.tunnel = sa->tunnel,
-			.family = sa->family,
-			.proto = sa->proto,
-			.esn = sa->esn,
-			.encap_sport = sa->encap_sport,
-			.encap_dport = sa->encap_dport,
-		};
-
-		if (i + 1 == part->sa_count)
-			mtu = sa->inner_mtu;
-		else if (sizes.suite)
-			mtu = sa_inner_mtu(&sizes, mtu);
-	}
-	return mtu;
-}
-
 /* The inbound SAs by which the packet would be accepted: those of the rule's pair, each tried. */
 static int inbound_sas(struct explainer *explainer, const struct oracle_packet *packet,
 		       struct explain_part *part)
@@ -264,7 +238,7 @@ static int describe_sas(struct explainer *explainer, const struct oracle_packet 
 
 	if (part->decision == EXPLAIN_PROTECT) {
 		outbound_sas(explainer, part);
-		part->inner_mtu = inner_mtu_of(part);
+		part->inner_mtu = part->sa_count ? part->sas[0].inner_mtu : 0;
 	} else if (part->direction == SPD_IN && part->verdict.slot) {
 		sa = sa_of_slot(explainer, part->verdict.slot);
 		if (sa)

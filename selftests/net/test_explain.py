@@ -305,8 +305,6 @@ def test_bundle(product, lone):
     packet = explain(host, "10.9.0.1", PEER, "tcp", 80)["packet"]
     assert [(sa["proto"], sa["spi"]) for sa in packet["sas"]] == [("esp", 0x1001), ("ah", 0x2001)]
     # A datagram as large as that leaves unfragmented, one octet more does not fit.
-    sizes = [sa["inner_mtu"] for sa in host.json("sa", "list", net.IFNAME, "--stats")["sas"]]
-    assert packet["inner_mtu"] < min(sizes)
     whole = wire_length(lone, packet["inner_mtu"])
     assert 1500 - 8 < whole <= 1500
 
