@@ -418,4 +418,29 @@ struct drop_event {
 };
 _Static_assert(sizeof(struct drop_event) == 64, "drop_event is ABI");
 
+/* ---- explanations -------------------------------------------------------------------------- */
+
+/* Map `verdicts`: what a hook read in the last packet and made of it. Only where the programs were
+ * loaded to explain, never by those that are attached. */
+struct packet_verdict {
+	union wire_addr src, dst;
+	__be32 spi;		/* ESP and AH only */
+	__be16 src_port, dst_port;
+	__be16 ethertype;
+	__u8 family;		/* enum ip_family; valid if is_ip */
+	__u8 is_ip;
+	__u8 proto;
+	__u8 icmp_type, icmp_code;
+	__u8 fragment;		/* 0: none, 1: the first, 2: a later one */
+	__u32 rule;		/* SPD_RULE_DEFAULT if none; this and the next if policy was asked */
+	__u32 protect_id;
+	__u32 serial;		/* of the generation that was asked */
+	__u32 slot;		/* of the SA, if one was found; 0: none */
+	__u8 asked;		/* the SPD was asked */
+	__u8 action;		/* what it said, enum spd_action; nothing of it if blocked */
+	__u8 essential;
+	__u8 reason;		/* enum drop_reason */
+};
+_Static_assert(sizeof(struct packet_verdict) == 68, "packet_verdict is ABI");
+
 #endif /* IPSECBPF_ABI_H */

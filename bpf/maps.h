@@ -222,6 +222,15 @@ struct {
 	__type(value, struct event_budget);
 } event_budgets SEC(".maps");
 
+/* What became of the last packet. Written by explain.h, only with the knob `explaining`; read by
+ * lib/oracle.c. Never pinned: programs that are attached do not use it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet_verdict);
+} verdicts SEC(".maps");
+
 /* Knobs, set between open and load (lib/loader.c). */
 const volatile __u32 abi_version = IPSECBPF_ABI_VERSION;
 const volatile __u32 nic_ifindex;
@@ -230,5 +239,7 @@ const volatile __u32 mark_value;
 const volatile __u32 mark_mask;
 const volatile bool xdp_generic;	/* generic XDP sees re-entered packets a second time */
 const volatile __u8 reentry_mac[6];	/* secret: marks those packets; random per attachment */
+
+const volatile bool explaining;		/* test runs of `ipsecbpf explain`: note every verdict */
 
 #endif /* IPSECBPF_MAPS_H */

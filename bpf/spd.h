@@ -7,6 +7,7 @@
 #ifndef IPSECBPF_SPD_H
 #define IPSECBPF_SPD_H
 
+#include "explain.h"
 #include "maps.h"
 #include "parse.h"
 
@@ -190,6 +191,7 @@ static __always_inline int spd_decide(const struct control *ctl, const struct pa
 	head = bpf_map_lookup_elem(&generations, &generation);
 	if (!head)
 		return -DROP_INTERNAL;
+	explain_asked(head->serial);
 	/* The first flip is two stores; seen the other way round, the generation is an empty one. */
 	blocked = ctl->state == ATTACH_BLOCKED || !head->serial;
 	if (is_essential(info, blocked ? ESSENTIAL_ALL : head->essential, direction)) {

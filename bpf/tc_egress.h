@@ -34,6 +34,7 @@ static __always_inline int protect(struct __sk_buff *skb, const struct control *
 	sa = bpf_map_lookup_elem(&out_sa, &key);
 	if (!sa || !sa->slot)
 		return -DROP_NO_SA_OUT;
+	explain_sa(sa->slot);
 	host_tag_fill(&tag, sa);
 	if (bpf_skb_store_bytes(skb, MAC_SOURCE_OFFSET, &tag, sizeof(tag), 0))
 		return -DROP_INTERNAL;

@@ -59,6 +59,7 @@ static __always_inline int tc_decide(const struct control *ctl, const struct pac
 		known = bpf_map_lookup_elem(&fragment_verdicts, &packet);
 		if (known && known->serial == head->serial &&
 		    bpf_ktime_get_ns() - known->ns < FRAGMENTS_WAIT_NS) {
+			explain_asked(head->serial);
 			*verdict = known->verdict;
 			return 0;
 		}

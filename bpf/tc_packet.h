@@ -4,6 +4,7 @@
 #ifndef IPSECBPF_TC_PACKET_H
 #define IPSECBPF_TC_PACKET_H
 
+#include "explain.h"
 #include "spd.h"
 #include "stats.h"
 
@@ -44,6 +45,7 @@ static __always_inline int tc_hook(struct __sk_buff *skb, tc_step step, enum spd
 	if (!ctl)
 		return TC_ACT_SHOT;
 	action = step(skb, ctl, &info, &verdict);
+	explain_packet(&info, &verdict, action);
 	if (action >= 0)
 		return action == TC_STEP_CONTINUE ? TC_ACT_UNSPEC : action;
 	drop(&info, -action, direction, verdict.rule, skb->len);

@@ -7,6 +7,7 @@
 #ifndef IPSECBPF_XDP_INGRESS_H
 #define IPSECBPF_XDP_INGRESS_H
 
+#include "explain.h"
 #include "own_address.h"
 #include "quote.h"
 #include "sad.h"
@@ -65,6 +66,7 @@ static __always_inline int by_sa(struct xdp_md *ctx, struct packet_info *info,
 {
 	int err;
 
+	explain_sa(sa->slot);
 	info->esp_in_udp = info->proto == IPPROTO_UDP;
 	err = sad_check(sa, info);
 	if (err)
@@ -157,6 +159,7 @@ int xdp_ingress(struct xdp_md *ctx)
 	if (is_reentry(ctx, ctl))
 		return XDP_PASS;
 	action = ingress(ctx, ctl, &info, &verdict);
+	explain_packet(&info, &verdict, action);
 	if (action >= 0)
 		return action;
 	drop(&info, -action, SPD_IN, verdict.rule, ctx->data_end - ctx->data);

@@ -57,6 +57,16 @@ static void put_value_arms(FILE *out, const struct verb *verb)
 	}
 }
 
+static const char *operand_kind(enum operand_type type)
+{
+	static const char *const kinds[] = {
+		[OPERAND_IFNAME] = "ifname", [OPERAND_FILE] = "file", [OPERAND_VERB] = "verb",
+		[OPERAND_DIRECTION] = "direction", [OPERAND_WORD] = "none",
+	};
+
+	return kinds[type];
+}
+
 static void put_verb_arm(FILE *out, const struct verb *verb)
 {
 	fprintf(out, "\t'%s%s%s') options=\"", verb->group ? verb->group : "",
@@ -64,10 +74,7 @@ static void put_verb_arm(FILE *out, const struct verb *verb)
 	put_option_words(out, verb->options);
 	fputs("\" operands=\"", out);
 	for (const struct operand_def *operand = verb->operands; operand->name; operand++)
-		fputs(operand->type == OPERAND_IFNAME ? " ifname" :
-		      operand->type == OPERAND_FILE   ? " file" :
-							" verb",
-		      out);
+		fprintf(out, " %s", operand_kind(operand->type));
 	fputs("\" ;;\n", out);
 }
 
@@ -128,6 +135,7 @@ static const char bash_body[] =
 	"\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n"
 	"\t\treturn ;;\n"
 	"\tifname) words=$(cd /sys/class/net 2>/dev/null && echo *) ;;\n"
+	"\tdirection) words='in out' ;;\n"
 	"\tverb) word=; ((operand)) && word=$prev; _ipsecbpf_groups \"$word\" ;;\n"
 	"\tesac\n"
 	"\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"

@@ -45,7 +45,9 @@ struct option_def {
 	bool hidden;			/* for the build, not for people */
 };
 
-enum operand_type { OPERAND_IFNAME, OPERAND_FILE, OPERAND_VERB };
+enum operand_type {
+	OPERAND_IFNAME, OPERAND_FILE, OPERAND_VERB, OPERAND_DIRECTION, OPERAND_WORD
+};
 
 struct operand_def {
 	const char *name;		/* NULL ends a table */

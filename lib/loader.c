@@ -47,7 +47,22 @@ static int set_knobs(struct loader *loader)
 	object->rodata->mark_value = config->mark_value;
 	object->rodata->mark_mask = config->mark_mask;
 	object->rodata->xdp_generic = config->xdp_generic;
+	object->rodata->explaining = config->explaining;
 	return 0;
+}
+
+/* The maps that are another instance's. The programs read them; what they write is their own. */
+static int share_state(struct loader *loader)
+{
+	const struct pins *live = loader->config.live;
+	int err = 0;
+
+#define X(map)                                                                              \
+	if (!err)                                                                           \
+		err = bpf_map__reuse_fd(loader->object->maps.map, live->map##_fd);
+	PINNED_STATE(X)
+#undef X
+	return err;
 }
 
 static int set_sizes(struct loader *loader)
@@ -140,14 +155,16 @@ int loader_init(struct loader *loader, const struct loader_config *config,
 	if (!err)
 		err = set_knobs(loader);
 	if (!err)
-		err = set_sizes(loader);
+		err = config->live ? share_state(loader) : set_sizes(loader);
 	if (!err)
 		err = ipsecbpf_bpf__load(loader->object);
-	if (!err)
+	if (!err && config->live)
+		loader->attachment = config->live->attachment;
+	else if (!err)
 		err = set_state(loader);
 	if (!err)
 		err = hide_knobs(loader);
-	if (!err) {
+	if (!err && !config->live) {
 		loader->attachment.tcx =
 			hook_has_tcx(bpf_program__fd(loader->object->progs.tc_egress));
 		inherit_filter(loader);
@@ -155,7 +172,9 @@ int loader_init(struct loader *loader, const struct loader_config *config,
 	}
 	libbpf_set_print(old_print);
 	if (err) {
-		report_error(report, config->ifname, "ipsecbpf preflight says what is missing",
+		report_error(report, config->ifname,
+			     err == -EPERM ? "run it as root" :
+					     "ipsecbpf preflight says what is missing",
 			     "the kernel did not take the BPF programs: %s\n%s", strerror(-err),
 			     libbpf_log);
 		loader_fini(loader);

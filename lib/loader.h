@@ -21,6 +21,8 @@ struct loader_config {
 	uint32_t sa_slots;
 	uint8_t nic_mac[6];
 	bool xdp_generic;
+	bool explaining;	 /* for test runs: verdicts are noted; never to be attached */
+	const struct pins *live; /* NULL, or whose state (PINNED_STATE) the programs are to share */
 };
 
 struct ipsecbpf_bpf;

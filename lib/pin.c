@@ -237,6 +237,13 @@ bool pins_gone(const struct pins *pins)
 	       hook_is_off(pins, HOOK_tc_egress, &prog_id);
 }
 
+uint32_t pins_program(const struct pins *pins, enum hook hook)
+{
+	uint32_t prog_id;
+
+	return hook_is_off(pins, hook, &prog_id) ? 0 : prog_id;
+}
+
 bool pins_stale(const struct pins *pins)
 {
 	uint32_t xdp, egress, control_id = map_id(pins->control_fd);

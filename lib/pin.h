@@ -14,12 +14,18 @@
 #include "paths.h"
 #include "report.h"
 
-/* X(map): every map that user space opens. Names are those in bpf/maps.h. */
-#define PINNED_MAPS(X)                                                                    \
+/* X(map): every map that user space opens. Names are those in bpf/maps.h. What hooks decide by, or
+ * do not touch at all; a private instance of the programs (lib/oracle.h) reads the live ones. */
+#define PINNED_STATE(X)                                                                   \
 	X(control)                                                                        \
 	X(attachment) X(generations) X(spd) X(policy_text) X(protections) X(sad)          \
 		X(sad_peers) X(own_addresses) X(out_sa) X(sa_slots) X(sa_state)           \
-		X(worker_stats) X(xsks) X(drops) X(passes) X(events)
+		X(worker_stats) X(xsks)
+
+/* X(map): what hooks write. Each instance of the programs has its own. */
+#define PINNED_COUNTS(X) X(drops) X(passes) X(events)
+
+#define PINNED_MAPS(X) PINNED_STATE(X) PINNED_COUNTS(X)
 
 /* X(link): the hooks, in the order in which they are attached. */
 #define PINNED_LINKS(X) X(tc_host_port) X(tc_egress) X(xdp_ingress)
@@ -68,6 +74,9 @@ bool pins_gone(const struct pins *pins);
  * half way they are still the guard's: what is written into the maps would have no effect.
  */
 bool pins_stale(const struct pins *pins);
+
+/* Id of the program that runs in a hook on the NIC (not HOOK_tc_host_port); 0: none. */
+uint32_t pins_program(const struct pins *pins, enum hook hook);
 
 /* 0, or -ENODEV (gone) or -ESTALE, explained. For those who change a live attachment. */
 int pins_check_nic(const struct pins *pins, struct ipsecbpf_report *report);

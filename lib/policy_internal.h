@@ -56,6 +56,13 @@ void policy_report_at(const struct policy *policy, struct ipsecbpf_report *repor
 		      enum report_level level, struct position at, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
 
+/* ---- policy_load.c ---- */
+
+/* A whole file ("-": standard input), at most one octet longer than any that is accepted. *ret_text is
+ * malloc'd. 0 or -errno, explained in report. */
+int policy_read_file(const char *path, char **ret_text, size_t *ret_len,
+		     struct ipsecbpf_report *report);
+
 /* ---- policy_bundle.c: called by policy_check(); each returns how many errors it reported ---- */
 
 /* Whether every protection's bundle has an outermost SA, and not too many. */

@@ -3,7 +3,7 @@
  * The parts of the policy parser: the document (policy_json.c), its protections
  * (policy_json_protection.c) and its rules (policy_json_rule.c).
  *
- * Included by: those three, and sa_json.c for names and suites.
+ * Included by: those three, sa_json.c for names and suites, and policy_test_json.c.
  */
 #ifndef IPSECBPF_POLICY_JSON_H
 #define IPSECBPF_POLICY_JSON_H
@@ -36,6 +36,9 @@ void policy_read_rules(struct json_reader *reader, struct policy_reading *readin
 /* A json_key's read functions. The first's target is unused, the second's a struct address_list. */
 void policy_read_description(struct json_reader *reader, struct json_value value, void *target);
 void policy_read_address(struct json_reader *reader, struct json_value value, void *target);
+
+/* A protocol by name or number; false after an error that names the nearest. */
+bool policy_read_protocol(struct json_reader *reader, struct json_value value, uint8_t *ret_proto);
 
 /* Checks and copies a name: a member's, or a string value. */
 bool policy_read_name(struct json_reader *reader, struct json_value value, const char *name,

@@ -99,7 +99,7 @@ static void read_port(struct json_reader *reader, struct json_value value, void 
 		*slot = range;
 }
 
-static bool protocol_number(struct json_reader *reader, struct json_value value, uint8_t *ret_proto)
+bool policy_read_protocol(struct json_reader *reader, struct json_value value, uint8_t *ret_proto)
 {
 	const char *text = json_string_value(value.json);
 	struct suggest near = { .word = text };
@@ -134,7 +134,7 @@ static void read_protocol(struct json_reader *reader, struct json_value value, v
 	struct rule *rule = target;
 	uint8_t *slot, proto;
 
-	if (!protocol_number(reader, value, &proto))
+	if (!policy_read_protocol(reader, value, &proto))
 		return;
 	if (memchr(rule->protocols ? (const void *)rule->protocols : "", proto,
 		   rule->protocol_count)) {

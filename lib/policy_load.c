@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Reads a policy file. The only step that touches the file system. */
+/* Reads a policy file, or its tests. The only step that touches the file system. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "json_read.h"
-#include "policy.h"
+#include "policy_internal.h"
 
 /* Reads to the end, or to one octet beyond the limit so that the parser refuses it. */
 static int read_all(int fd, char **ret_text, size_t *ret_len)
@@ -42,21 +42,29 @@ fail:
 	return (int)got;
 }
 
-struct policy *policy_load(const char *path, struct ipsecbpf_report *report)
+int policy_read_file(const char *path, char **ret_text, size_t *ret_len,
+		     struct ipsecbpf_report *report)
 {
 	bool standard_input = !strcmp(path, "-");
-	struct policy *policy = NULL;
-	char *text = NULL;
-	size_t len = 0;
 	int fd, err;
 
 	fd = standard_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-	err = fd < 0 ? -errno : read_all(fd, &text, &len);
+	err = fd < 0 ? -errno : read_all(fd, ret_text, ret_len);
 	if (fd >= 0 && !standard_input)
 		close(fd);
-	if (err) {
+	if (err)
 		report_error(report, path, NULL, "cannot be read: %s", strerror(-err));
-	} else {
+	return err;
+}
+
+struct policy *policy_load(const char *path, struct ipsecbpf_report *report)
+{
+	struct policy *policy = NULL;
+	char *text = NULL;
+	size_t len = 0;
+	int err = policy_read_file(path, &text, &len, report);
+
+	if (!err) {
 		policy = policy_parse(text, len, path, report);
 		err = policy ? 0 : -errno;
 	}

@@ -72,7 +72,7 @@ class TestEveryCommand:
         assert before[0] == 0 and before[1]["summary"]
 
     def test_one_argument_too_many(self, command):
-        result = run(*command, "a", "b", "c", "d")
+        result = run(*command, *"abcdefgh")
         assert result.returncode == 2 and result.stdout == ""
         assert "too many" in result.stderr and "usage: ipsecbpf " in result.stderr
 
@@ -379,8 +379,10 @@ def complete(*words):
 
 def test_completion():
     assert complete("att") == ["attach"]
-    assert complete("policy", "") == ["check", "apply", "diff", "show"]
+    assert complete("policy", "") == ["check", "apply", "diff", "show", "test"]
     assert "lo" in complete("status", "")
+    assert complete("explain", "lo", "") == ["in", "out"]
+    assert complete("explain", "lo", "in", "") == []
     assert complete("attach", "lo", "--xdp", "") == ["native", "generic"]
     assert complete("-j", "attach", "lo", "--sa-") == ["--sa-slots"]
     assert complete("help", "sa", "ge") == ["genkey"]

@@ -35,7 +35,8 @@ static int is_policy(const struct dirent *entry)
 	size_t len = strlen(entry->d_name);
 
 	return len > 5 && !strcmp(entry->d_name + len - 5, ".json") &&
-	       strncmp(entry->d_name, "sa-", 3);
+	       strncmp(entry->d_name, "sa-", 3) &&
+	       strncmp(entry->d_name, "test-", 5);
 }
 
 /* Calls `run` with each policy's path; returns how many there were. */

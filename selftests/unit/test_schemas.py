@@ -17,7 +17,8 @@ BAD = sorted((SCHEMAS / "examples/bad").glob("*.json"))
 
 
 def validator(path):
-	kind = "sa" if path.name.startswith("sa-") else "policy"
+	kinds = {"sa": "sa", "test": "policy-test"}
+	kind = kinds.get(path.name.split("-")[0], "policy")
 	schema = json.loads((SCHEMAS / f"{kind}.schema.json").read_text())
 	return jsonschema.Draft202012Validator(schema)
 
@@ -30,7 +31,8 @@ def schema_accepts(path):
 	return validator(path).is_valid(document)
 
 
-@pytest.mark.parametrize("name", ["policy.schema.json", "sa.schema.json"])
+@pytest.mark.parametrize("name", ["policy.schema.json", "sa.schema.json",
+					   "policy-test.schema.json"])
 def test_schema_is_valid_and_closed(name):
 	schema = json.loads((SCHEMAS / name).read_text())
 	jsonschema.Draft202012Validator.check_schema(schema)
@@ -76,6 +78,21 @@ def test_every_bad_sa(path):
 	document = json.loads(path.read_text())
 	for index, sa in enumerate(document["sas"]):
 		assert not validator(path).is_valid(document | {"sas": [sa]}), f"sas[{index}] is accepted"
+
+
+TEST_BAD = [path for path in BAD if path.name.startswith("test-") and
+	    not path.with_suffix(".expected").read_text().startswith("schema: accepts")]
+
+
+@pytest.mark.parametrize("path", TEST_BAD, ids=lambda p: p.name)
+def test_every_bad_policy_test(path):
+	"""Likewise: each test of a bad example is bad by itself."""
+	try:
+		document = json.loads(path.read_text())
+	except ValueError:
+		return
+	for index, test in enumerate(document["tests"]):
+		assert not validator(path).is_valid(document | {"tests": [test]}), f"tests[{index}]"
 
 
 SA_GOOD = SCHEMAS / "examples/good/sa-two-hosts.json"

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * How explanations are shown: as JSON with everything, as text on one screen, or on one line.
+ * Included by: explain.c.
+ */
+#ifndef CTL_EXPLAIN_OUTPUT_H
+#define CTL_EXPLAIN_OUTPUT_H
+
+#include "lib/explain.h"
+
+/* Members "packet" and "answer"; as text, the whole story. */
+void explain_show(const char *ifname, const struct explanation *explanation);
+
+/* The same members; as text, a row of a table of EXPLAIN_COLUMNS. */
+extern const char *const explain_headings[];
+#define EXPLAIN_COLUMNS 5
+void explain_show_row(const struct explanation *explanation);
+
+#endif /* CTL_EXPLAIN_OUTPUT_H */
