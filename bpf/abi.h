@@ -54,7 +54,8 @@ enum ip_family { FAMILY_V4, FAMILY_V6, FAMILY_COUNT };
 	X(ARP, "arp", "ARP (ethertype 0x0806)")						\
 	X(ND, "nd", "IPv6 neighbour and router discovery (ICMPv6 133-137, hop limit 255)")	\
 	X(DHCP, "dhcp", "DHCPv4 (UDP 67-68) and DHCPv6 (UDP 546-547)")			\
-	X(IKE, "ike", "IKE (UDP 500, and UDP 4500 with the non-ESP marker)")
+	X(IKE, "ike", "IKE (UDP 500, and UDP 4500 with the non-ESP marker)")		\
+	X(MLD, "mld", "IPv6 multicast listener discovery (ICMPv6 130-132 and 143, hop limit 1)")
 
 enum essential_bit {
 #define X(id, word, what) ESSENTIAL_BIT_##id,
