@@ -187,6 +187,14 @@ static __always_inline void spd_query_fill(struct spd_query *q, const struct pac
 	q->proto_hidden = q->later_fragment && info->family == FAMILY_V6 && is_ipv6_ext(info->proto);
 }
 
+/* The generation in force. Only while a policy is on trial does this look at the clock. */
+static __always_inline __u32 live_generation(const struct control *ctl)
+{
+	__u64 active = *(const volatile __u64 *)&ctl->active;
+
+	return GENERATION_AT(active, ACTIVE_DEADLINE(active) ? bpf_ktime_get_ns() : 0) & 1;
+}
+
 /*
  * What policy says of this packet, from one generation. 0 and *verdict, or a negative drop reason.
  * Without a policy everything but essential traffic is dropped.
@@ -195,7 +203,7 @@ static __always_inline int spd_decide(const struct control *ctl, const struct pa
 				      enum spd_direction direction, __u16 origin,
 				      struct spd_verdict *verdict)
 {
-	__u32 generation = ctl->active & 1;
+	__u32 generation = live_generation(ctl);
 	struct spd_generation *head;
 	struct spd_query query = {};
 	bool blocked;

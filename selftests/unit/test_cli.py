@@ -379,7 +379,7 @@ def complete(*words):
 
 def test_completion():
     assert complete("att") == ["attach"]
-    assert complete("policy", "") == ["check", "apply", "diff", "show"]
+    assert complete("policy", "") == ["check", "apply", "diff", "show", "confirm"]
     assert "lo" in complete("status", "")
     assert complete("attach", "lo", "--xdp", "") == ["native", "generic"]
     assert complete("-j", "attach", "lo", "--sa-") == ["--sa-slots"]
