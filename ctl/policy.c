@@ -223,9 +223,10 @@ static int run_show(const void *data, struct ipsecbpf_report *report)
 const struct verb verb_policy_check = {
 	.group = "policy",
 	.name = "check",
-	.summary = "check a policy file, list every error",
+	.summary = "check a policy file, list every error and risk",
 	.details =
-		"Needs no root and touches nothing. FILE \"-\" is standard input, here and below.",
+		"Needs no root and touches nothing. Warns of what is valid and may be a mistake "
+		"(ipsecbpf-policy(5) lists that). FILE \"-\" is standard input, here and below.",
 	.operands = file_operand,
 	.options = no_options,
 	.args_size = sizeof(struct policy_args),

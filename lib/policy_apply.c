@@ -93,14 +93,23 @@ char *policy_read_text(const struct pins *pins, size_t *ret_len)
 
 struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report *report)
 {
+	struct ipsecbpf_report said = { 0 };
 	struct policy *policy;
 	size_t len;
 	char *text = policy_read_text(pins, &len);
+	int err;
 
 	if (!text)
 		return NULL;
-	policy = policy_parse(text, len, pins->paths.dir, report);
+	policy = policy_parse(text, len, pins->paths.dir, &said);
+	err = errno;
+	/* Its warnings were given when it was applied. */
+	for (size_t i = 0; i < said.count && !policy; i++)
+		report_add(report, said.items[i].level, said.items[i].object, said.items[i].next,
+			   "%s", said.items[i].cause);
+	report_fini(&said);
 	free(text);
+	errno = err;
 	return policy;
 }
 

@@ -37,6 +37,9 @@ void policy_read_rules(struct json_reader *reader, struct policy_reading *readin
 void policy_read_description(struct json_reader *reader, struct json_value value, void *target);
 void policy_read_address(struct json_reader *reader, struct json_value value, void *target);
 
+/* Reads "accept_risk" into a uint32_t of RISK_BIT(...). */
+void policy_read_risks(struct json_reader *reader, struct json_value value, uint32_t *target);
+
 /* Checks and copies a name: a member's, or a string value. */
 bool policy_read_name(struct json_reader *reader, struct json_value value, const char *name,
 		      char out[NAME_LEN]);
