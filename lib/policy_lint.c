@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * What a policy may do rightly and still be a mistake: parts by themselves. Rules against each other
- * are in policy_lint_pairs.c, rules against all before them in policy_shadow.c.
+ * What a policy may do rightly and still be a mistake: parts by themselves. Rules against each
+ * other are in policy_lint_pairs.c, rules against all before them in policy_shadow.c.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -125,7 +125,7 @@ static void warn_of_gaps(const struct linting *linting, size_t index)
 
 /* ---- wider than its sibling ---- */
 
-/* Is a rule between the two about packets of the first one? Then the first is an exception from it. */
+/* Is a rule between the two about packets of the first one? That one is an exception from it then. */
 static bool parted(const struct linting *linting, size_t first, size_t second)
 {
 	for (size_t i = first + 1; i < second; i++)
