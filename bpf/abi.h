@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define IPSECBPF_ABI_VERSION 2
+#define IPSECBPF_ABI_VERSION 3
 
 /* ---- limits ------------------------------------------------------------------------------- */
 
@@ -54,7 +54,8 @@ enum ip_family { FAMILY_V4, FAMILY_V6, FAMILY_COUNT };
 	X(ARP, "arp", "ARP (ethertype 0x0806)")						\
 	X(ND, "nd", "IPv6 neighbour and router discovery (ICMPv6 133-137, hop limit 255)")	\
 	X(DHCP, "dhcp", "DHCPv4 (UDP 67-68) and DHCPv6 (UDP 546-547)")			\
-	X(IKE, "ike", "IKE (UDP 500, and UDP 4500 with the non-ESP marker)")
+	X(IKE, "ike", "IKE (UDP 500, and UDP 4500 with the non-ESP marker)")		\
+	X(MLD, "mld", "IPv6 multicast listener discovery (ICMPv6 130-132 and 143, hop limit 1)")
 
 enum essential_bit {
 #define X(id, word, what) ESSENTIAL_BIT_##id,
@@ -223,17 +224,27 @@ enum attach_state {
 	ATTACH_GUARD,		/* detached, links left: bypass works, protect means drop */
 };
 
+/*
+ * control.active: one word decides which policy every hook obeys. Bit 0 is the generation. Where the
+ * other bits are not 0 they are the CLOCK_MONOTONIC ns until which that is so: a policy on trial. From
+ * then on the other generation is in force, without anybody having to do anything.
+ */
+#define ACTIVE_DEADLINE(active) ((active) & ~1ull)
+#define GENERATION_AT(active, now_ns) \
+	(((active) & 1) ^ (ACTIVE_DEADLINE(active) && (now_ns) >= ACTIVE_DEADLINE(active)))
+
 /* Map `control`, one element. `active` is the flip: one store changes the policy of every hook. */
 struct control {
 	__u32 abi_version;
 	__u32 state;		/* enum attach_state */
-	__u32 active;		/* generation in force, 0 or 1 */
+	__u64 active;		/* GENERATION_AT() says which it is */
 	__u8 nic_mac[6];	/* put back where a host tag stood */
 	__u16 pad;
 	__u32 udp_sas;		/* inbound SAs in UDP: without any, no UDP packet costs a look-up */
+	__u32 pad2;
 	__u64 events_until;	/* CLOCK_MONOTONIC ns until which drop events are wanted */
 };
-_Static_assert(sizeof(struct control) == 32, "control is ABI");
+_Static_assert(sizeof(struct control) == 40, "control is ABI");
 
 /* Map `attachment`, one element, written once by attach: what detach and status must know even when
  * the supervisor is gone. */
@@ -250,8 +261,10 @@ struct attachment {
 };
 _Static_assert(sizeof(struct attachment) == 44, "attachment is ABI");
 
-/* Map `protections`: a pair's id. It stands for one immutable definition; see lib/protections.h */
+/* Map `protections`: a pair's id. It stands for one immutable definition; see lib/protections.h. Each
+ * generation has its own, so that going back to a policy goes back to its ids. */
 struct protection_key {
+	__u32 generation;
 	char peer[NAME_LEN];
 	char protection[NAME_LEN];
 };

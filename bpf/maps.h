@@ -9,8 +9,8 @@
 #include "abi.h"
 
 /* State of the attachment and the active generation.
- * key 0 -> struct control. Written by attach, policy apply, detach, monitor, each its own field and
- * through a mapping, so that one store never undoes another. Read by every hook. */
+ * key 0 -> struct control. Written by attach, policy apply and confirm, detach, monitor, each its own
+ * field and through a mapping, so that one store never undoes another. Read by every hook. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -64,10 +64,11 @@ struct {
 	});
 } policy_text SEC(".maps");
 
-/* Names -> protect ids. Written by policy apply; read by sa apply. No hook reads it. */
+/* Names -> protect ids, of both generations. Written (the spare one's) by policy apply; read by sa
+ * apply. No hook reads it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, PROTECT_MAX);
+	__uint(max_entries, 2 * PROTECT_MAX);
 	__type(key, struct protection_key);
 	__type(value, struct protection_val);
 } protections SEC(".maps");

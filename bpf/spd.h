@@ -131,6 +131,20 @@ static __always_inline bool both_in(__be16 a, __be16 b, __u16 x, __u16 y)
 }
 
 /*
+ * Neighbour discovery has not passed a router. Switches that snoop multicast listener discovery
+ * (RFC 2710, RFC 3810) forward it only to those who have joined: without one, no other for long.
+ */
+static __always_inline bool is_essential_icmpv6(const struct packet_info *info, __u32 essential)
+{
+	__u8 type = info->icmp_type;
+
+	if (type >= 133 && type <= 137)
+		return (essential & ESSENTIAL(ND)) && info->hop_limit == 255;
+	return (essential & ESSENTIAL(MLD)) && info->hop_limit == 1 &&
+	       ((type >= 130 && type <= 132) || type == 143);
+}
+
+/*
  * Is this traffic that the policy calls essential? IKE is known by *this* host's port: a remote
  * source port of 500 proves nothing and must not open every local UDP service.
  */
@@ -144,8 +158,7 @@ static __always_inline bool is_essential(const struct packet_info *info, __u32 e
 	if (!info->is_ip || info->fragment != FRAGMENT_NONE)
 		return false;
 	if (info->proto == IPPROTO_ICMPV6 && info->family == FAMILY_V6)
-		return (essential & ESSENTIAL(ND)) && info->hop_limit == 255 &&
-		       info->icmp_type >= 133 && info->icmp_type <= 137;
+		return is_essential_icmpv6(info, essential);
 	if (info->proto != IPPROTO_UDP)
 		return false;
 	if (essential & ESSENTIAL(DHCP)) {
@@ -175,6 +188,14 @@ static __always_inline void spd_query_fill(struct spd_query *q, const struct pac
 	q->proto_hidden = q->later_fragment && info->family == FAMILY_V6 && is_ipv6_ext(info->proto);
 }
 
+/* The generation in force. Only while a policy is on trial does this look at the clock. */
+static __always_inline __u32 live_generation(const struct control *ctl)
+{
+	__u64 active = *(const volatile __u64 *)&ctl->active;
+
+	return GENERATION_AT(active, ACTIVE_DEADLINE(active) ? bpf_ktime_get_ns() : 0) & 1;
+}
+
 /*
  * What policy says of this packet, from one generation. 0 and *verdict, or a negative drop reason.
  * Without a policy everything but essential traffic is dropped.
@@ -183,7 +204,7 @@ static __always_inline int spd_decide(const struct control *ctl, const struct pa
 				      enum spd_direction direction, __u16 origin,
 				      struct spd_verdict *verdict)
 {
-	__u32 generation = ctl->active & 1;
+	__u32 generation = live_generation(ctl);
 	struct spd_generation *head;
 	struct spd_query query = {};
 	bool blocked;

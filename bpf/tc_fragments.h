@@ -38,46 +38,60 @@ static __always_inline bool may_be_followed(const struct fragment_packet *packet
 	return verdict->action != SPD_BYPASS || !packet->forwarded;
 }
 
-/* As spd_decide(), for packets of which each fragment comes by itself. */
+/* What was said of the first fragment of this packet, by the policy that is in force still? */
+static __always_inline bool verdict_of_first(const struct fragment_packet *packet, __u32 serial,
+					     struct spd_verdict *verdict)
+{
+	struct fragment_verdict *known = bpf_map_lookup_elem(&fragment_verdicts, packet);
+
+	if (!known || known->serial != serial ||
+	    bpf_ktime_get_ns() - known->ns >= FRAGMENTS_WAIT_NS)
+		return false;
+	*verdict = known->verdict;
+	return true;
+}
+
+static __always_inline void note_first(const struct fragment_packet *packet, __u32 serial,
+				       const struct spd_verdict *verdict)
+{
+	struct fragment_verdict first;
+
+	if (!may_be_followed(packet, verdict)) {
+		bpf_map_delete_elem(&fragment_verdicts, packet);
+		return;
+	}
+	__builtin_memset(&first, 0, sizeof(first));
+	first.ns = bpf_ktime_get_ns();
+	first.serial = serial;
+	first.verdict = *verdict;
+	bpf_map_update_elem(&fragment_verdicts, packet, &first, BPF_ANY);
+}
+
+/*
+ * As spd_decide(), for packets of which each fragment comes by itself. The classifier stands here
+ * once only: the verifier walks every copy of it.
+ */
 static __always_inline int tc_decide(const struct control *ctl, const struct packet_info *info,
 				     enum spd_direction direction, __u16 origin,
 				     struct spd_verdict *verdict)
 {
-	__u32 generation = ctl->active & 1;
+	__u32 generation = live_generation(ctl);
 	struct fragment_packet packet;
-	struct fragment_verdict *known, first;
 	struct spd_generation *head;
 	int err;
 
-	if (info->fragment == FRAGMENT_NONE)
-		return spd_decide(ctl, info, direction, origin, verdict);
-	packet = fragment_packet(info, direction, origin);
 	head = bpf_map_lookup_elem(&generations, &generation);
 	if (!head)
 		return -DROP_INTERNAL;
-	if (info->fragment == FRAGMENT_LATER) {
-		known = bpf_map_lookup_elem(&fragment_verdicts, &packet);
-		if (known && known->serial == head->serial &&
-		    bpf_ktime_get_ns() - known->ns < FRAGMENTS_WAIT_NS) {
-			explain_asked(head->serial);
-			*verdict = known->verdict;
-			return 0;
-		}
-		return spd_decide(ctl, info, direction, origin, verdict);
-	}
-	err = spd_decide(ctl, info, direction, origin, verdict);
-	if (err)
-		return err;
-	if (!may_be_followed(&packet, verdict)) {
-		bpf_map_delete_elem(&fragment_verdicts, &packet);
+	packet = fragment_packet(info, direction, origin);
+	if (info->fragment == FRAGMENT_LATER && verdict_of_first(&packet, head->serial, verdict)) {
+		explain_asked(head->serial);
 		return 0;
 	}
-	__builtin_memset(&first, 0, sizeof(first));
-	first.ns = bpf_ktime_get_ns();
-	first.serial = head->serial;
-	first.verdict = *verdict;
-	bpf_map_update_elem(&fragment_verdicts, &packet, &first, BPF_ANY);
-	return 0;
+	err = spd_decide(ctl, info, direction, origin, verdict);
+	if (!err && info->fragment == FRAGMENT_FIRST)
+		note_first(&packet, head->serial, verdict);
+	return err;
 }
 
 #endif /* IPSECBPF_TC_FRAGMENTS_H */

@@ -31,8 +31,8 @@ static const struct operand_def operands[] = {
 #define AT(field) offsetof(struct attach_args, field)
 static const struct option_def options[] = {
 	{ "policy", 'p', OPT_FILE, "FILE",
-	  "the policy; \"-\": standard input (default: " IPSECBPF_DEFAULT_POLICY
-	  " if it exists, else nothing but essential traffic passes)", AT(policy) },
+	  "the policy; \"-\": standard input (default: the last good one of this interface, else "
+	  IPSECBPF_DEFAULT_POLICY ", else nothing but essential traffic passes)", AT(policy) },
 	{ "sa", 's', OPT_FILE, "FILE", "SAs to install; \"-\": standard input", AT(sa) },
 	{ "fresh", 0, OPT_FLAG, NULL,
 	  "declare the outbound keys in --sa FILE never used before, on any host", AT(fresh) },

@@ -13,12 +13,16 @@ INSTALL ?= install
 .PHONY: man
 man: $(MAN)
 
-# @COMMANDS@ and @DROPS@ stand alone on their lines; the command itself knows what belongs there.
+# @COMMANDS@, @DROPS@ and @RISKS@ stand alone on their lines; the command itself knows what belongs there.
 $(B)/man/ipsecbpf.8: ctl/man/ipsecbpf.8.in $(B)/ipsecbpf
 	$(call say,MAN,$@)mkdir -p $(@D) && $(B)/ipsecbpf help --man-options > $@.commands && \
 		$(B)/ipsecbpf help --man-drops > $@.drops && \
 		sed -e '/^@COMMANDS@$$/{r $@.commands' -e 'd}' -e '/^@DROPS@$$/{r $@.drops' -e 'd}' \
 			$< > $@.tmp && mv $@.tmp $@ && rm -f $@.commands $@.drops
+
+$(B)/man/ipsecbpf-policy.5: ctl/man/ipsecbpf-policy.5.in $(B)/ipsecbpf
+	$(call say,MAN,$@)mkdir -p $(@D) && $(B)/ipsecbpf help --man-risks > $@.risks && \
+		sed -e '/^@RISKS@$$/{r $@.risks' -e 'd}' $< > $@.tmp && mv $@.tmp $@ && rm -f $@.risks
 
 $(B)/man/%.5: ctl/man/%.5
 	$(call say,MAN,$@)mkdir -p $(@D) && cp $< $@

@@ -7,6 +7,7 @@
 #include "advice.h"
 #include "generate.h"
 #include "options.h"
+#include "lib/policy_risk.h"
 
 void generate_free(char *text)
 {
@@ -110,6 +111,28 @@ char *generate_man_drops(void)
 		put_roff(out, drop_reason_text(reason));
 		fputs(".\nNext: ", out);
 		put_roff(out, drop_advice(reason).next);
+		fputs(".\n", out);
+	}
+	return fclose(out) ? NULL : text;
+}
+
+char *generate_man_risks(void)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	for (unsigned int risk = 0; risk < POLICY_RISK_COUNT; risk++) {
+		const struct policy_risk_text *entry = policy_risk_text((enum policy_risk)risk);
+
+		fputs(".TP\n.B ", out);
+		put_roff(out, entry->word);
+		fprintf(out, "\n(W%u) ", entry->number);
+		put_roff(out, entry->why);
+		fputs(".\nNext: ", out);
+		put_roff(out, entry->next);
 		fputs(".\n", out);
 	}
 	return fclose(out) ? NULL : text;

@@ -9,7 +9,7 @@
 
 struct help_args {
 	const char *first, *second;
-	bool man_options, man_drops, bash_completion;
+	bool man_options, man_drops, man_risks, bash_completion;
 };
 
 #define AT(field) offsetof(struct help_args, field)
@@ -25,6 +25,8 @@ static const struct option_def options[] = {
 	{ "man-options", 0, OPT_FLAG, NULL, "print the man page's commands", AT(man_options),
 	  .hidden = true },
 	{ "man-drops", 0, OPT_FLAG, NULL, "print the man page's drop reasons", AT(man_drops),
+	  .hidden = true },
+	{ "man-risks", 0, OPT_FLAG, NULL, "print the man page's warnings of policies", AT(man_risks),
 	  .hidden = true },
 	OPTION_END,
 };
@@ -148,6 +150,8 @@ static int run(const void *data, struct ipsecbpf_report *report)
 		text = generate_man_commands();
 	else if (args->man_drops)
 		text = generate_man_drops();
+	else if (args->man_risks)
+		text = generate_man_risks();
 	else if (args->bash_completion)
 		text = generate_bash_completion();
 	if (text) {

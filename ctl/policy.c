@@ -8,6 +8,24 @@
 
 struct policy_args {
 	const char *ifname, *file;
+	bool dry_run, undo;
+	uint32_t confirm;
+};
+
+static const struct option_def apply_options[] = {
+	{ "dry-run", 0, OPT_FLAG, NULL,
+	  "only say what would change; the exit code is that of policy diff",
+	  offsetof(struct policy_args, dry_run) },
+	{ "confirm", 0, OPT_UINT, "SECONDS",
+	  "the policy before comes back after this time unless \"ipsecbpf policy confirm\" comes first",
+	  offsetof(struct policy_args, confirm), 1, 86400 },
+	OPTION_END,
+};
+
+static const struct option_def confirm_options[] = {
+	{ "undo", 0, OPT_FLAG, NULL, "go back to the policy before, at once",
+	  offsetof(struct policy_args, undo) },
+	OPTION_END,
 };
 
 static const struct operand_def file_operand[] = {
@@ -52,27 +70,13 @@ static void show_apply(const struct policy_args *args, const struct policy *poli
 	out_uint(OUT_ANY, "rules", "%" PRIu64 " rules, ", policy->rule_count);
 	out_uint(OUT_ANY, "entries", "%" PRIu64 " entries\n", result->entries);
 	out_uint(OUT_JSON, "orphaned_sas", out_plain, result->orphaned_sas);
-}
-
-static int run_apply(const void *data, struct ipsecbpf_report *report)
-{
-	const struct policy_args *args = data;
-	struct ipsecbpf_apply_result result;
-	struct policy *policy = policy_load(args->file, report);
-	int err;
-
-	if (!policy)
-		return exit_code(-errno, args->file, report);
-	err = ipsecbpf_policy_apply(args->ifname, policy, &result, report);
-	if (!err) {
-		show_apply(args, policy, &result);
-		if (result.orphaned_sas)
-			report_warning(report, args->ifname, "install new ones: ipsecbpf sa apply",
-				       "%u SAs no longer match the protection they were made for",
-				       result.orphaned_sas);
+	if (!args->confirm || !result->changed) {
+		out_null(OUT_JSON, "confirm_seconds", NULL);
+		return;
 	}
-	policy_free(policy);
-	return exit_code(err, args->ifname, report);
+	out_uint(OUT_ANY, "confirm_seconds",
+		 "  on trial for %" PRIu64 " s, then the policy before comes back\n", args->confirm);
+	out_text("  to keep it: ipsecbpf policy confirm %s\n", args->ifname);
 }
 
 static void show_changes(const struct policy_change *changes, size_t count)
@@ -108,25 +112,18 @@ static int diff_against_nothing(void)
 	return EXIT_REFUSED;
 }
 
-static int run_diff(const void *data, struct ipsecbpf_report *report)
+static int compare_to_live(const struct policy_args *args, const struct policy *file,
+			   struct ipsecbpf_report *report)
 {
-	const struct policy_args *args = data;
-	struct policy *file = policy_load(args->file, report);
-	struct policy *live = NULL;
+	struct policy *live = ipsecbpf_policy_live(args->ifname, report);
 	struct policy_change *changes;
 	size_t count;
 	int code;
 
-	if (!file)
-		return exit_code(-errno, args->file, report);
-	live = ipsecbpf_policy_live(args->ifname, report);
-	if (!live) {
-		if (errno == ENODATA && !report->errors)
-			code = diff_against_nothing();
-		else
-			code = exit_code(-errno, args->ifname, report);
-		goto out_free;
-	}
+	if (!live && errno == ENODATA && !report->errors)
+		return diff_against_nothing();
+	if (!live)
+		return exit_code(-errno, args->ifname, report);
 	code = exit_code(policy_diff(live, file, &changes, &count), args->ifname, report);
 	if (code)
 		goto out_free;
@@ -137,8 +134,64 @@ static int run_diff(const void *data, struct ipsecbpf_report *report)
 	policy_changes_free(changes, count);
 out_free:
 	policy_free(live);
+	return code;
+}
+
+static int run_diff(const void *data, struct ipsecbpf_report *report)
+{
+	const struct policy_args *args = data;
+	struct policy *file = policy_load(args->file, report);
+	int code = file ? compare_to_live(args, file, report) :
+			  exit_code(-errno, args->file, report);
+
 	policy_free(file);
 	return code;
+}
+
+static void show_dry_run(const struct policy_args *args,
+			 const struct ipsecbpf_apply_result *result)
+{
+	out_uint(OUT_ANY, "entries", "it makes %" PRIu64 " entries, ", result->entries);
+	out_uint(OUT_ANY, "orphaned_sas", "and leaves %" PRIu64 " SAs without protection\n",
+		 result->orphaned_sas);
+	out_text("%s: nothing was changed\n", args->ifname);
+}
+
+static int run_apply(const void *data, struct ipsecbpf_report *report)
+{
+	const struct policy_args *args = data;
+	const struct ipsecbpf_policy_opts opts = {
+		.sz = sizeof(opts), .dry_run = args->dry_run, .confirm_seconds = args->confirm,
+	};
+	struct ipsecbpf_apply_result result;
+	struct policy *policy = policy_load(args->file, report);
+	int err, code;
+
+	if (!policy)
+		return exit_code(-errno, args->file, report);
+	err = ipsecbpf_policy_apply(args->ifname, policy, &opts, &result, report);
+	code = exit_code(err, args->ifname, report);
+	if (!err && args->dry_run) {
+		code = compare_to_live(args, policy, report);
+		show_dry_run(args, &result);
+	} else if (!err) {
+		show_apply(args, policy, &result);
+	}
+	policy_free(policy);
+	return code;
+}
+
+static int run_confirm(const void *data, struct ipsecbpf_report *report)
+{
+	const struct policy_args *args = data;
+	int err = ipsecbpf_policy_confirm(args->ifname, args->undo, report);
+
+	if (err)
+		return exit_code(err, args->ifname, report);
+	out_string(OUT_ANY, "ifname", "%s: ", args->ifname);
+	out_string(OUT_ANY, "policy", "%s\n", args->undo ? "the policy before is in force" :
+						     "the policy stays");
+	return EXIT_DONE;
 }
 
 static int run_show(const void *data, struct ipsecbpf_report *report)
@@ -170,9 +223,10 @@ static int run_show(const void *data, struct ipsecbpf_report *report)
 const struct verb verb_policy_check = {
 	.group = "policy",
 	.name = "check",
-	.summary = "check a policy file, list every error",
+	.summary = "check a policy file, list every error and risk",
 	.details =
-		"Needs no root and touches nothing. FILE \"-\" is standard input, here and below.",
+		"Needs no root and touches nothing. Warns of what is valid and may be a mistake "
+		"(ipsecbpf-policy(5) lists that). FILE \"-\" is standard input, here and below.",
 	.operands = file_operand,
 	.options = no_options,
 	.args_size = sizeof(struct policy_args),
@@ -181,9 +235,20 @@ const struct verb verb_policy_check = {
 
 const struct verb verb_policy_apply = {
 	.group = "policy", .name = "apply", .summary = "put a policy file in force",
-	.details = "All or nothing: every packet sees either the old policy or the new one.",
-	.operands = both_operands, .options = no_options, .args_size = sizeof(struct policy_args),
+	.details = "All or nothing: every packet sees either the old policy or the new one. What is "
+		   "in force for good is kept on disk, for the next attach. During a trial no "
+		   "other policy can be applied. The deadline is kept where the policy is: the one "
+		   "before comes back even if the session, this command or the supervisor is gone.",
+	.operands = both_operands, .options = apply_options, .args_size = sizeof(struct policy_args),
 	.run = run_apply,
+};
+
+const struct verb verb_policy_confirm = {
+	.group = "policy", .name = "confirm", .summary = "end the trial of a policy: it stays",
+	.details = "What policy apply --confirm began. The policy is kept on disk, for the next "
+		   "attach.",
+	.operands = ifname_operand, .options = confirm_options,
+	.args_size = sizeof(struct policy_args), .run = run_confirm,
 };
 
 const struct verb verb_policy_diff = {
@@ -201,4 +266,4 @@ const struct verb verb_policy_show = {
 	.args_size = sizeof(struct policy_args), .run = run_show,
 };
 _Static_assert(offsetof(struct policy_args, ifname) == offsetof(struct ifname_args, ifname),
-	       "policy show reads its operand as struct ifname_args");
+	       "policy show and confirm read their operand as struct ifname_args");

@@ -48,6 +48,12 @@ static void state_problems(const struct ipsecbpf_status *status)
 		problem("no worker is running; the supervisor starts one by itself",
 			"look again in a second, then into the system log");
 	}
+	if (status->confirm_left >= 0) {
+		snprintf(cause, sizeof(cause), "the policy is on trial: confirm in %" PRId64
+			 " s, or the one before comes back", status->confirm_left);
+		snprintf(next, sizeof(next), "ipsecbpf policy confirm %s", status->ifname);
+		problem(cause, next);
+	}
 	if (status->trial_left >= 0) {
 		snprintf(cause, sizeof(cause), "on trial: detaches by itself in %" PRId64 " s",
 			 status->trial_left);
@@ -125,7 +131,12 @@ static void show_policy(const struct ipsecbpf_status *status)
 		out_uint(OUT_ANY, "policy_serial", "serial %" PRIu64 ", ", status->policy_serial);
 	else
 		out_null(OUT_ANY, "policy_serial", "none, ");
-	out_uint(OUT_ANY, "rules", "%" PRIu64 " rules\n", status->rules);
+	out_uint(OUT_ANY, "rules", "%" PRIu64 " rules", status->rules);
+	if (status->confirm_left >= 0)
+		out_int(OUT_ANY, "confirm_left", ", confirm in %" PRId64 " s", status->confirm_left);
+	else
+		out_null(OUT_JSON, "confirm_left", NULL);
+	out_text("\n");
 	out_label("SAs");
 	out_uint(OUT_ANY, "sas_in", "%" PRIu64 " in, ", status->sas_in);
 	out_uint(OUT_ANY, "sas_out", "%" PRIu64 " out\n", status->sas_out);

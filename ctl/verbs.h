@@ -12,7 +12,7 @@ extern const struct verb verb_status;
 extern const struct verb verb_policy_check;
 extern const struct verb verb_policy_apply;
 extern const struct verb verb_policy_diff;
-extern const struct verb verb_policy_show;
+extern const struct verb verb_policy_show, verb_policy_confirm;
 extern const struct verb verb_policy_test;
 extern const struct verb verb_sa_apply;
 extern const struct verb verb_sa_rotate;

@@ -18,6 +18,8 @@
 #include "loader.h"
 #include "nic.h"
 #include "policy_apply.h"
+#include "policy_keep.h"
+#include "policy_trial.h"
 #include "sa_apply.h"
 #include "supervisor.h"
 #include "wire_port.h"
@@ -110,19 +112,60 @@ static int check_session(struct attach *attach)
 	return -EPERM;
 }
 
+/*
+ * Where none was given: the last one that was good on this interface, which is what was in force
+ * before the host restarted; where nothing is known of it, the host's.
+ */
+static const char *default_policy(const struct attach *attach, char kept[256])
+{
+	bool host_has_one = !access(IPSECBPF_DEFAULT_POLICY, F_OK);
+
+	if (!policy_keep_path(attach->ifname, kept, 256) && !access(kept, F_OK)) {
+		report_add(attach->report, REPORT_NOTE, attach->ifname,
+			   host_has_one ? "--policy " IPSECBPF_DEFAULT_POLICY " loads that one"
+					: NULL,
+			   "loading its last good policy, %s", kept);
+		return kept;
+	}
+	if (!host_has_one)
+		return NULL;
+	report_add(attach->report, REPORT_NOTE, attach->ifname, NULL,
+		   "loading " IPSECBPF_DEFAULT_POLICY);
+	return IPSECBPF_DEFAULT_POLICY;
+}
+
 static int load_files(struct attach *attach)
 {
-	const struct ipsecbpf_attach_opts *opts = attach->opts;
-	const char *policy_path = opts->policy_path;
+	const char *policy_path = attach->opts->policy_path;
+	char kept[256];
 
-	if (!policy_path && !access(IPSECBPF_DEFAULT_POLICY, R_OK))
-		policy_path = IPSECBPF_DEFAULT_POLICY;
+	if (!policy_path)
+		policy_path = default_policy(attach, kept);
 	if (policy_path) {
 		attach->policy = policy_load(policy_path, attach->report);
 		if (!attach->policy)
 			return -errno;
 	}
 	return 0;
+}
+
+/* The policy is in force and there to stay: the next attach begins with it. */
+static void keep_policy(const struct pins *pins, struct ipsecbpf_report *report)
+{
+	struct ipsecbpf_report causes = { 0 };
+	struct policy_keeping keeping;
+	size_t len;
+	char *text = policy_read_text(pins, &len);
+
+	if (!text)
+		return;
+	if (!policy_keep_prepare(pins->ifname, text, &keeping, &causes))
+		policy_keep_commit(&keeping, report);
+	for (size_t i = 0; i < causes.count; i++)
+		report_warning(report, causes.items[i].object, causes.items[i].next, "%s",
+			       causes.items[i].cause);
+	report_fini(&causes);
+	free(text);
 }
 
 /* A trial ends in how it was before. The guard's policy is gone then: it could only end in another. */
@@ -266,10 +309,11 @@ static int attach_hooks(struct attach *attach)
 
 static int apply_files(struct attach *attach)
 {
+	const struct policy_install_opts for_good = { 0 };
 	struct ipsecbpf_apply_result applied;
 
 	return attach->policy ? policy_install(&attach->pins, attach->ifname, attach->policy,
-					       &applied, attach->report)
+					       &for_good, &applied, attach->report)
 			      : 0;
 }
 
@@ -311,6 +355,8 @@ static int build(struct attach *attach)
 		err = attach_hooks(attach);
 	if (err)
 		control_order(&attach->paths, CONTROL_STOP, NULL);
+	else if (attach->policy && !attach->opts->trial_seconds)
+		keep_policy(&attach->pins, attach->report);
 	if (attach->commit_fd >= 0)
 		close(attach->commit_fd);
 unload:
@@ -417,12 +463,21 @@ out:
 int ipsecbpf_confirm(const char *ifname, struct ipsecbpf_report *report)
 {
 	struct pins pins;
-	int err;
+	int err, lock;
 
 	err = pins_open(&pins, ifname, report);
 	if (err)
 		return err;
 	err = control_order(&pins.paths, CONTROL_CONFIRM, report);
 	pins_close(&pins);
-	return err;
+	if (err)
+		return err;
+	lock = pins_open_locked(&pins, ifname, report);
+	if (lock < 0)
+		return 0;
+	/* A policy that is still on trial by itself is kept when that is confirmed. */
+	if (policy_trial_left(&pins) < 0)
+		keep_policy(&pins, report);
+	pins_close_locked(&pins, lock);
+	return 0;
 }

@@ -15,7 +15,7 @@
 #include "ipsecbpf.h"
 #include "paths.h"
 
-#define CONTROL_MAGIC	    0x49500003u /* changes with any structure below, or the suites' order */
+#define CONTROL_MAGIC	    0x49500004u /* changes with any structure below, or the suites' order */
 #define CONTROL_PAYLOAD_MAX (64u << 20)
 #define CONTROL_TIMEOUT_S   10
 
@@ -29,6 +29,7 @@ enum control_type {
 	CONTROL_SA_DELETE, /* struct ipsecbpf_sa_id */
 	CONTROL_SA_ROTATE, /* struct control_rotate, struct sa_config[] -> ipsecbpf_sa_result */
 	CONTROL_SA_EVENTS, /* uint64_t, a serial -> the struct ipsecbpf_sa_event[] after it */
+	CONTROL_POLICY_TRIAL, /* a policy is on trial: note when it runs out */
 };
 
 /* Both ways. In a reply `type` repeats the request's and err is 0 or -errno. With an error the

@@ -10,6 +10,7 @@
 #include "oracle.h"
 #include "policy_apply.h"
 #include "policy_internal.h"
+#include "policy_trial.h"
 #include "protections.h"
 
 #define TRIES 8		/* a policy may be replaced while it is asked: then all over again */
@@ -53,7 +54,7 @@ static void forget_policy(struct explainer *explainer)
 
 static uint32_t live_serial(const struct explainer *explainer)
 {
-	uint32_t active = explainer->pins.control->active & 1;
+	uint32_t active = policy_generation(&explainer->pins);
 	struct spd_generation head;
 
 	return bpf_map_lookup_elem(explainer->pins.generations_fd, &active, &head) ? 0

@@ -28,7 +28,8 @@ enum xdp_mode { XDP_MODE_NATIVE, XDP_MODE_GENERIC };
 
 struct ipsecbpf_attach_opts {
 	size_t sz;			/* sizeof(struct ipsecbpf_attach_opts) */
-	const char *policy_path;	/* NULL: IPSECBPF_DEFAULT_POLICY if it exists, else start blocked */
+	const char *policy_path;	/* NULL: the last good one of this interface, else
+					 * IPSECBPF_DEFAULT_POLICY, else start blocked */
 	const char *sa_path;		/* NULL: no SAs yet */
 	bool fresh;			/* for sa_path, as SA_APPLY_FRESH */
 	enum xdp_mode xdp_mode;
@@ -71,6 +72,7 @@ struct ipsecbpf_status {
 	uint32_t mark_value, mark_mask;
 	uint32_t mtu, inner_mtu;	/* inner: smallest over the outbound SAs; 0 if none */
 	int64_t trial_left;		/* seconds; -1: no trial */
+	int64_t confirm_left;		/* of the policy's trial, seconds; -1: none */
 	uint64_t dropped;		/* all reasons */
 };
 int ipsecbpf_status(const char *ifname, struct ipsecbpf_status *ret_status,
@@ -87,9 +89,22 @@ struct ipsecbpf_apply_result {
 	uint32_t entries;		/* compiled, all tables */
 	uint32_t orphaned_sas;		/* SAs whose protection changed its definition */
 };
-/* All or nothing. An equal policy changes nothing. */
+struct ipsecbpf_policy_opts {
+	size_t sz;			/* sizeof(struct ipsecbpf_policy_opts) */
+	bool dry_run;			/* everything but putting it in force */
+	uint32_t confirm_seconds;	/* 0: for good; else the policy before comes back by itself */
+};
+/*
+ * All or nothing. An equal policy changes nothing. For good, it is kept on disk as the last good one
+ * (what cannot be kept is not applied), unless the attachment is on trial. -EBUSY: another policy is
+ * on trial, or somebody else is changing the attachment. opts may be NULL.
+ */
 int ipsecbpf_policy_apply(const char *ifname, const struct policy *policy,
+			  const struct ipsecbpf_policy_opts *opts,
 			  struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report);
+/* Ends a policy's trial: it stays and is kept on disk; or, undo, the policy before comes back at
+ * once. -ENOENT if none is running any more. */
+int ipsecbpf_policy_confirm(const char *ifname, bool undo, struct ipsecbpf_report *report);
 /* The live policy; NULL + errno (ENODATA, without a word in report: none is loaded). Free it with
  * policy_free(). */
 struct policy *ipsecbpf_policy_live(const char *ifname, struct ipsecbpf_report *report);

@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "control.h"
 #include "pin.h"
+#include "policy_trial.h"
 #include "stats.h"
 
 #define WATCH_NS     3000000000ull /* how long one poll keeps the events coming */
@@ -25,7 +26,7 @@ struct ipsecbpf_monitor {
 	struct ipsecbpf_monitor_ops ops;
 	void *context;
 	struct worker_stats seen;
-	uint32_t state, active;
+	uint32_t state, generation;
 	uint64_t sa_serial;	/* of the last SA event told */
 	uint64_t ask_sas_ns;	/* CLOCK_MONOTONIC of the next question */
 	unsigned int events;
@@ -99,7 +100,7 @@ struct ipsecbpf_monitor *ipsecbpf_monitor_open(const char *ifname,
 		goto fail;
 	}
 	monitor->state = monitor->pins.control->state;
-	monitor->active = monitor->pins.control->active;
+	monitor->generation = policy_generation(&monitor->pins);
 	skip_events(monitor);
 	return monitor;
 fail:
@@ -133,10 +134,11 @@ static void tell_state(struct ipsecbpf_monitor *monitor)
 		[ATTACH_GUARD] = "guard: detached, protected traffic is dropped",
 	};
 	const struct control *control = monitor->pins.control;
+	uint32_t generation = policy_generation(&monitor->pins);
 
-	if (control->active != monitor->active) {
-		monitor->active = control->active;
-		monitor->ops.notice(monitor->context, "a new policy is in force");
+	if (generation != monitor->generation) {
+		monitor->generation = generation;
+		monitor->ops.notice(monitor->context, "another policy is in force");
 		monitor->events++;
 	}
 	if (control->state != monitor->state && control->state <= ATTACH_GUARD) {

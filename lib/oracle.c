@@ -64,12 +64,13 @@ int oracle_open_policy(struct oracle *oracle, const struct policy *policy, const
 		.mark_mask = IPSECBPF_MARK_MASK,
 		.sa_slots = PRIVATE_SA_SLOTS,
 	};
+	const struct policy_install_opts for_good = { 0 };
 	struct ipsecbpf_apply_result result;
 	int err = open_instance(oracle, &config, report);
 
 	if (err)
 		return err;
-	err = policy_install(&oracle->pins, ifname, policy, &result, report);
+	err = policy_install(&oracle->pins, ifname, policy, &for_good, &result, report);
 	if (err)
 		oracle_close(oracle);
 	return err;

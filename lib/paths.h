@@ -4,7 +4,7 @@
  * namespace and "<ifname>@<namespace inode>" elsewhere, so that hosts in namespaces on one file
  * system do not collide.
  *
- * Included by: pin, loader, attach, control, reservation. Pure string making and stat().
+ * Included by: pin, loader, attach, control, reservation, policy_keep. Pure string making and stat().
  */
 #ifndef IPSECBPF_PATHS_H
 #define IPSECBPF_PATHS_H
@@ -16,6 +16,7 @@
 #define RUN_ROOT   "/run/ipsecbpf"
 #define STATE_ROOT "/var/lib/ipsecbpf"
 #define SEQ_DIR	   STATE_ROOT "/seq"
+#define POLICY_DIR STATE_ROOT "/policy"
 
 struct paths {
 	char dir[64];	  /* <dir> alone */

@@ -318,23 +318,45 @@ void pins_remove(const struct paths *paths)
 	rmdir(paths->pins);
 }
 
-static void report_holder(const struct paths *paths, struct ipsecbpf_report *report)
+/* What a process was started as, on one line; "" if it is gone. */
+static void command_of(int pid, char *out, size_t out_len)
 {
-	int fd = open(paths->lock, O_RDONLY | O_CLOEXEC);
-	char pid[16] = "";
+	char path[32];
+	ssize_t len;
+	int fd;
 
-	if (fd >= 0 && read(fd, pid, sizeof(pid) - 1) < 0)
-		pid[0] = '\0';
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	len = fd < 0 ? 0 : read(fd, out, out_len - 1);
 	if (fd >= 0)
 		close(fd);
-	pid[strcspn(pid, "\n")] = '\0';
-	report_error(report, paths->dir, "wait for it, or look what it is doing",
-		     "another ipsecbpf (process %s) is changing this attachment",
-		     pid[0] ? pid : "unknown");
+	while (len > 0 && !out[len - 1])
+		len--;
+	for (ssize_t i = 0; i < len; i++)
+		if ((unsigned char)out[i] < ' ' || out[i] == 0x7f)
+			out[i] = out[i] ? '?' : ' ';
+	out[len > 0 ? len : 0] = '\0';
 }
 
-/* The lock, -EWOULDBLOCK if it is held, or -errno. */
-static int try_lock(const struct paths *paths)
+static void report_holder(const struct paths *paths, struct ipsecbpf_report *report)
+{
+	int pid = 0, fd = open(paths->lock, O_RDONLY | O_CLOEXEC);
+	char text[16] = "", command[160] = "";
+
+	if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && sscanf(text, "%d", &pid) == 1 &&
+	    pid > 0)
+		command_of(pid, command, sizeof(command));
+	if (fd >= 0)
+		close(fd);
+	if (command[0])
+		report_error(report, paths->dir, "wait for it, or look what it is doing",
+			     "process %d is changing this attachment: %s", pid, command);
+	else
+		report_error(report, paths->dir, "try again",
+			     "another ipsecbpf is changing this attachment");
+}
+
+int pins_try_lock(const struct paths *paths)
 {
 	struct stat ours, current;
 	int fd = open(paths->lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -356,10 +378,10 @@ int pins_lock(const struct paths *paths, struct ipsecbpf_report *report)
 	char pid[16];
 
 	err = paths_mkdir(RUN_ROOT, 0700);
-	fd = err ? err : try_lock(paths);
+	fd = err ? err : pins_try_lock(paths);
 	for (int i = 0; fd == -EWOULDBLOCK && i < LOCK_TRIES; i++) {
 		nanosleep(&pause, NULL);
-		fd = try_lock(paths);
+		fd = pins_try_lock(paths);
 	}
 	if (fd == -EWOULDBLOCK) {
 		report_holder(paths, report);

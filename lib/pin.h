@@ -89,9 +89,12 @@ void pins_remove(const struct paths *paths);
 
 /*
  * Takes the lock that serialises attach, detach and policy apply; waits at most two seconds.
- * The descriptor to close, or -errno (-EBUSY; the holder's process id is in the report).
+ * The descriptor to close, or -errno (-EBUSY; the holder's process id and command are in the report).
  */
 int pins_lock(const struct paths *paths, struct ipsecbpf_report *report);
+
+/* The same without waiting and without a word: -EWOULDBLOCK if it is held. */
+int pins_try_lock(const struct paths *paths);
 
 /* Gives the lock back. Its file goes too where nothing is attached: nothing is left behind. */
 void pins_unlock(const struct paths *paths, int lock);

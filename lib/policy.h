@@ -3,6 +3,7 @@
  * The policy, from JSON text to compiled SPD entries. The steps, one file each, all pure:
  *   policy_json.c     text -> struct policy (every error with line:column)
  *   policy_check.c    what JSON Schema cannot say (all errors, then warnings)
+ *   policy_lint*.c, policy_shadow.c, policy_risk.c    what is right and may be a mistake still
  *   policy_bundle.c   the same of SAs within SAs; and what lies within what
  *   policy_compile.c  struct policy -> struct policy_compiled for one interface
  *   policy_show.c     struct policy -> canonical JSON; and the differences of two policies
@@ -95,6 +96,7 @@ struct rule {
 	uint8_t icmp_type_lo, icmp_type_hi, icmp_code_lo, icmp_code_hi;
 	enum spd_action action;
 	size_t peer, protection;		/* indices; only with SPD_PROTECT */
+	uint32_t accept_risk;			/* RISK_BIT(...): not warned of here */
 	bool invalid;				/* while parsing: has errors; its name counts */
 	struct position at;
 };
@@ -104,6 +106,7 @@ struct policy {
 	uint32_t essential;			/* bits ESSENTIAL(...) */
 	enum spd_action default_action[SPD_DIRECTION_COUNT];
 	enum spd_action non_ip_action;
+	uint32_t accept_risk;			/* RISK_BIT(...) of policy_risk.h: not warned of */
 	struct protection *protections;
 	size_t protection_count;
 	struct peer *peers;

@@ -4,11 +4,15 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "control.h"
+#include "policy_keep.h"
+#include "policy_trial.h"
 #include "protections.h"
 
 /* ---- canonical text, kept beside the generation it belongs to ------------------------------- */
@@ -69,22 +73,43 @@ static int read_head(const struct pins *pins, uint32_t generation, struct spd_ge
 	return bpf_map_lookup_elem(pins->generations_fd, &generation, ret_head) ? -errno : 0;
 }
 
-struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report *report)
+char *policy_read_text(const struct pins *pins, size_t *ret_len)
 {
-	uint32_t active = pins->control->active & 1;
+	uint32_t live = policy_generation(pins);
 	struct spd_generation head;
-	struct policy *policy;
 	char *text;
 
-	if (read_head(pins, active, &head) || !head.serial) {
+	if (read_head(pins, live, &head) || !head.serial) {
 		errno = ENODATA;
 		return NULL;
 	}
-	text = load_text(pins, active, head.text_len);
+	text = load_text(pins, live, head.text_len);
 	if (!text)
 		return NULL;
-	policy = policy_parse(text, head.text_len, pins->paths.dir, report);
+	text[head.text_len] = '\0'; /* there is room for a chunk more */
+	*ret_len = head.text_len;
+	return text;
+}
+
+struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report *report)
+{
+	struct ipsecbpf_report said = { 0 };
+	struct policy *policy;
+	size_t len;
+	char *text = policy_read_text(pins, &len);
+	int err;
+
+	if (!text)
+		return NULL;
+	policy = policy_parse(text, len, pins->paths.dir, &said);
+	err = errno;
+	/* Its warnings were given when it was applied. */
+	for (size_t i = 0; i < said.count && !policy; i++)
+		report_add(report, said.items[i].level, said.items[i].object, said.items[i].next,
+			   "%s", said.items[i].cause);
+	report_fini(&said);
 	free(text);
+	errno = err;
 	return policy;
 }
 
@@ -129,7 +154,7 @@ static int store_tables(const struct pins *pins, uint32_t generation,
  * Frees a generation's tables. Deleting from a map of maps waits until every program that may still
  * look at them is done, so the generation may be filled anew when this returns.
  */
-static void free_generation(const struct pins *pins, uint32_t generation)
+void policy_free_generation(const struct pins *pins, uint32_t generation)
 {
 	/* First what no hook reads: programs that began under this generation are done after it. */
 	bpf_map_delete_elem(pins->policy_text_fd, &generation);
@@ -139,6 +164,18 @@ static void free_generation(const struct pins *pins, uint32_t generation)
 
 			bpf_map_delete_elem(pins->spd_fd, &key);
 		}
+	protections_remove(pins, generation);
+}
+
+/* What a trial that ran out, or an apply that was killed, left in the generation to be filled. */
+static void clear_spare(const struct pins *pins, uint32_t spare)
+{
+	uint32_t id;
+
+	if (!bpf_map_lookup_elem(pins->policy_text_fd, &spare, &id))
+		policy_free_generation(pins, spare);
+	else
+		protections_remove(pins, spare); /* tables without text were never in force */
 }
 
 static int fill_spare(const struct pins *pins, uint32_t spare, struct policy_compiled *compiled,
@@ -191,79 +228,129 @@ static bool is_live(const struct pins *pins, const struct spd_generation *head, 
 	return same;
 }
 
-static void flip(const struct pins *pins, uint32_t spare)
-{
-	__atomic_store_n(&pins->control->active, spare, __ATOMIC_RELEASE);
-	if (pins->control->state == ATTACH_BLOCKED)
-		__atomic_store_n(&pins->control->state, ATTACH_RUNNING, __ATOMIC_RELEASE);
-}
-
 struct install {
 	const struct pins *pins;
 	const char *ifname;
 	const struct policy *policy;
+	const struct policy_install_opts *opts;
 	const char *text; /* canonical */
 	struct protections protections;
 	struct ipsecbpf_report *report;
 };
 
-static int switch_to(struct install *install, struct policy_compiled *compiled, uint32_t spare)
+static int switch_to(struct install *install, struct policy_compiled *compiled)
 {
 	const struct pins *pins = install->pins;
+	uint32_t live = install->protections.live;
+	struct policy_keeping keeping;
 	int err;
 
-	err = fill_spare(pins, spare, compiled, install->text);
-	/* Ids before the flip: an interruption in between leaves names that the next apply settles.
-	 */
+	clear_spare(pins, !live);
+	err = fill_spare(pins, !live, compiled, install->text);
 	if (!err)
 		err = protections_add(&install->protections);
+	if (!err && install->opts->keep)
+		err = policy_keep_prepare(install->ifname, install->text, &keeping,
+					  install->report);
 	if (err) {
-		free_generation(pins, spare);
+		policy_free_generation(pins, !live);
 		return err;
 	}
-	flip(pins, spare);
-	protections_remove_old(&install->protections);
-	free_generation(pins, !spare);
+	policy_flip(pins, !live, install->opts->trial_seconds);
+	if (install->opts->keep)
+		policy_keep_commit(&keeping, install->report);
+	if (!install->opts->trial_seconds)
+		policy_free_generation(pins, live);
 	return 0;
+}
+
+/* An equal policy need not be applied, but may not have been kept yet. */
+static int keep_live(const struct install *install)
+{
+	struct policy_keeping keeping;
+	int err;
+
+	if (!install->opts->keep)
+		return 0;
+	err = policy_keep_prepare(install->ifname, install->text, &keeping, install->report);
+	if (!err)
+		policy_keep_commit(&keeping, install->report);
+	return err;
+}
+
+static uint32_t next_serial(const struct pins *pins, uint32_t live_serial)
+{
+	uint32_t other = !policy_generation(pins);
+	struct spd_generation head;
+
+	/* That of a trial that went back is not given out again. */
+	if (!read_head(pins, other, &head) && head.serial > live_serial)
+		return head.serial + 1;
+	return live_serial + 1;
+}
+
+static int install_compiled(struct install *install, struct policy_compiled *compiled,
+			    struct ipsecbpf_apply_result *result)
+{
+	const struct pins *pins = install->pins;
+	uint32_t live = install->protections.live;
+	struct spd_generation head = { 0 };
+	int err = read_head(pins, live, &head);
+
+	if (err)
+		return err;
+	for (int dir = 0; dir < SPD_DIRECTION_COUNT; dir++)
+		for (int family = 0; family < FAMILY_COUNT; family++)
+			result->entries += compiled->head.entries[dir][family];
+	if (is_live(pins, &head, live, install->text) &&
+	    protections_are_live(&install->protections)) {
+		result->serial = head.serial;
+		return install->opts->dry_run ? 0 : keep_live(install);
+	}
+	compiled->head.serial = next_serial(pins, head.serial);
+	result->changed = true;
+	result->serial = compiled->head.serial;
+	result->orphaned_sas = count_orphans(pins, &install->protections);
+	return install->opts->dry_run ? 0 : switch_to(install, compiled);
 }
 
 static int install(struct install *install, struct ipsecbpf_apply_result *ret_result)
 {
-	const struct pins *pins = install->pins;
-	uint32_t active = pins->control->active & 1;
+	struct ipsecbpf_apply_result result = { 0 };
 	struct policy_compiled compiled = { 0 };
-	struct spd_generation live = { 0 };
 	int err;
 
-	err = read_head(pins, active, &live);
-	if (!err)
-		err = policy_compile(install->policy, install->ifname, protections_id,
-				     &install->protections, &compiled, install->report);
+	err = policy_compile(install->policy, install->ifname, protections_id,
+			     &install->protections, &compiled, install->report);
 	if (err)
 		return err;
-	if (is_live(pins, &live, active, install->text) &&
-	    protections_are_live(&install->protections)) {
-		*ret_result = (struct ipsecbpf_apply_result){ .serial = live.serial };
-		goto out;
-	}
-	compiled.head.serial = live.serial + 1;
-	err = switch_to(install, &compiled, !active);
-	if (err)
-		goto out;
-	*ret_result = (struct ipsecbpf_apply_result){
-		.changed = true,
-		.serial = compiled.head.serial,
-		.orphaned_sas = count_orphans(pins, &install->protections),
-	};
-	for (int dir = 0; dir < SPD_DIRECTION_COUNT; dir++)
-		for (int family = 0; family < FAMILY_COUNT; family++)
-			ret_result->entries += compiled.head.entries[dir][family];
-out:
+	err = install_compiled(install, &compiled, &result);
 	policy_compiled_fini(&compiled);
+	if (!err)
+		*ret_result = result;
 	return err;
 }
 
+static void warn_of_orphans(const struct install *install, uint32_t orphans)
+{
+	const char *next = "ipsecbpf sa flush, then ipsecbpf sa apply: they serve the new "
+			   "definitions then";
+
+	if (!orphans)
+		return;
+	if (install->opts->dry_run)
+		next = "have new ones ready: ipsecbpf sa genkey, ipsecbpf sa apply";
+	else if (install->opts->trial_seconds)
+		next = "ipsecbpf sa apply new ones; flush nothing before ipsecbpf policy confirm, the "
+		       "policy before needs its own";
+	report_warning(install->report, install->ifname, next,
+		       "%u SAs belong to protections or peers that this policy defines otherwise; "
+		       "they %s", orphans,
+		       install->opts->dry_run ? "would protect nothing" : "protect nothing now");
+}
+
 int policy_install(const struct pins *pins, const char *ifname, const struct policy *policy,
+		   const struct policy_install_opts *opts,
 		   struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report)
 {
 	struct install *work = calloc(1, sizeof(*work));
@@ -275,6 +362,7 @@ int policy_install(const struct pins *pins, const char *ifname, const struct pol
 			.pins = pins,
 			.ifname = ifname,
 			.policy = policy,
+			.opts = opts,
 			.text = text,
 			.report = report,
 		};
@@ -282,13 +370,8 @@ int policy_install(const struct pins *pins, const char *ifname, const struct pol
 		err = install(work, ret_result);
 		protections_fini(&work->protections);
 	}
-	if (!err && ret_result->orphaned_sas)
-		report_warning(report, ifname,
-			       "ipsecbpf sa flush, then ipsecbpf sa apply: they serve the new "
-			       "definitions then",
-			       "%u SAs belong to protections or peers that this policy defines "
-			       "otherwise; they protect nothing now",
-			       ret_result->orphaned_sas);
+	if (!err)
+		warn_of_orphans(work, ret_result->orphaned_sas);
 	if (err && !(report && report->errors))
 		report_error(report, ifname, "the live policy is unchanged", "cannot apply: %s",
 			     strerror(-err));
@@ -297,18 +380,76 @@ int policy_install(const struct pins *pins, const char *ifname, const struct pol
 	return err;
 }
 
+/* Two trials at once would leave nothing certain to go back to. */
+static int refuse_during_trial(const struct pins *pins, struct ipsecbpf_report *report)
+{
+	int64_t left = policy_trial_left(pins);
+	char next[192];
+
+	if (left < 0)
+		return 0;
+	snprintf(next, sizeof(next), "ipsecbpf policy confirm %s keeps it, ipsecbpf policy confirm %s "
+		 "--undo goes back at once", pins->ifname, pins->ifname);
+	report_error(report, pins->ifname, next,
+		     "a policy is on trial for another %" PRId64 " s: no other can be applied", left);
+	return -EBUSY;
+}
+
+/* Is the whole attachment on trial? What it ends with is not known to be good then. */
+static bool attachment_is_on_trial(const struct pins *pins)
+{
+	struct control_call call = { .type = CONTROL_STATUS };
+	struct control_status status = { .trial_left = -1 };
+
+	if (!control_ask(&pins->paths, &call, NULL) && call.reply_len == sizeof(status))
+		memcpy(&status, call.reply, sizeof(status));
+	free(call.reply);
+	return status.trial_left >= 0;
+}
+
+static int apply(const struct pins *pins, const struct policy *policy,
+		 const struct ipsecbpf_policy_opts *opts, struct ipsecbpf_apply_result *ret_result,
+		 struct ipsecbpf_report *report)
+{
+	struct policy_install_opts how = {
+		.dry_run = opts->dry_run,
+		.trial_seconds = opts->confirm_seconds,
+	};
+	int err = pins_check_nic(pins, report);
+
+	if (!err)
+		err = refuse_during_trial(pins, report);
+	if (err)
+		return err;
+	how.keep = !how.dry_run && !how.trial_seconds && !attachment_is_on_trial(pins);
+	if (!how.dry_run)
+		policy_trial_settle(pins);
+	err = policy_install(pins, pins->ifname, policy, &how, ret_result, report);
+	/* Without one (a guard, say) the hooks go back all the same. */
+	if (!err && how.trial_seconds)
+		control_order(&pins->paths, CONTROL_POLICY_TRIAL, NULL);
+	return err;
+}
+
 int ipsecbpf_policy_apply(const char *ifname, const struct policy *policy,
+			  const struct ipsecbpf_policy_opts *opts,
 			  struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report)
 {
+	static const struct ipsecbpf_policy_opts defaults = { .sz = sizeof(defaults) };
+	bool dry_run = opts && opts->dry_run;
+	int err, lock = -1;
 	struct pins pins;
-	int err, lock = pins_open_locked(&pins, ifname, report);
 
-	if (lock < 0)
-		return lock;
-	err = pins_check_nic(&pins, report);
-	if (!err)
-		err = policy_install(&pins, ifname, policy, ret_result, report);
-	pins_close_locked(&pins, lock);
+	/* Looking needs no lock: it may be done while another applies. */
+	err = dry_run ? pins_open(&pins, ifname, report) :
+			(lock = pins_open_locked(&pins, ifname, report));
+	if (err < 0)
+		return err;
+	err = apply(&pins, policy, opts ? opts : &defaults, ret_result, report);
+	if (dry_run)
+		pins_close(&pins);
+	else
+		pins_close_locked(&pins, lock);
 	return err;
 }
 

@@ -10,9 +10,25 @@
 #include "ipsecbpf.h"
 #include "pin.h"
 
-/* As ipsecbpf_policy_apply(), on open pins, the lock being held by the caller. */
+/* How a policy is put in force. Zeroed: for good, and not kept on disk. */
+struct policy_install_opts {
+	bool dry_run;			/* all but the flip */
+	bool keep;			/* as the last good one; not for a trial */
+	uint32_t trial_seconds;		/* 0: for good */
+};
+
+/* As ipsecbpf_policy_apply(), on open pins, the lock being held by the caller (not for a dry run).
+ * No trial is running. */
 int policy_install(const struct pins *pins, const char *ifname, const struct policy *policy,
+		   const struct policy_install_opts *opts,
 		   struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report);
+
+/* Frees what the hooks use of a generation that is not in force, nor will be; under the lock. Waits
+ * until no hook uses it any more. */
+void policy_free_generation(const struct pins *pins, uint32_t generation);
+
+/* Canonical text of the policy in force, malloc'd. NULL with ENODATA if none is loaded. */
+char *policy_read_text(const struct pins *pins, size_t *ret_len);
 
 /* As ipsecbpf_policy_live(), on open pins. NULL with ENODATA if none is loaded. */
 struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report *report);

@@ -22,8 +22,6 @@ struct checking {
 		policy_report_at((checking)->policy, (checking)->report, REPORT_ERROR, at,	\
 				 __VA_ARGS__);						\
 	} while (0)
-#define check_warning(checking, at, ...) \
-	policy_report_at((checking)->policy, (checking)->report, REPORT_WARNING, at, __VA_ARGS__)
 
 /* ---- names and addresses that must be unique ---- */
 
@@ -119,9 +117,9 @@ static void check_legacy(struct checking *checking, const struct protection *pro
 				    "\"allow_legacy\": true", protection->name,
 				    protection_suite_name(protection, suite));
 		else if (suite->legacy)
-			check_warning(checking, protection->at,
-				      "protection \"%s\": suite \"%s\" is weak (RFC 8221)",
-				      protection->name, protection_suite_name(protection, suite));
+			lint_warn_at(checking, WEAK_SUITE, protection->at,
+				     "protection \"%s\": suite \"%s\" is weak",
+				     protection->name, protection_suite_name(protection, suite));
 	}
 }
 
@@ -267,121 +265,6 @@ static void check_reachable(struct checking *checking, size_t index)
 	}
 }
 
-/* ---- warnings ---- */
-
-/* The pair a rule names, and those around it. */
-static void mark_used(const struct policy *policy, const struct rule *rule, bool *peers,
-		      bool *protections)
-{
-	struct policy_pair pair = { rule->peer, rule->protection };
-
-	do {
-		peers[pair.peer] = true;
-		protections[pair.protection] = true;
-	} while (policy_outer_pair(policy, pair, &pair));
-}
-
-static bool warn_of_unused(struct checking *checking)
-{
-	const struct policy *policy = checking->policy;
-	bool *used = calloc(policy->peer_count + policy->protection_count + 1, sizeof(*used));
-	bool *peers = used, *protections = used + policy->peer_count;
-
-	if (!used)
-		return false;
-	for (size_t i = 0; i < policy->rule_count; i++)
-		if (policy->rules[i].action == SPD_PROTECT)
-			mark_used(policy, &policy->rules[i], peers, protections);
-	for (size_t i = 0; i < policy->protection_count; i++)
-		if (!protections[i])
-			check_warning(checking, policy->protections[i].at,
-				      "protection \"%s\" is used by no rule",
-				      policy->protections[i].name);
-	for (size_t i = 0; i < policy->peer_count; i++)
-		if (!peers[i])
-			check_warning(checking, policy->peers[i].at,
-				      "peer \"%s\" is used by no rule", policy->peers[i].name);
-	free(used);
-	return true;
-}
-
-static void warn_of_half_rule(struct checking *checking, const struct rule *rule,
-			      const struct selector *selector)
-{
-	static const char *const words[] = { "IPv4", "IPv6" };
-	/* In transport mode it is the peer that has the addresses: the rule need not use all. */
-	bool named = rule->remote.count &&
-		     (rule->action != SPD_PROTECT ||
-		      checking->policy->protections[rule->protection].mode != MODE_TRANSPORT);
-
-	for (int family = 0; family < FAMILY_COUNT; family++) {
-		bool local = rule->local.count && selector->address[SIDE_LOCAL][family].count;
-		bool remote = named && selector->address[SIDE_REMOTE][family].count;
-
-		if (selector_matches_family(selector, family) || (!local && !remote))
-			continue;
-		check_warning(checking, rule->at, "rule \"%s\" never matches %s, although it names "
-			      "%s addresses", rule->name, words[family], words[family]);
-	}
-	if (rule->icmp_given && rule->protocol_count > 1)
-		check_warning(checking, rule->at, "rule \"%s\": icmp and icmpv6 number their types "
-			      "differently; one rule for each is safer", rule->name);
-}
-
-static bool names_family(const struct policy *policy, enum ip_family family)
-{
-	for (size_t i = 0; i < policy->peer_count; i++)
-		for (size_t j = 0; j < policy->peers[i].addresses.count; j++)
-			if (policy->peers[i].addresses.items[j].family == family)
-				return true;
-	return false;
-}
-
-/* Whether a rule lets something of neighbour discovery pass in the clear. */
-static bool a_rule_passes_nd(const struct checking *checking)
-{
-	const struct policy *policy = checking->policy;
-
-	for (size_t i = 0; i < policy->rule_count; i++)
-		if (policy->rules[i].action == SPD_BYPASS &&
-		    selector_matches_family(&checking->selectors[i], FAMILY_V6) &&
-		    checking->selectors[i].protocols[FAMILY_V6][0] >> PROTO_ICMPV6 & 1)
-			return true;
-	return false;
-}
-
-static void warn_of_deafness(struct checking *checking)
-{
-	const struct policy *policy = checking->policy;
-	struct position top = { .line = 1, .column = 1 };
-
-	if (!(policy->essential & ESSENTIAL(ARP)) && policy->non_ip_action == SPD_DISCARD &&
-	    (names_family(policy, FAMILY_V4) || !names_family(policy, FAMILY_V6)))
-		check_warning(checking, top, "ARP is discarded: no IPv4 neighbour can be resolved "
-			      "unless its address is entered by hand (\"arp\" in bypass_essential "
-			      "lets it pass)");
-	if (!(policy->essential & ESSENTIAL(ND)) && names_family(policy, FAMILY_V6) &&
-	    (policy->default_action[SPD_IN] == SPD_DISCARD ||
-	     policy->default_action[SPD_OUT] == SPD_DISCARD) && !a_rule_passes_nd(checking))
-		check_warning(checking, top, "IPv6 neighbour discovery is discarded: no IPv6 neighbour "
-			      "can be resolved (\"nd\" in bypass_essential lets it pass)");
-}
-
-static bool add_warnings(struct checking *checking)
-{
-	const struct policy *policy = checking->policy;
-
-	for (size_t i = 0; i < policy->rule_count; i++)
-		if (policy->rules[i].invalid)
-			return true;	/* half of what follows would be nonsense */
-	warn_of_deafness(checking);
-	if (!warn_of_unused(checking))
-		return false;
-	for (size_t i = 0; i < policy->rule_count; i++)
-		warn_of_half_rule(checking, &policy->rules[i], &checking->selectors[i]);
-	return true;
-}
-
 static bool check_all(struct checking *checking)
 {
 	const struct policy *policy = checking->policy;
@@ -397,7 +280,11 @@ static bool check_all(struct checking *checking)
 	for (size_t i = 1; i < policy->rule_count; i++)
 		if (!checking->skip[i])
 			check_reachable(checking, i);
-	return checking->errors || add_warnings(checking);
+	return checking->errors || policy_lint(&(struct linting){
+		.policy = policy,
+		.selectors = checking->selectors,
+		.report = checking->report,
+	});
 }
 
 size_t policy_check(const struct policy *policy, struct ipsecbpf_report *report)

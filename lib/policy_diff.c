@@ -248,6 +248,8 @@ int policy_diff(const struct policy *old_policy, const struct policy *new_policy
 
 	compare(&diff, "bypass_essential", NULL, policy_show_essential(old_policy),
 		policy_show_essential(new_policy));
+	compare(&diff, "accept_risk", NULL, policy_show_risks(old_policy->accept_risk),
+		policy_show_risks(new_policy->accept_risk));
 	compare(&diff, "defaults", NULL, policy_show_defaults(old_policy),
 		policy_show_defaults(new_policy));
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {

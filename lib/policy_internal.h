@@ -8,6 +8,7 @@
 #define IPSECBPF_POLICY_INTERNAL_H
 
 #include "policy.h"
+#include "policy_risk.h"
 
 #define POLICY_RULES_MAX	16384	/* bounds the comparison of rules with each other */
 #define POLICY_LIST_MAX		1024	/* elements of one selector: more would not compile */
@@ -62,6 +63,40 @@ void policy_report_at(const struct policy *policy, struct ipsecbpf_report *repor
  * malloc'd. 0 or -errno, explained in report. */
 int policy_read_file(const char *path, char **ret_text, size_t *ret_len,
 		     struct ipsecbpf_report *report);
+/* ---- policy_risk.c, policy_lint*.c, policy_shadow.c: warnings ---- */
+
+extern const char *const policy_risk_words[];	/* by enum policy_risk, ended by NULL */
+
+/* Which, and where: at a rule, which may accept it, or at another place. */
+struct risk_at {
+	enum policy_risk risk;
+	const struct rule *rule;	/* NULL: it concerns no rule */
+	struct position at;
+};
+
+/* Adds a warning, unless the policy or the rule accepts the risk. */
+void policy_warn(const struct policy *policy, struct ipsecbpf_report *report, struct risk_at risk,
+		 const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+struct selector;
+struct linting {
+	const struct policy *policy;	/* without errors */
+	const struct selector *selectors;	/* one per rule */
+	struct ipsecbpf_report *report;
+};
+#define lint_warn(linting, id, of_rule, ...)							\
+	policy_warn((linting)->policy, (linting)->report,					\
+		    (struct risk_at){ .risk = RISK_##id, .rule = (of_rule) }, __VA_ARGS__)
+#define lint_warn_at(linting, id, position, ...)						\
+	policy_warn((linting)->policy, (linting)->report,					\
+		    (struct risk_at){ .risk = RISK_##id, .at = (position) }, __VA_ARGS__)
+
+extern const char *const lint_family_words[];	/* by enum ip_family */
+
+/* False: no memory. */
+bool policy_lint(const struct linting *linting);
+void policy_lint_pairs(const struct linting *linting);
+bool policy_lint_shadows(const struct linting *linting);
 
 /* ---- policy_bundle.c: called by policy_check(); each returns how many errors it reported ---- */
 
@@ -101,6 +136,14 @@ bool selector_matches_family(const struct selector *selector, enum ip_family fam
 /* Whether every packet that `inner` matches is matched by `outer` as well. */
 bool selector_covers(const struct selector *outer, const struct selector *inner);
 
+/* The same of everything but addresses and protocols; of interfaces alone. */
+bool selector_covers_upper(const struct selector *outer, const struct selector *inner);
+bool selector_covers_interfaces(const struct selector *outer, const struct selector *inner);
+
+/* Whether some packet may be matched by both. Interface patterns are taken to have something in
+ * common only if one covers the other. */
+bool selector_overlaps(const struct selector *a, const struct selector *b);
+
 /* Whether each address of `inner` lies in `outer`; both sorted and merged. */
 bool address_list_covers(const struct address_list *outer, const struct address_list *inner);
 
@@ -113,6 +156,7 @@ int address_list_of_family(const struct address_list *list, enum ip_family famil
 struct json_t;
 struct json_t *policy_show_defaults(const struct policy *policy);
 struct json_t *policy_show_essential(const struct policy *policy);
+struct json_t *policy_show_risks(uint32_t accept_risk);
 struct json_t *policy_show_protection(const struct policy *policy, size_t index);
 struct json_t *policy_show_peer(const struct policy *policy, size_t index);
 struct json_t *policy_show_rule(const struct policy *policy, size_t index);

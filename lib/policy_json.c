@@ -197,6 +197,32 @@ static void read_essential(struct json_reader *reader, struct json_value value, 
 	json_read_list(reader, value, &list, reading->policy);
 }
 
+static void read_risk(struct json_reader *reader, struct json_value value, void *target)
+{
+	uint32_t *accepted = target;
+	size_t risk;
+
+	if (!json_read_word(reader, value, policy_risk_words, &risk))
+		return;
+	if (*accepted & RISK_BIT(risk))
+		json_error(reader, value, NULL, "\"%s\" is listed twice", policy_risk_words[risk]);
+	*accepted |= RISK_BIT(risk);
+}
+
+void policy_read_risks(struct json_reader *reader, struct json_value value, uint32_t *target)
+{
+	static const struct json_list list = { .max = 64, .read = read_risk };
+
+	json_read_list(reader, value, &list, target);
+}
+
+static void read_accept_risk(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct policy_reading *reading = target;
+
+	policy_read_risks(reader, value, &reading->policy->accept_risk);
+}
+
 static void read_default_action(struct json_reader *reader, struct json_value value, void *target)
 {
 	static const char *const words[] = {
@@ -268,6 +294,7 @@ static void read_document(struct json_reader *reader, struct policy_reading *rea
 		{ "protections", false, read_protections },
 		{ "peers", false, read_peers },
 		{ "rules", true, keep_rules },
+		{ "accept_risk", false, read_accept_risk },
 		{ "description", false, policy_read_description },
 		{ 0 }
 	};

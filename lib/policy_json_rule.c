@@ -334,6 +334,13 @@ static void read_protection(struct json_reader *reader, struct json_value value,
 	policy_read_protection_name(reader, value, reading->policy, &reading->rule->protection);
 }
 
+static void read_accept_risk(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct rule_reading *reading = target;
+
+	policy_read_risks(reader, value, &reading->rule->accept_risk);
+}
+
 static const struct json_key rule_keys[] = {
 	{ "name", true, read_rule_name },
 	{ "direction", false, read_direction },
@@ -349,6 +356,7 @@ static const struct json_key rule_keys[] = {
 	{ "action", true, read_action },
 	{ "peer", false, read_peer },
 	{ "protection", false, read_protection },
+	{ "accept_risk", false, read_accept_risk },
 	{ "description", false, policy_read_description },
 	{ 0 }
 };

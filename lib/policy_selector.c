@@ -231,7 +231,12 @@ static bool family_covers(const struct selector *outer, const struct selector *i
 	return true;
 }
 
-bool selector_covers(const struct selector *outer, const struct selector *inner)
+bool selector_covers_interfaces(const struct selector *outer, const struct selector *inner)
+{
+	return interfaces_cover(outer->rule, inner->rule);
+}
+
+bool selector_covers_upper(const struct selector *outer, const struct selector *inner)
 {
 	const struct rule *o = outer->rule, *i = inner->rule;
 
@@ -239,12 +244,84 @@ bool selector_covers(const struct selector *outer, const struct selector *inner)
 		return false;
 	if (o->origin != ORIGIN_ANY && o->origin != i->origin)
 		return false;
-	if (!ports_cover(&outer->port[SIDE_LOCAL], &inner->port[SIDE_LOCAL]) ||
-	    !ports_cover(&outer->port[SIDE_REMOTE], &inner->port[SIDE_REMOTE]) ||
-	    !icmp_covers(o, i) || !interfaces_cover(o, i))
+	return ports_cover(&outer->port[SIDE_LOCAL], &inner->port[SIDE_LOCAL]) &&
+	       ports_cover(&outer->port[SIDE_REMOTE], &inner->port[SIDE_REMOTE]) &&
+	       icmp_covers(o, i) && interfaces_cover(o, i);
+}
+
+bool selector_covers(const struct selector *outer, const struct selector *inner)
+{
+	if (!selector_covers_upper(outer, inner))
 		return false;
 	for (int family = 0; family < FAMILY_COUNT; family++)
 		if (selector_matches_family(inner, family) && !family_covers(outer, inner, family))
 			return false;
 	return true;
+}
+
+/* ---- what two have in common ---- */
+
+static bool addresses_meet(const struct address_list *a, const struct address_list *b)
+{
+	size_t i = 0, k = 0;
+
+	while (i < a->count && k < b->count) {
+		if (addr128_compare(a->items[i].hi, b->items[k].lo) < 0)
+			i++;
+		else if (addr128_compare(b->items[k].hi, a->items[i].lo) < 0)
+			k++;
+		else
+			return true;
+	}
+	return false;
+}
+
+static bool ports_meet(const struct port_list *a, const struct port_list *b)
+{
+	size_t i = 0, k = 0;
+
+	if (!a->count || !b->count)
+		return true;
+	while (i < a->count && k < b->count) {
+		if (a->items[i].hi < b->items[k].lo)
+			i++;
+		else if (b->items[k].hi < a->items[i].lo)
+			k++;
+		else
+			return true;
+	}
+	return false;
+}
+
+static bool family_meets(const struct selector *a, const struct selector *b, int family)
+{
+	uint64_t common = 0;
+
+	for (int word = 0; word < 4; word++)
+		common |= a->protocols[family][word] & b->protocols[family][word];
+	for (int side = 0; side < SIDE_COUNT; side++)
+		if (!addresses_meet(&a->address[side][family], &b->address[side][family]))
+			return false;
+	return common;
+}
+
+static bool icmp_meets(const struct rule *a, const struct rule *b)
+{
+	return !a->icmp_given || !b->icmp_given ||
+	       (a->icmp_type_lo <= b->icmp_type_hi && b->icmp_type_lo <= a->icmp_type_hi &&
+		a->icmp_code_lo <= b->icmp_code_hi && b->icmp_code_lo <= a->icmp_code_hi);
+}
+
+bool selector_overlaps(const struct selector *a, const struct selector *b)
+{
+	const struct rule *x = a->rule, *y = b->rule;
+
+	if (x->direction != y->direction && x->direction != RULE_BOTH && y->direction != RULE_BOTH)
+		return false;
+	if (x->origin != y->origin && x->origin != ORIGIN_ANY && y->origin != ORIGIN_ANY)
+		return false;
+	return ports_meet(&a->port[SIDE_LOCAL], &b->port[SIDE_LOCAL]) &&
+	       ports_meet(&a->port[SIDE_REMOTE], &b->port[SIDE_REMOTE]) && icmp_meets(x, y) &&
+	       (interfaces_cover(x, y) || interfaces_cover(y, x)) &&
+	       (family_meets(a, b, FAMILY_V4) || family_meets(a, b, FAMILY_V6));
 }

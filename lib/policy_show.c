@@ -121,6 +121,8 @@ json_t *policy_show_rule(const struct policy *policy, size_t index)
 		put(&object, "peer", json_string(policy->peers[rule->peer].name));
 		put(&object, "protection", json_string(policy->protections[rule->protection].name));
 	}
+	if (rule->accept_risk)
+		put(&object, "accept_risk", policy_show_risks(rule->accept_risk));
 	return object;
 }
 
@@ -186,6 +188,16 @@ json_t *policy_show_essential(const struct policy *policy)
 	return array;
 }
 
+json_t *policy_show_risks(uint32_t accept_risk)
+{
+	json_t *array = json_array();
+
+	for (size_t risk = 0; risk < POLICY_RISK_COUNT; risk++)
+		if (accept_risk & RISK_BIT(risk))
+			append(&array, json_string(policy_risk_words[risk]));
+	return array;
+}
+
 char *policy_show(const struct policy *policy)
 {
 	json_t *root = json_object(), *protections = json_object(), *peers = json_object();
@@ -201,6 +213,8 @@ char *policy_show(const struct policy *policy)
 	put(&root, "version", json_integer(POLICY_VERSION));
 	put(&root, "bypass_essential", policy_show_essential(policy));
 	put(&root, "defaults", policy_show_defaults(policy));
+	if (policy->accept_risk)
+		put(&root, "accept_risk", policy_show_risks(policy->accept_risk));
 	put(&root, "protections", protections);
 	put(&root, "peers", peers);
 	put(&root, "rules", rules);

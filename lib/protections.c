@@ -7,9 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void key_of(struct protection_key *key, const char *peer, const char *protection)
+#include "policy_trial.h"
+
+static void key_of(struct protection_key *key, uint32_t generation, const char *peer,
+		   const char *protection)
 {
 	memset(key, 0, sizeof(*key));
+	key->generation = generation;
 	snprintf(key->peer, sizeof(key->peer), "%s", peer);
 	snprintf(key->protection, sizeof(key->protection), "%s", protection);
 }
@@ -41,7 +45,11 @@ static void take_live_ids(struct protections *protections)
 void protections_init(struct protections *protections, const struct pins *pins,
 		      const struct policy *policy)
 {
-	*protections = (struct protections){ .pins = pins, .policy = policy };
+	*protections = (struct protections){
+		.pins = pins,
+		.policy = policy,
+		.live = policy_generation(pins),
+	};
 	protections->taken[0] = 1;
 	take_live_ids(protections);
 	take_ids_of_sas(protections);
@@ -82,7 +90,8 @@ static uint32_t free_id(struct protections *protections)
 	return 0;
 }
 
-/* The new policy's pair of that name; NULL if it was not asked for yet. */
+/* The new policy's pair of that name; NULL if it was not asked for yet. Keys are those of the
+ * generation in force: what is unchanged is looked up by them. */
 static const struct protection_val *find_new(const struct protections *protections,
 					     const struct protection_key *key)
 {
@@ -92,10 +101,13 @@ static const struct protection_val *find_new(const struct protections *protectio
 	return NULL;
 }
 
-static void key_of_pair(struct protection_key *key, const struct policy *policy,
+static void key_of_pair(struct protection_key *key, const struct protections *protections,
 			struct policy_pair pair)
 {
-	key_of(key, policy->peers[pair.peer].name, policy->protections[pair.protection].name);
+	const struct policy *policy = protections->policy;
+
+	key_of(key, protections->live, policy->peers[pair.peer].name,
+	       policy->protections[pair.protection].name);
 }
 
 /* The id of the pair around this one: SAs know it by that, so it must be the very same for both. */
@@ -105,7 +117,7 @@ static uint32_t outer_id(const struct protections *protections, struct policy_pa
 	struct protection_key key;
 
 	if (policy_outer_pair(protections->policy, pair, &pair)) {
-		key_of_pair(&key, protections->policy, pair);
+		key_of_pair(&key, protections, pair);
 		value = find_new(protections, &key);
 	}
 	return value ? value->id : 0;
@@ -120,7 +132,7 @@ uint32_t protections_id(void *context, size_t peer, size_t protection)
 	const struct protection_val *known;
 	struct protection_key key;
 
-	key_of_pair(&key, policy, pair);
+	key_of_pair(&key, protections, pair);
 	known = find_new(protections, &key);
 	if (known)
 		return known->id;
@@ -139,19 +151,17 @@ uint32_t protections_id(void *context, size_t peer, size_t protection)
 	return value.id;
 }
 
-/* Deleting restarts the walk: a deleted key has no successor. */
-void protections_remove_old(const struct protections *protections)
+void protections_remove(const struct pins *pins, uint32_t generation)
 {
-	int fd = protections->pins->protections_fd;
-	struct protection_key key, *previous = NULL;
+	struct protection_key key = { 0 }, next = { 0 };
+	bool more = !bpf_map_get_next_key(pins->protections_fd, NULL, &key);
 
-	while (!bpf_map_get_next_key(fd, previous, &key)) {
-		if (find_new(protections, &key)) {
-			previous = &key;
-			continue;
-		}
-		bpf_map_delete_elem(fd, &key);
-		previous = NULL;
+	while (more) {
+		/* Before deleting: a key that is gone has no successor. */
+		more = !bpf_map_get_next_key(pins->protections_fd, &key, &next);
+		if (key.generation == generation)
+			bpf_map_delete_elem(pins->protections_fd, &key);
+		key = next;
 	}
 }
 
@@ -174,9 +184,13 @@ int protections_add(const struct protections *protections)
 {
 	int fd = protections->pins->protections_fd;
 
-	for (size_t i = 0; i < protections->count; i++)
-		if (bpf_map_update_elem(fd, &protections->keys[i], &protections->values[i], 0))
+	for (size_t i = 0; i < protections->count; i++) {
+		struct protection_key key = protections->keys[i];
+
+		key.generation = !protections->live;
+		if (bpf_map_update_elem(fd, &key, &protections->values[i], 0))
 			return -errno;
+	}
 	return 0;
 }
 
@@ -186,7 +200,7 @@ struct protection_val protections_live(const struct pins *pins, const char *peer
 	struct protection_val value = { 0 };
 	struct protection_key key;
 
-	key_of(&key, peer, protection);
+	key_of(&key, policy_generation(pins), peer, protection);
 	if (bpf_map_lookup_elem(pins->protections_fd, &key, &value))
 		value = (struct protection_val){ 0 };
 	return value;

@@ -16,6 +16,7 @@
 struct protections {
 	const struct pins *pins;
 	const struct policy *policy;
+	uint32_t live;		     /* the generation in force */
 	uint8_t taken[PROTECT_MAX];  /* ids that live SAs or the live policy hold */
 	struct protection_key *keys; /* pairs of the new policy, with their ids */
 	struct protection_val *values;
@@ -34,13 +35,13 @@ uint32_t protections_id(void *protections, size_t peer, size_t protection);
 /* Do all pairs of the new policy (those asked for by protections_id()) have their ids already? */
 bool protections_are_live(const struct protections *protections);
 
-/* Names the pairs of the new policy, before the flip. 0 or -errno. */
+/* Names the pairs of the new policy, in the generation that is not in force. 0 or -errno. */
 int protections_add(const struct protections *protections);
 
-/* Forgets the pairs that only the old policy had, after the flip. */
-void protections_remove_old(const struct protections *protections);
+/* Forgets the names of a generation that is not in force, nor will be. */
+void protections_remove(const struct pins *pins, uint32_t generation);
 
-/* What is live of a pair; id 0 if the live policy does not use it. */
+/* What is in force of a pair; id 0 if the live policy does not use it. */
 struct protection_val protections_live(const struct pins *pins, const char *peer,
 				       const char *protection);
 uint32_t protections_live_id(const struct pins *pins, const char *peer, const char *protection);

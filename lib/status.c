@@ -11,11 +11,12 @@
 #include "control.h"
 #include "pin.h"
 #include "policy_apply.h"
+#include "policy_trial.h"
 #include "stats.h"
 
 static void read_policy(const struct pins *pins, struct ipsecbpf_status *status)
 {
-	uint32_t active = pins->control->active & 1;
+	uint32_t active = policy_generation(pins);
 	struct spd_generation head;
 	struct policy *policy;
 
@@ -54,7 +55,7 @@ static bool read_supervisor(const struct pins *pins, struct ipsecbpf_status *sta
 	return true;
 }
 
-static const char *state_word(const struct pins *pins, bool supervised)
+static const char *state_word(const struct pins *pins, bool supervised, bool has_policy)
 {
 	if (pins_gone(pins))
 		return "gone";
@@ -66,6 +67,8 @@ static const char *state_word(const struct pins *pins, bool supervised)
 	case ATTACH_BLOCKED:
 		return "blocked";
 	default:
+		if (!has_policy) /* the trial of the first one ran out */
+			return "blocked";
 		return supervised ? "running" : "supervisor-dead";
 	}
 }
@@ -89,8 +92,9 @@ int ipsecbpf_status(const char *ifname, struct ipsecbpf_status *ret_status,
 	status.xdp_mode = pins.attachment.xdp_generic ? "generic" : "native";
 	status.tc_mode = pins.attachment.tcx ? "tcx" : "clsact";
 	read_policy(&pins, &status);
+	status.confirm_left = policy_trial_left(&pins);
 	supervised = read_supervisor(&pins, &status);
-	status.state = state_word(&pins, supervised);
+	status.state = state_word(&pins, supervised, status.policy_serial);
 	if (!stats_read(&pins, &stats))
 		for (int reason = 1; reason < DROP_SLOTS; reason++)
 			status.dropped += stats.drops[reason];

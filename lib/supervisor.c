@@ -20,6 +20,8 @@
 
 #include "clock.h"
 #include "loader.h"
+#include "policy_apply.h"
+#include "policy_trial.h"
 #include "sandbox.h"
 #include "supervisor_internal.h"
 
@@ -216,6 +218,27 @@ static void look_at_sas(struct supervisor *supervisor)
 	supervisor->lifetime_drops = refused;
 }
 
+/* The hooks have gone back by themselves: what the trial used is freed, unless somebody who holds the
+ * lock will do so. */
+static void look_at_policy(struct supervisor *supervisor)
+{
+	struct pins *pins = supervisor->config->pins;
+	uint64_t ignored;
+	int lock;
+
+	if (read(supervisor->policy_fd, &ignored, sizeof(ignored)) < 0)
+		return;
+	lock = pins_try_lock(&pins->paths);
+	if (policy_trial_settle(pins)) {
+		syslog(LOG_WARNING, "%s: nobody confirmed the new policy, the one before is in force",
+		       supervisor->config->ifname);
+		if (lock >= 0)
+			policy_free_generation(pins, !policy_generation(pins));
+	}
+	if (lock >= 0)
+		pins_unlock(&pins->paths, lock);
+}
+
 /* Until something has to be done without being asked, ms; -1: never. */
 static int idle_ms(const struct supervisor *supervisor)
 {
@@ -260,6 +283,7 @@ static void loop(struct supervisor *supervisor)
 			{ .fd = supervisor->listen_fd, .events = POLLIN },
 			{ .fd = net_watch_fd(supervisor->sad.net_watch), .events = POLLIN },
 			{ .fd = supervisor->life_fd, .events = POLLIN },
+			{ .fd = supervisor->policy_fd, .events = POLLIN },
 		};
 
 		if (poll(fds, sizeof(fds) / sizeof(fds[0]), idle_ms(supervisor)) < 0)
@@ -273,6 +297,8 @@ static void loop(struct supervisor *supervisor)
 			net_watch_process(supervisor->sad.net_watch);
 		if (fds[7].revents)
 			look_at_sas(supervisor);
+		if (fds[8].revents)
+			look_at_policy(supervisor);
 		/* One of these a round: each may end us, or make the others' answers stale. */
 		if (fds[2].revents)
 			terminate(supervisor);
@@ -298,8 +324,10 @@ static int make_descriptors(struct supervisor *supervisor)
 	supervisor->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
 	supervisor->need_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	supervisor->life_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	supervisor->policy_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	supervisor->trial_fd = -1;
-	if (supervisor->signal_fd < 0 || supervisor->need_fd < 0 || supervisor->life_fd < 0)
+	if (supervisor->signal_fd < 0 || supervisor->need_fd < 0 || supervisor->life_fd < 0 ||
+	    supervisor->policy_fd < 0)
 		return -errno;
 	if (!trial.it_value.tv_sec)
 		return 0;

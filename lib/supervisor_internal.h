@@ -19,6 +19,7 @@ struct supervisor {
 	int listen_fd, need_fd, signal_fd, trial_fd;
 	int life_fd;		/* every second while there are SAs */
 	int commit_fd;		/* -1: attaching is done */
+	int policy_fd;		/* timer: a policy on trial has run out */
 	uint32_t pause_ms;	/* between a crash and the restart; 0: none */
 	uint64_t restart_at_ns; /* a worker that is down is not started before */
 	bool refill_failed;	/* a reservation could not be written; to be tried again */

@@ -10,7 +10,10 @@
 #include <unistd.h>
 
 #include "crypto.h"
+#include "policy_trial.h"
 #include "supervisor_internal.h"
+
+#define NS_PER_S 1000000000ull
 
 static int64_t trial_left(const struct supervisor *supervisor)
 {
@@ -175,6 +178,20 @@ static int reply_confirm(struct supervisor *supervisor, int fd)
 	return err;
 }
 
+/* The hooks go by the deadline themselves: this is for what remains to be tidied up. */
+static int reply_policy_trial(struct supervisor *supervisor, int fd)
+{
+	uint64_t deadline = policy_trial_deadline(supervisor->config->pins);
+	const struct itimerspec at = { .it_value = {
+		.tv_sec = (time_t)(deadline / NS_PER_S), .tv_nsec = (long)(deadline % NS_PER_S),
+	} };
+	const struct ipsecbpf_report none = { 0 };
+	int err;
+
+	err = timerfd_settime(supervisor->policy_fd, TFD_TIMER_ABSTIME, &at, NULL) ? -errno : 0;
+	return control_reply(fd, CONTROL_POLICY_TRIAL, err, NULL, 0, &none);
+}
+
 int supervisor_answer(struct supervisor *supervisor, int fd, const struct control_header *request,
 		      const void *payload)
 {
@@ -199,6 +216,8 @@ int supervisor_answer(struct supervisor *supervisor, int fd, const struct contro
 		return control_reply(fd, CONTROL_SA_FLUSH, 0, &removed, sizeof(removed), NULL);
 	case CONTROL_CONFIRM:
 		return reply_confirm(supervisor, fd);
+	case CONTROL_POLICY_TRIAL:
+		return reply_policy_trial(supervisor, fd);
 	case CONTROL_STOP:
 		supervisor->stopping = true;
 		return 0; /* answered when it is done */

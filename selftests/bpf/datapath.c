@@ -73,8 +73,10 @@ void datapath_close(struct datapath *datapath)
 int datapath_apply(struct datapath *datapath, const struct policy *policy)
 {
 	struct ipsecbpf_report report = { 0 };
+	const struct policy_install_opts for_good = { 0 };
 	struct ipsecbpf_apply_result result;
-	int err = policy_install(&datapath->pins, DATAPATH_POLICY_IFNAME, policy, &result, &report);
+	int err = policy_install(&datapath->pins, DATAPATH_POLICY_IFNAME, policy, &for_good, &result,
+				 &report);
 
 	if (err)
 		print_report(&report);

@@ -390,7 +390,8 @@ static int prepare(struct run *run, const json_t *fixture)
 	if (text_of(fixture, "apply"))
 		err = apply_policy(run, text_of(fixture, "apply"));
 	if (!err && json_object_get(fixture, "active"))
-		run->datapath.pins.control->active = number_of(fixture, "active", 0);
+		run->datapath.pins.control->active =
+			(uint64_t)json_integer_value(json_object_get(fixture, "active"));
 	if (!err && json_object_get(fixture, "udp_sas"))
 		run->datapath.pins.control->udp_sas = number_of(fixture, "udp_sas", 0);
 	if (!err && text_of(fixture, "state"))

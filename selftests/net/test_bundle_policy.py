@@ -36,7 +36,7 @@ def live_pairs(host):
 
     def name(text):
         return text.split(b"\0")[0].decode()
-    return {(name(key[:64]), name(key[64:])): struct.unpack("=II", value[:8])
+    return {(name(key[4:68]), name(key[68:])): struct.unpack("=II", value[:8])
             for key, value in ((octets(e["key"]), octets(e["value"])) for e in dump)}
 
 
@@ -106,7 +106,8 @@ def test_an_outer_pair_renewed_alone_renews_the_inner(attached):
     a = attached.a
     assert sa_apply(attached, protection="outer").returncode == 0   # its SA keeps the old id taken
     before = live_pairs(a)
-    key = b"".join(name.encode().ljust(64, b"\0") for name in OUTER)
+    generation = struct.pack("=I", a.status()["policy_serial"] % 2)
+    key = generation + b"".join(name.encode().ljust(64, b"\0") for name in OUTER)
     a.run("bpftool", "map", "delete", "pinned", f"{net.PIN_ROOT}/{a.key}/maps/protections", "key",
           *key)
     after = apply(attached)

@@ -174,7 +174,7 @@ def ethertype(frame):
 
 
 def kind(frame):
-    """What wirecount calls the frame: esp, arp, nd, clear or non_ip."""
+    """What wirecount calls the frame: esp, arp, nd, clear or non_ip; and mld, which it calls clear."""
     proto, at = ethertype(frame)
     if proto == 0x0806:
         return "arp"
@@ -188,4 +188,8 @@ def kind(frame):
         upper, at = frame[at], at + length
     if upper == 50:
         return "esp"
-    return "nd" if upper == 58 and 133 <= frame[at] <= 137 else "clear"
+    if upper != 58:
+        return "clear"
+    if frame[at] in (130, 131, 132, 143):
+        return "mld"
+    return "nd" if 133 <= frame[at] <= 137 else "clear"

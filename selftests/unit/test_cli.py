@@ -359,6 +359,15 @@ def test_manual_has_every_drop_reason_and_its_next_step():
         assert not manual.split(entry)[1].startswith("ipsecbpf monitor IFNAME shows"), identifier
 
 
+def test_manual_has_every_warning():
+    text = (TREE / "lib" / "policy_risk.h").read_text()
+    risks = re.findall(r'X\(\w+, (\d+), "([a-z-]+)"', text)
+    assert len(risks) > 10 and len({number for number, _ in risks}) == len(risks)
+    manual = run("help", "--man-risks").stdout.replace("\\-", "-")
+    for number, word in risks:
+        assert f".TP\n.B {word}\n(W{number}) " in manual
+
+
 def test_manual_has_every_option():
     manual = run("help", "--man-options").stdout.replace("\\-", "-")
     for parameter in options():
@@ -379,7 +388,7 @@ def complete(*words):
 
 def test_completion():
     assert complete("att") == ["attach"]
-    assert complete("policy", "") == ["check", "apply", "diff", "show", "test"]
+    assert complete("policy", "") == ["check", "apply", "diff", "show", "test", "confirm"]
     assert "lo" in complete("status", "")
     assert complete("explain", "lo", "") == ["in", "out"]
     assert complete("explain", "lo", "in", "") == []

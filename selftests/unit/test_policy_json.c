@@ -133,20 +133,20 @@ static void test_warnings(void **state)
 	static const char head[] = "{\"version\":1,\"bypass_essential\":[],\"defaults\":"
 		"{\"in\":\"discard\",\"out\":\"discard\",\"non_ip\":\"discard\"},";
 	static const struct { const char *tail, *expected; } cases[] = {
-		{ "\"rules\":[]}", "warning: test.json:1:1: ARP is discarded" },
+		{ "\"rules\":[]}", "warning: test.json:1:1: W205 no-arp: ARP is discarded" },
 		{ "\"peers\":{\"six\":{\"addresses\":[\"fd00::1\"]}},\"rules\":[]}",
-		  "warning: test.json:1:1: IPv6 neighbour discovery is discarded" },
+		  "warning: test.json:1:1: W206 no-nd: IPv6 neighbour discovery is discarded" },
 		{ "\"peers\":{\"p\":{\"addresses\":[\"10.0.0.1\"]}},\"rules\":[]}",
-		  "peer \"p\" is used by no rule\nerrors: 0" },
+		  "peer \"p\" is used by no rule:" },
 		{ "\"protections\":{\"p\":{}},\"rules\":[]}",
-		  "protection \"p\" is used by no rule\nerrors: 0" },
+		  "protection \"p\" is used by no rule:" },
 		{ "\"protections\":{\"p\":{\"suites\":[\"3des-md5\"],\"allow_legacy\":true}},"
-		  "\"rules\":[]}", "protection \"p\": suite \"3des-md5\" is weak (RFC 8221)\n" },
+		  "\"rules\":[]}", "protection \"p\": suite \"3des-md5\" is weak: it is not to be used any more (RFC 8221)" },
 		{ "\"protections\":{\"p\":{\"suites\":[\"md5\"],\"allow_legacy\":true,"
 		  "\"protocol\":\"ah\"}},\"rules\":[]}",
-		  "protection \"p\": suite \"md5\" is weak (RFC 8221)\n" },
+		  "protection \"p\": suite \"md5\" is weak: it is not to be used any more (RFC 8221)" },
 		{ "\"protections\":{\"p\":{\"within\":\"q\"},\"q\":{}},\"rules\":[]}",
-		  "protection \"q\" is used by no rule\n" },
+		  "protection \"q\" is used by no rule:" },
 		{ "\"rules\":[{\"name\":\"a\",\"local\":\"10.0.0.1\",\"remote\":[\"10.0.0.2\","
 		  "\"fd00::1\"],\"action\":\"bypass\"}]}",
 		  "rule \"a\" never matches IPv6, although it names IPv6 addresses" },

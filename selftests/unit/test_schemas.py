@@ -13,6 +13,7 @@ import pytest
 
 SCHEMAS = pathlib.Path("schemas")
 GOOD = sorted((SCHEMAS / "examples/good").glob("*.json"))
+RISKY = sorted((SCHEMAS / "examples/risky").glob("*.json"))
 BAD = sorted((SCHEMAS / "examples/bad").glob("*.json"))
 
 
@@ -51,13 +52,13 @@ def test_schema_is_valid_and_closed(name):
 
 
 def test_corpus_is_there():
-	assert len(GOOD) >= 9 and len(BAD) >= 40
+	assert len(GOOD) >= 9 and len(BAD) >= 40 and len(RISKY) >= 10
 	assert [p.name for p in BAD if not p.with_suffix(".expected").exists()] == []
 	assert [p.name for p in (SCHEMAS / "examples/bad").glob("*.expected")
 		if not p.with_suffix(".json").exists()] == []
 
 
-@pytest.mark.parametrize("path", GOOD, ids=lambda p: p.name)
+@pytest.mark.parametrize("path", GOOD + RISKY, ids=lambda p: p.name)
 def test_good(path):
 	validator(path).validate(json.loads(path.read_text()))
 

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* The end of a policy's trial by the administrator: it stays, or goes at once. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy_apply.h"
+#include "policy_keep.h"
+#include "policy_trial.h"
+
+static int no_trial(const struct pins *pins, struct ipsecbpf_report *report)
+{
+	if (policy_trial_settle(pins) || policy_trial_deadline(pins))
+		report_error(report, pins->ifname, "apply it again",
+			     "too late: the time was over, and the policy before is in force");
+	else
+		report_error(report, pins->ifname,
+			     "ipsecbpf policy apply --confirm SECONDS begins a trial",
+			     "no policy is on trial");
+	return -ENOENT;
+}
+
+static int end_trial(const struct pins *pins, bool keep, struct ipsecbpf_report *report)
+{
+	uint32_t tried = (uint32_t)(pins->control->active & 1);
+	int err = policy_trial_end(pins, keep);
+
+	if (err)
+		return no_trial(pins, report);
+	policy_free_generation(pins, keep ? !tried : tried);
+	return 0;
+}
+
+static int keep(const struct pins *pins, struct ipsecbpf_report *report)
+{
+	struct policy_keeping keeping;
+	size_t len;
+	char *text;
+	int err;
+
+	if (policy_trial_left(pins) < 0)
+		return no_trial(pins, report);
+	text = policy_read_text(pins, &len);
+	if (!text)
+		return -errno;
+	err = policy_keep_prepare(pins->ifname, text, &keeping, report);
+	free(text);
+	if (err)
+		return err;
+	err = end_trial(pins, true, report);
+	if (err)
+		policy_keep_abandon(&keeping);
+	else
+		policy_keep_commit(&keeping, report);
+	return err;
+}
+
+int ipsecbpf_policy_confirm(const char *ifname, bool undo, struct ipsecbpf_report *report)
+{
+	struct pins pins;
+	int err, lock = pins_open_locked(&pins, ifname, report);
+
+	if (lock < 0)
+		return lock;
+	err = undo ? end_trial(&pins, false, report) : keep(&pins, report);
+	pins_close_locked(&pins, lock);
+	return err;
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "policy_keep.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71 /* Linux 5.14; unknown to Debian 12's headers */
+#endif
+
+#define BOOT_ID_LEN 8 /* of its 36 characters */
+
+static int netns_cookie(uint64_t *ret_cookie)
+{
+	socklen_t len = sizeof(*ret_cookie);
+	int err, fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	err = getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, ret_cookie, &len) ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+static int boot_id(char out[BOOT_ID_LEN + 1])
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : read(fd, out, BOOT_ID_LEN);
+	int err = len < 0 ? -errno : len < BOOT_ID_LEN ? -EIO : 0;
+
+	if (fd >= 0)
+		close(fd);
+	out[err ? 0 : BOOT_ID_LEN] = '\0';
+	return err;
+}
+
+int policy_keep_path(const char *ifname, char *out, size_t out_len)
+{
+	char boot[BOOT_ID_LEN + 1];
+	struct paths paths;
+	uint64_t cookie;
+	int err = paths_init(&paths, ifname);
+
+	if (!err && !strchr(paths.dir, '@')) {
+		snprintf(out, out_len, POLICY_DIR "/%s.json", paths.dir);
+		return 0;
+	}
+	if (!err)
+		err = netns_cookie(&cookie);
+	if (!err)
+		err = boot_id(boot);
+	if (!err)
+		snprintf(out, out_len, POLICY_DIR "/%s@%" PRIx64 "-%s.json", ifname, cookie, boot);
+	return err;
+}
+
+static int write_all(int fd, const char *text)
+{
+	size_t len = strlen(text);
+
+	while (len) {
+		ssize_t done = write(fd, text, len);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return done ? -errno : -EIO;
+		text += done;
+		len -= (size_t)done;
+	}
+	return fsync(fd) ? -errno : 0;
+}
+
+static int write_temporary(const struct policy_keeping *keeping, const char *text)
+{
+	int err, fd;
+
+	unlink(keeping->temporary); /* of one who died; the lock is ours */
+	fd = open(keeping->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	err = write_all(fd, text);
+	if (close(fd) && !err)
+		err = -errno;
+	if (err)
+		unlink(keeping->temporary);
+	return err;
+}
+
+int policy_keep_prepare(const char *ifname, const char *text, struct policy_keeping *ret_keeping,
+			struct ipsecbpf_report *report)
+{
+	struct policy_keeping keeping = { 0 };
+	int err = policy_keep_path(ifname, keeping.path, sizeof(keeping.path));
+
+	snprintf(keeping.temporary, sizeof(keeping.temporary), "%s.new", keeping.path);
+	if (!err)
+		err = paths_mkdir(POLICY_DIR, 0700);
+	if (!err)
+		err = write_temporary(&keeping, text);
+	if (err)
+		report_error(report, keeping.path[0] ? keeping.path : POLICY_DIR,
+			     "make room in " STATE_ROOT ", and see that it is writable; the live "
+			     "policy is unchanged",
+			     "cannot keep the policy for the next attach: %s", strerror(-err));
+	else
+		*ret_keeping = keeping;
+	return err;
+}
+
+static int sync_directory(void)
+{
+	int err, fd = open(POLICY_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	err = fsync(fd) ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+void policy_keep_commit(const struct policy_keeping *keeping, struct ipsecbpf_report *report)
+{
+	int err = rename(keeping->temporary, keeping->path) ? -errno : sync_directory();
+
+	if (err)
+		report_warning(report, keeping->path, "attach with --policy FILE next time",
+			       "the policy is in force, but the next attach may load the one "
+			       "before: %s", strerror(-err));
+}
+
+void policy_keep_abandon(const struct policy_keeping *keeping)
+{
+	unlink(keeping->temporary);
+}

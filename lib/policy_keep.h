@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The last good policy of an interface on disk, as canonical JSON: what `attach` loads where it is
+ * told nothing else. A policy is good once it has been in force and nobody has to confirm it any more.
+ *
+ * Written in two steps, so that a full disk is known before policy changes, and the file never holds
+ * a policy that was not in force: prepare (a file beside it, synced), flip, commit (rename).
+ *
+ * Included by: policy_apply.c, attach.c. Threading: under the attachment's lock.
+ */
+#ifndef IPSECBPF_POLICY_KEEP_H
+#define IPSECBPF_POLICY_KEEP_H
+
+#include "paths.h"
+#include "report.h"
+
+struct policy_keeping {
+	char path[256], temporary[280];
+};
+
+/*
+ * Where it is kept: POLICY_DIR/<ifname>.json in the initial network namespace. Elsewhere the name
+ * has the namespace's cookie and the boot id: inode numbers of namespaces are given out again, and
+ * no namespace must begin with the policy of another. 0 or -errno.
+ */
+int policy_keep_path(const char *ifname, char *out, size_t out_len);
+
+/* Writes and syncs the new file under another name. 0 or -errno, explained in report. */
+int policy_keep_prepare(const char *ifname, const char *text, struct policy_keeping *ret_keeping,
+			struct ipsecbpf_report *report);
+
+/* Puts it in place of the old one. Too late for an error: what fails is a warning. */
+void policy_keep_commit(const struct policy_keeping *keeping, struct ipsecbpf_report *report);
+void policy_keep_abandon(const struct policy_keeping *keeping);
+
+#endif /* IPSECBPF_POLICY_KEEP_H */

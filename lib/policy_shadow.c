@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Rules that earlier ones leave nothing, though none of them alone. Exact: a rule is a set of boxes
+ * (a range in each selector), what the earlier rules match is cut out of them, and whatever is left
+ * can be reached. Cutting multiplies boxes, so there is a budget; where it is used up nothing is said.
+ * As in policy_check.c, later fragments, which show no ports, are not thought of.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy_internal.h"
+
+enum dimension {
+	DIM_LOCAL, DIM_REMOTE, DIM_PROTOCOL, DIM_LOCAL_PORT, DIM_REMOTE_PORT, DIM_TYPE, DIM_CODE,
+	DIM_ORIGIN, DIM_COUNT
+};
+
+/* Numbers beyond what a field can be stand for packets that do not show it: only "any" has those. */
+#define PORT_HIDDEN 65536
+#define ICMP_HIDDEN 256
+#define ANY_PROTOCOL_MAX 256
+
+#define BOXES_MAX 512
+#define BUDGET 4000000u	/* boxes looked at, for a whole policy */
+#define RULES_MAX 1024
+
+struct box {
+	struct addr128 lo[DIM_COUNT], hi[DIM_COUNT];
+};
+
+struct boxes {
+	struct box *items;
+	size_t count;
+};
+
+struct shadowing {
+	const struct linting *linting;
+	struct boxes left, cut, next;	/* of the rule; of an earlier rule; for the next step */
+	size_t budget;
+	size_t first, last, takers;	/* rules that took something */
+};
+
+static bool add(struct boxes *boxes, const struct box *box)
+{
+	if (boxes->count == BOXES_MAX)
+		return false;
+	boxes->items[boxes->count++] = *box;
+	return true;
+}
+
+static void set(struct box *box, enum dimension dimension, uint64_t lo, uint64_t hi)
+{
+	box->lo[dimension] = (struct addr128){ 0, lo };
+	box->hi[dimension] = (struct addr128){ 0, hi };
+}
+
+static void set_ports(struct box *box, enum dimension dimension, const struct port_list *list,
+		      size_t index)
+{
+	if (list->count)
+		set(box, dimension, list->items[index].lo, list->items[index].hi);
+	else
+		set(box, dimension, 0, PORT_HIDDEN);
+}
+
+static void set_range(struct box *box, enum dimension dimension, const struct address_range *range)
+{
+	box->lo[dimension] = range->lo;
+	box->hi[dimension] = range->hi;
+}
+
+static bool add_ports(struct boxes *boxes, const struct selector *selector, struct box *box)
+{
+	const struct port_list *local = &selector->port[SIDE_LOCAL];
+	const struct port_list *remote = &selector->port[SIDE_REMOTE];
+	size_t l = 0, r;
+
+	do {
+		set_ports(box, DIM_LOCAL_PORT, local, l);
+		r = 0;
+		do {
+			set_ports(box, DIM_REMOTE_PORT, remote, r);
+			if (!add(boxes, box))
+				return false;
+		} while (++r < remote->count);
+	} while (++l < local->count);
+	return true;
+}
+
+static bool add_protocols(struct boxes *boxes, const struct selector *selector, int family,
+			  struct box *box)
+{
+	if (selector->any_protocol) {
+		set(box, DIM_PROTOCOL, 0, ANY_PROTOCOL_MAX);
+		return add_ports(boxes, selector, box);
+	}
+	for (unsigned int proto = 0; proto < 256; proto++) {
+		if (!(selector->protocols[family][proto / 64] >> (proto % 64) & 1))
+			continue;
+		set(box, DIM_PROTOCOL, proto, proto);
+		if (!add_ports(boxes, selector, box))
+			return false;
+	}
+	return true;
+}
+
+/* What a rule matches of one direction and family. False: too many boxes. */
+static bool make_boxes(struct boxes *boxes, const struct selector *selector,
+		       enum spd_direction direction, int family)
+{
+	const struct rule *rule = selector->rule;
+	const struct address_list *local = &selector->address[SIDE_LOCAL][family];
+	const struct address_list *remote = &selector->address[SIDE_REMOTE][family];
+	struct box box;
+
+	boxes->count = 0;
+	if (rule->direction != RULE_BOTH && (rule->direction == RULE_IN) != (direction == SPD_IN))
+		return true;
+	set(&box, DIM_TYPE, 0, ICMP_HIDDEN);
+	set(&box, DIM_CODE, 0, ICMP_HIDDEN);
+	if (rule->icmp_given) {
+		set(&box, DIM_TYPE, rule->icmp_type_lo, rule->icmp_type_hi);
+		set(&box, DIM_CODE, rule->icmp_code_lo, rule->icmp_code_hi);
+	}
+	set(&box, DIM_ORIGIN, rule->origin == ORIGIN_FORWARDED, rule->origin != ORIGIN_LOCAL);
+	for (size_t l = 0; l < local->count; l++)
+		for (size_t r = 0; r < remote->count; r++) {
+			set_range(&box, DIM_LOCAL, &local->items[l]);
+			set_range(&box, DIM_REMOTE, &remote->items[r]);
+			if (!add_protocols(boxes, selector, family, &box))
+				return false;
+		}
+	return true;
+}
+
+static bool meet(const struct box *a, const struct box *b)
+{
+	for (int d = 0; d < DIM_COUNT; d++)
+		if (addr128_compare(a->hi[d], b->lo[d]) < 0 || addr128_compare(b->hi[d], a->lo[d]) < 0)
+			return false;
+	return true;
+}
+
+static struct addr128 step(struct addr128 value, bool up)
+{
+	if (up && !++value.lo)
+		value.hi++;
+	else if (!up && !value.lo--)
+		value.hi--;
+	return value;
+}
+
+/* What of `box` lies outside of `cutter`, which it meets: one slice below and above in each
+ * dimension, of what the dimensions before have left. */
+static bool cut_out(struct boxes *out, struct box box, const struct box *cutter)
+{
+	struct box slice;
+
+	for (int d = 0; d < DIM_COUNT; d++) {
+		if (addr128_compare(box.lo[d], cutter->lo[d]) < 0) {
+			slice = box;
+			slice.hi[d] = step(cutter->lo[d], false);
+			if (!add(out, &slice))
+				return false;
+			box.lo[d] = cutter->lo[d];
+		}
+		if (addr128_compare(box.hi[d], cutter->hi[d]) > 0) {
+			slice = box;
+			slice.lo[d] = step(cutter->hi[d], true);
+			if (!add(out, &slice))
+				return false;
+			box.hi[d] = cutter->hi[d];
+		}
+	}
+	return true;
+}
+
+static bool subtract_box(struct shadowing *work, const struct box *cutter, bool *taken)
+{
+	struct boxes old = work->left;
+
+	if (work->budget < old.count)
+		return false;
+	work->budget -= old.count;
+	work->next.count = 0;
+	for (size_t i = 0; i < old.count; i++) {
+		bool hit = meet(&old.items[i], cutter);
+
+		*taken |= hit;
+		if (!(hit ? cut_out(&work->next, old.items[i], cutter) :
+			    add(&work->next, &old.items[i])))
+			return false;
+	}
+	work->left = work->next;
+	work->next = old;
+	return true;
+}
+
+static bool subtract_rule(struct shadowing *work, size_t earlier, enum spd_direction direction,
+			  int family)
+{
+	bool taken = false;
+
+	if (!make_boxes(&work->cut, &work->linting->selectors[earlier], direction, family))
+		return false;
+	for (size_t i = 0; i < work->cut.count && work->left.count; i++)
+		if (!subtract_box(work, &work->cut.items[i], &taken))
+			return false;
+	if (taken) {
+		work->first = work->takers ? (earlier < work->first ? earlier : work->first) : earlier;
+		work->last = work->takers ? (earlier > work->last ? earlier : work->last) : earlier;
+		work->takers++;
+	}
+	return true;
+}
+
+/* Nothing left of rule `index` in one direction and family? False as well if that is not known. */
+static bool is_shadowed_in(struct shadowing *work, size_t index, enum spd_direction direction,
+			   int family)
+{
+	const struct selector *selectors = work->linting->selectors;
+
+	if (!make_boxes(&work->left, &selectors[index], direction, family))
+		return false;
+	for (size_t i = 0; i < index && work->left.count; i++)
+		if (selector_covers_interfaces(&selectors[i], &selectors[index]) &&
+		    !subtract_rule(work, i, direction, family))
+			return false;
+	return !work->left.count;
+}
+
+static void look_at(struct shadowing *work, size_t index)
+{
+	const struct rule *rules = work->linting->policy->rules;
+
+	work->takers = 0;
+	for (int direction = 0; direction < SPD_DIRECTION_COUNT; direction++)
+		for (int family = 0; family < FAMILY_COUNT; family++)
+			if (!is_shadowed_in(work, index, direction, family))
+				return;
+	if (work->takers)
+		lint_warn(work->linting, UNREACHABLE, &rules[index], "rule \"%s\" can never match, "
+			  "because of the rules from \"%s\" at line %u to \"%s\" at line %u",
+			  rules[index].name, rules[work->first].name, rules[work->first].at.line,
+			  rules[work->last].name, rules[work->last].at.line);
+}
+
+bool policy_lint_shadows(const struct linting *linting)
+{
+	struct shadowing work = { .linting = linting, .budget = BUDGET };
+	struct box *room;
+
+	if (linting->policy->rule_count > RULES_MAX)
+		return true;
+	room = calloc(3 * BOXES_MAX, sizeof(*room));
+	if (!room)
+		return false;
+	work.left.items = room;
+	work.cut.items = room + BOXES_MAX;
+	work.next.items = room + 2 * BOXES_MAX;
+	for (size_t i = 1; i < linting->policy->rule_count && work.budget; i++)
+		look_at(&work, i);
+	free(room);
+	return true;
+}

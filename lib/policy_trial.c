@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "policy_trial.h"
+
+#include <errno.h>
+
+#include "clock.h"
+
+#define NS_PER_S 1000000000ull
+
+static uint64_t active_word(const struct pins *pins)
+{
+	return __atomic_load_n(&pins->control->active, __ATOMIC_ACQUIRE);
+}
+
+uint32_t policy_generation(const struct pins *pins)
+{
+	return (uint32_t)GENERATION_AT(active_word(pins), clock_ns());
+}
+
+uint64_t policy_trial_deadline(const struct pins *pins)
+{
+	return ACTIVE_DEADLINE(active_word(pins));
+}
+
+int64_t policy_trial_left(const struct pins *pins)
+{
+	uint64_t deadline = policy_trial_deadline(pins), now = clock_ns();
+
+	return deadline > now ? (int64_t)((deadline - now + NS_PER_S - 1) / NS_PER_S) : -1;
+}
+
+void policy_flip(const struct pins *pins, uint32_t generation, uint32_t trial_seconds)
+{
+	uint64_t word = generation;
+
+	if (trial_seconds)
+		word |= ACTIVE_DEADLINE(clock_ns() + trial_seconds * NS_PER_S);
+	__atomic_store_n(&pins->control->active, word, __ATOMIC_RELEASE);
+	if (pins->control->state == ATTACH_BLOCKED)
+		__atomic_store_n(&pins->control->state, ATTACH_RUNNING, __ATOMIC_RELEASE);
+}
+
+static bool exchange(const struct pins *pins, uint64_t from, uint64_t to)
+{
+	return __atomic_compare_exchange_n(&pins->control->active, &from, to, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+int policy_trial_end(const struct pins *pins, bool keep)
+{
+	uint64_t word = active_word(pins), generation = word & 1;
+
+	if (ACTIVE_DEADLINE(word) <= clock_ns() ||
+	    !exchange(pins, word, keep ? generation : !generation))
+		return -ENOENT;
+	return 0;
+}
+
+bool policy_trial_settle(const struct pins *pins)
+{
+	uint64_t word = active_word(pins), now = clock_ns();
+
+	return ACTIVE_DEADLINE(word) && ACTIVE_DEADLINE(word) <= now &&
+	       exchange(pins, word, GENERATION_AT(word, now));
+}
