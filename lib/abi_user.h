@@ -6,5 +6,6 @@
 #include <stdint.h>
 
 #include "../bpf/abi.h"
+#include "../bpf/spd_cell.h"
 
 #endif /* IPSECBPF_ABI_USER_H */
