@@ -53,11 +53,10 @@ enum spd_upper_width {
 #define SPD_UPPER_FIELD(id, value) ((__u64)(value) << SPD_##id##_SHIFT)
 #define SPD_UPPER_FIELD_MASK(id) SPD_UPPER_FIELD(id, (1u << SPD_##id##_WIDTH) - 1)
 #define SPD_UPPER_GUARD(id) SPD_UPPER_FIELD(id, 1u << SPD_##id##_WIDTH)
-#define X(id, shift, width) | SPD_UPPER_FIELD_MASK(id)
-#define SPD_UPPER_MASK (0ull SPD_UPPER_FIELDS(X))
-#define SPD_UPPER_GUARDS \
-	(SPD_UPPER_GUARD(REMOTE_PORT) | SPD_UPPER_GUARD(LOCAL_PORT) | SPD_UPPER_GUARD(VLAN) | \
-	 SPD_UPPER_GUARD(PROTO) | SPD_UPPER_GUARD(DSCP))
+#define SPD_OR_MASK(id, shift, width) | SPD_UPPER_FIELD_MASK(id)
+#define SPD_OR_GUARD(id, shift, width) | SPD_UPPER_GUARD(id)
+#define SPD_UPPER_MASK (0ull SPD_UPPER_FIELDS(SPD_OR_MASK))
+#define SPD_UPPER_GUARDS (0ull SPD_UPPER_FIELDS(SPD_OR_GUARD))
 
 struct spd_query {
 	__u64 word[SPD_WORDS];

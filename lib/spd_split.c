@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "spd_split.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Of more boxes than this, a sample says which question is good. */
+#define SAMPLE_MAX 1024
+
+/* Rough costs of the steps of a search, in ns: doc/classifier.md has what they were measured to be. */
+#define COST_NODE	9.0
+#define COST_LEAF	3.0
+#define COST_ENTRY	2.5
+#define COST_ASIDE	4.0	/* to note and take up again what was set aside */
+#define COST_REPEATED	10.0	/* as much is an average box under one more child worth in memory */
+
+double spd_leaf_cost(size_t entries)
+{
+	return COST_LEAF + COST_ENTRY * (double)entries;
+}
+
+/* What a tree of so many boxes may be expected to cost. */
+static double tree_cost(double boxes)
+{
+	double leaf = COST_LEAF + COST_ENTRY * boxes;
+	double tree = COST_NODE * log2(boxes / 3) / log2(6) + COST_LEAF + 3 * COST_ENTRY;
+
+	return boxes > 6 && tree < leaf ? tree : leaf;
+}
+
+/*
+ * The window: 32 bits from the highest one in which packets of the region differ at all. In an
+ * address it must not cross the middle, as the query has it in two words.
+ */
+static unsigned int window_shift(const struct spd_region *region, unsigned int dimension)
+{
+	u128 differ = region_lo(region, dimension) ^ region_hi(region, dimension);
+	uint64_t high = (uint64_t)(differ >> 64), low = (uint64_t)differ;
+
+	if (high) {
+		unsigned int top = 127 - (unsigned int)__builtin_clzll(high);
+
+		return top - 31 > 64 ? top - 31 : 64;
+	}
+	if (low >> 32)
+		return 32 - (unsigned int)__builtin_clzll(low);
+	return 0;
+}
+
+/* Sorted list of values at which the children might end. */
+struct candidates {
+	uint32_t values[4 * SAMPLE_MAX];
+	size_t count;
+	size_t spanning;	/* boxes for which this question has only one answer: all of it */
+};
+
+static int compare_values(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* A child that ends with `last` is wanted. If the window does not show so much, then the values of
+ * the window in which it lies become a child of their own. */
+static void add_candidate(struct candidates *candidates, u128 last, unsigned int shift, u128 from)
+{
+	u128 below = ((u128)1 << shift) - 1;
+	u128 value = last >> shift;
+
+	if ((last & below) == below) {
+		candidates->values[candidates->count++] = (uint32_t)value;
+		return;
+	}
+	candidates->values[candidates->count++] = (uint32_t)value;
+	if (value > from >> shift)
+		candidates->values[candidates->count++] = (uint32_t)(value - 1);
+}
+
+static void collect(const struct spd_region *boxes, const struct spd_list *sample,
+		    const struct spd_region *region, const struct spd_split *split,
+		    struct candidates *candidates)
+{
+	unsigned int dimension = split->dimension;
+	u128 from = region_lo(region, dimension), to = region_hi(region, dimension);
+
+	candidates->count = 0;
+	candidates->spanning = 0;
+	for (size_t i = 0; i < sample->count; i++) {
+		const struct spd_region *box = &boxes[sample->items[i]];
+		u128 lo = region_lo(box, dimension), hi = region_hi(box, dimension);
+
+		if (lo <= from && hi >= to) {
+			candidates->spanning++;
+			continue;
+		}
+		if (lo > from)
+			add_candidate(candidates, lo - 1, split->shift, from);
+		if (hi < to)
+			add_candidate(candidates, hi, split->shift, from);
+	}
+}
+
+/* The last value in the window that a packet of the region can have: no child may end there. */
+static uint32_t window_end(const struct spd_region *region, const struct spd_split *split)
+{
+	return (uint32_t)(region_hi(region, split->dimension) >> split->shift);
+}
+
+/* Takes thresholds that leave about as many bounds in each child; false: there are none. */
+static bool pick_thresholds(struct candidates *candidates, uint32_t end, struct spd_split *split)
+{
+	size_t count = 0, distinct = 0;
+	uint32_t *values = candidates->values;
+
+	for (size_t i = 0; i < candidates->count; i++)
+		if (values[i] != end)
+			values[count++] = values[i];
+	qsort(values, count, sizeof(*values), compare_values);
+	for (size_t i = 0; i < count; i++)
+		distinct += !i || values[i] != values[i - 1];
+	split->thresholds = 0;
+	if (distinct <= SPD_THRESHOLDS) {
+		for (size_t i = 0; i < count; i++)
+			if (!i || values[i] != values[i - 1])
+				split->threshold[split->thresholds++] = values[i];
+		return split->thresholds;
+	}
+	for (size_t i = 1; i <= SPD_THRESHOLDS; i++) {
+		uint32_t value = values[i * count / (SPD_THRESHOLDS + 1)];
+
+		if (!split->thresholds || split->threshold[split->thresholds - 1] != value)
+			split->threshold[split->thresholds++] = value;
+	}
+	return true;
+}
+
+static unsigned int child_of(const struct spd_split *split, uint32_t value)
+{
+	unsigned int child = 0;
+
+	for (unsigned int i = 0; i < split->thresholds; i++)
+		child += split->threshold[i] < value;
+	return child;
+}
+
+struct spd_span spd_split_span(const struct spd_split *split, const struct spd_region *region,
+			       const struct spd_region *box)
+{
+	unsigned int dimension = split->dimension;
+	u128 from = region_lo(region, dimension), to = region_hi(region, dimension);
+	u128 lo = region_lo(box, dimension), hi = region_hi(box, dimension);
+
+	return (struct spd_span){
+		.first = lo <= from ? 0 : child_of(split, (uint32_t)(lo >> split->shift)),
+		.last = hi >= to ? split->thresholds :
+				   child_of(split, (uint32_t)(hi >> split->shift)),
+	};
+}
+
+bool spd_split_sets_aside(const struct spd_split *split, struct spd_span span)
+{
+	unsigned int children = split->thresholds + 1, spanned = span.last - span.first + 1;
+
+	return split->aside && (spanned == children || (spanned > 3 && 2 * spanned > children));
+}
+
+/* How a split divides a sample. */
+struct division {
+	double children[SPD_THRESHOLDS + 1];
+	double aside;
+};
+
+static struct division divide(const struct spd_region *boxes, const struct spd_list *sample,
+			      const struct spd_region *region, const struct spd_split *split)
+{
+	struct division division = { 0 };
+
+	for (size_t i = 0; i < sample->count; i++) {
+		struct spd_span span = spd_split_span(split, region, &boxes[sample->items[i]]);
+
+		if (spd_split_sets_aside(split, span)) {
+			division.aside++;
+			continue;
+		}
+		for (unsigned int child = span.first; child <= span.last; child++)
+			division.children[child]++;
+	}
+	return division;
+}
+
+/* Packets are taken to go where the boxes are. */
+static double division_cost(const struct division *division, unsigned int children, double sampled,
+			    double scale)
+{
+	double cost = COST_NODE, total = 0;
+
+	for (unsigned int i = 0; i < children; i++)
+		total += division->children[i];
+	for (unsigned int i = 0; i < children; i++)
+		cost += division->children[i] / (total > 0 ? total : 1) *
+			tree_cost(division->children[i] * scale);
+	if (division->aside > 0)
+		cost += COST_ASIDE + tree_cost(division->aside * scale);
+	return cost + COST_REPEATED * fmax(0, (total + division->aside) / sampled - 1);
+}
+
+static void consider(const struct spd_region *boxes, const struct spd_list *sample,
+		     const struct spd_region *region, double scale, struct spd_split *split,
+		     struct spd_split *best)
+{
+	struct division division = divide(boxes, sample, region, split);
+
+	/* Not if all are set aside: nothing would be told apart. */
+	if (division.aside >= (double)sample->count)
+		return;
+	split->cost = division_cost(&division, split->thresholds + 1, (double)sample->count, scale);
+	if (!best->thresholds || split->cost < best->cost)
+		*best = *split;
+}
+
+bool spd_split_choose(const struct spd_region *boxes, const struct spd_list *list,
+		      const struct spd_region *region, bool may_set_aside,
+		      struct spd_split *ret_split)
+{
+	size_t step = list->count > SAMPLE_MAX ? list->count / SAMPLE_MAX + 1 : 1;
+	uint32_t sampled[SAMPLE_MAX];
+	struct spd_list sample = { .items = sampled };
+	struct candidates candidates;
+	struct spd_split best = { 0 };
+	double scale;
+
+	for (size_t i = 0; i < list->count && sample.count < SAMPLE_MAX; i += step)
+		sampled[sample.count++] = list->items[i];
+	scale = (double)list->count / (double)sample.count;
+	for (unsigned int dimension = 0; dimension < DIMENSION_COUNT; dimension++) {
+		struct spd_split split = {
+			.dimension = dimension,
+			.shift = window_shift(region, dimension),
+		};
+
+		if (region_lo(region, dimension) == region_hi(region, dimension))
+			continue;
+		collect(boxes, &sample, region, &split, &candidates);
+		if (candidates.spanning == sample.count ||
+		    !pick_thresholds(&candidates, window_end(region, &split), &split))
+			continue;
+		consider(boxes, &sample, region, scale, &split, &best);
+		split.aside = true;
+		if (may_set_aside)
+			consider(boxes, &sample, region, scale, &split, &best);
+	}
+	if (!best.thresholds)
+		return false;
+	*ret_split = best;
+	return true;
+}
