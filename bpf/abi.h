@@ -17,7 +17,6 @@
 
 /* ---- limits ------------------------------------------------------------------------------- */
 
-#define SPD_MAX_ENTRIES		1024	/* compiled entries per direction and family */
 #define PROTECT_MAX		4096	/* live (peer, protection) pairs of one attachment */
 #define SA_SLOTS_DEFAULT	1024	/* SAs of one attachment unless asked otherwise */
 #define SA_SLOTS_MAX		131072
@@ -167,56 +166,27 @@ union wire_addr {
 
 /* ---- SPD ----------------------------------------------------------------------------------- */
 
-#define SPD_F_PROTO		(1u << 0)	/* proto is compared */
-#define SPD_F_PORTS		(1u << 1)	/* port ranges are compared; needs SPD_F_PROTO */
-#define SPD_F_ICMP		(1u << 2)	/* ICMP type and code ranges are compared; needs SPD_F_PROTO */
-#define SPD_F_ORIGIN_LOCAL	(1u << 3)	/* outbound only: sent by this host */
-#define SPD_F_ORIGIN_FORWARDED	(1u << 4)	/* outbound only: received on another interface */
-
-/*
- * One compiled entry: what a packet must match. A rule with several prefixes, protocols or port
- * ranges becomes several entries. Entries of one (generation, direction, family) are sorted by
- * `rule`: the first match decides. All ranges include both ends. `local` is this host's side in
- * both directions: the destination of an inbound packet, the source of an outbound one.
- */
-struct spd_entry {
-	struct addr128 local_lo, local_hi;
-	struct addr128 remote_lo, remote_hi;
-	__u16 local_port_lo, local_port_hi;
-	__u16 remote_port_lo, remote_port_hi;
-	__u8 icmp_type_lo, icmp_type_hi;
-	__u8 icmp_code_lo, icmp_code_hi;
-	__u8 proto;
-	__u8 action;		/* enum spd_action */
-	__u16 flags;		/* SPD_F_* */
-	__u32 rule;		/* index of the rule in the policy file, from 0 */
-	__u32 protect_id;	/* index into out_sa; 0 unless action is SPD_PROTECT (ids start at 1) */
-};
-_Static_assert(sizeof(struct spd_entry) == 88, "spd_entry is ABI");
-
 #define SPD_RULE_DEFAULT 0xffffffffu	/* the verdict came from the defaults, not from a rule */
 
-/* Value of the inner maps of `spd`: one block, so that a search costs one look-up. */
-struct spd_table {
-	struct spd_entry entries[SPD_MAX_ENTRIES];
+/*
+ * Inner maps of `rule_counts`: packets that each rule decided. Rows of RULE_COUNT_SLOTS(rules)
+ * elements: row 0 is what the policy before had counted of rules that stayed the same, row cpu + 1
+ * is written by the hooks on that CPU alone. Without essential traffic, which asks no rule.
+ */
+struct rule_count {
+	__u64 packets;		/* as the hook sees them: super-packets count once */
+	__u64 bytes;		/* of the IP packets */
+	__u64 used_ns;		/* CLOCK_MONOTONIC of the last one, coarse; 0: none */
+	__u64 pad;
 };
+_Static_assert(sizeof(struct rule_count) == 32, "rule_count is ABI");
 
-/* What holds for a whole generation besides its entries. Map `generations`, two elements. */
-struct spd_generation {
-	__u32 serial;					/* counts applied policies, from 1 */
-	__u32 essential;				/* bits ESSENTIAL(...) */
-	__u8 default_action[SPD_DIRECTION_COUNT];	/* SPD_BYPASS or SPD_DISCARD */
-	__u8 non_ip_action;				/* the same, for other ethertypes */
-	__u8 pad;
-	__u32 entries[SPD_DIRECTION_COUNT][FAMILY_COUNT];	/* how many are filled in */
-	__u32 text_len;					/* bytes of canonical JSON in policy_text */
-};
-_Static_assert(sizeof(struct spd_generation) == 32, "spd_generation is ABI");
-
-/* Index into the outer map `spd`. */
-#define SPD_TABLE(generation, direction, family) \
-	(((generation) * SPD_DIRECTION_COUNT + (direction)) * FAMILY_COUNT + (family))
-#define SPD_TABLE_COUNT SPD_TABLE(2, 0, 0)
+#define RULE_COUNT_EXTRA 2	/* slots behind those of the rules: the defaults */
+#define RULE_COUNT_SLOTS(rules) ((rules) + RULE_COUNT_EXTRA)
+#define RULE_COUNT_DEFAULT(rules, direction) ((rules) + (direction))	/* enum spd_direction */
+#define RULE_COUNT_INDEX(rules, row, slot) ((row) * RULE_COUNT_SLOTS(rules) + (slot))
+#define RULE_COUNT_CARRIED 0	/* the row of what was carried over */
+#define RULE_COUNT_ROW(cpu) ((cpu) + 1)
 
 enum attach_state {
 	ATTACH_BLOCKED,		/* no policy yet: everything but ESSENTIAL_ALL is dropped */

@@ -7,6 +7,7 @@
 #define IPSECBPF_MAPS_H
 
 #include "abi.h"
+#include "spd_cell.h"
 
 /* State of the attachment and the active generation.
  * key 0 -> struct control. Written by attach, policy apply and confirm, detach, monitor, each its own
@@ -27,27 +28,37 @@ struct {
 	__type(value, struct attachment);
 } attachment SEC(".maps");
 
-/* Heads of the two generations. Written (the spare one) by policy apply. Read by every hook. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2);
-	__type(key, __u32);
-	__type(value, struct spd_generation);
-} generations SEC(".maps");
-
-/* Compiled SPD entries. SPD_TABLE() -> map of one struct spd_table. Policy apply replaces the inner
- * maps of the spare generation; the kernel frees the old ones after a grace period. */
+/* Compiled policies, one per generation. generation -> array of the snapshot's cells (spd_cell.h),
+ * frozen. Written (the spare one) by policy apply; the kernel frees the old one after a grace period.
+ * Read by every hook. The inner map here is only the template of those. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, SPD_TABLE_COUNT);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__array(values, struct {
 		__uint(type, BPF_MAP_TYPE_ARRAY);
+		__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 		__uint(max_entries, 1);
 		__type(key, __u32);
-		__uint(value_size, sizeof(struct spd_table));
+		__type(value, union spd_cell);
 	});
 } spd SEC(".maps");
+
+/* What each rule decided, one per generation. generation -> array of RULE_COUNT_INDEX(). Created with
+ * the generation by policy apply, which also writes the row of what is carried over; the hooks count
+ * in the row of their CPU. Read by stats and metrics. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_ARRAY);
+		__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+		__uint(max_entries, 1);
+		__type(key, __u32);
+		__type(value, struct rule_count);
+	});
+} rule_counts SEC(".maps");
 
 /* Canonical JSON of each generation. generation -> map of POLICY_TEXT_CHUNK octets per element.
  * Written by policy apply, read by policy show and diff; no hook reads it. */
@@ -57,8 +68,8 @@ struct {
 	__type(key, __u32);
 	__array(values, struct {
 		__uint(type, BPF_MAP_TYPE_ARRAY);
+		__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 		__uint(max_entries, 1);
-		__uint(map_flags, BPF_F_INNER_MAP);
 		__type(key, __u32);
 		__uint(value_size, POLICY_TEXT_CHUNK);
 	});

@@ -18,12 +18,12 @@
  * do not touch at all; a private instance of the programs (lib/oracle.h) reads the live ones. */
 #define PINNED_STATE(X)                                                                   \
 	X(control)                                                                        \
-	X(attachment) X(generations) X(spd) X(policy_text) X(protections) X(sad)          \
+	X(attachment) X(spd) X(policy_text) X(protections) X(sad)                         \
 		X(sad_peers) X(own_addresses) X(out_sa) X(sa_slots) X(sa_state)           \
 		X(worker_stats) X(xsks)
 
-/* X(map): what hooks write. Each instance of the programs has its own. */
-#define PINNED_COUNTS(X) X(drops) X(passes) X(events)
+/* X(map): what hooks write. Each instance of the programs has its own, at first empty. */
+#define PINNED_COUNTS(X) X(rule_counts) X(drops) X(passes) X(events)
 
 #define PINNED_MAPS(X) PINNED_STATE(X) PINNED_COUNTS(X)
 
