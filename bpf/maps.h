@@ -39,8 +39,8 @@ struct {
 		__uint(type, BPF_MAP_TYPE_ARRAY);
 		__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 		__uint(max_entries, 1);
-		__type(key, __u32);
-		__type(value, union spd_cell);
+		__uint(key_size, sizeof(__u32));
+		__uint(value_size, sizeof(union spd_cell));
 	});
 } spd SEC(".maps");
 
@@ -55,10 +55,20 @@ struct {
 		__uint(type, BPF_MAP_TYPE_ARRAY);
 		__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 		__uint(max_entries, 1);
-		__type(key, __u32);
-		__type(value, struct rule_count);
+		__uint(key_size, sizeof(__u32));
+		__uint(value_size, sizeof(struct rule_count));
 	});
 } rule_counts SEC(".maps");
+
+/* Verdicts of flows, a set of FLOW_WAYS where a flow's hash points to; each CPU has its own sets, one
+ * behind the other, and writes no other's. Written and read by flow_cache.h. * */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow_set);
+} flow_cache SEC(".maps");
 
 /* Canonical JSON of each generation. generation -> map of POLICY_TEXT_CHUNK octets per element.
  * Written by policy apply, read by policy show and diff; no hook reads it. */
@@ -70,7 +80,7 @@ struct {
 		__uint(type, BPF_MAP_TYPE_ARRAY);
 		__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 		__uint(max_entries, 1);
-		__type(key, __u32);
+		__uint(key_size, sizeof(__u32));
 		__uint(value_size, POLICY_TEXT_CHUNK);
 	});
 } policy_text SEC(".maps");
@@ -124,8 +134,7 @@ struct fragment_packet {
 	__be32 id;
 	__u8 proto;
 	__u8 family;
-	__u8 direction;		/* enum spd_direction */
-	__u8 forwarded;
+	__u16 way;		/* enum spd_way */
 };
 struct spd_verdict {
 	__u32 rule;
@@ -133,10 +142,10 @@ struct spd_verdict {
 	__u8 action;		/* enum spd_action */
 	__u8 essential;		/* bypass because the traffic is essential */
 	__u16 pad;
+	__u32 serial;		/* of the policy that said it */
 };
 struct fragment_verdict {
 	__u64 ns;		/* CLOCK_MONOTONIC at which the first came */
-	__u32 serial;		/* of the policy that said it */
 	struct spd_verdict verdict;
 };
 struct {
@@ -251,6 +260,9 @@ const volatile __u32 mark_value;
 const volatile __u32 mark_mask;
 const volatile bool xdp_generic;	/* generic XDP sees re-entered packets a second time */
 const volatile __u8 reentry_mac[6];	/* secret: marks those packets; random per attachment */
+
+const volatile __u32 flow_sets;		/* per CPU, a power of two; 0: flows are not remembered */
+const volatile __u32 flow_seeds[FLOW_SEEDS];	/* random: nobody shall choose where flows collide */
 
 const volatile bool explaining;		/* test runs of `ipsecbpf explain`: note every verdict */
 

@@ -1,129 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The SPD decision: essential traffic, other ethertypes, then the first matching entry of the
- * active generation. spd_decide() is the interface that any classifier stands behind.
- * Called by: all hooks. Reads control, generations, spd; writes nothing.
+ * The SPD decision: essential traffic, other ethertypes, then what is remembered of the flow, then the
+ * first matching rule of the generation in force.
+ * Called by: all hooks. Reads control and spd; writes flow_cache and rule_counts.
  */
 #ifndef IPSECBPF_SPD_H
 #define IPSECBPF_SPD_H
 
 #include "explain.h"
+#include "flow_cache.h"
 #include "maps.h"
 #include "parse.h"
+#include "spd_tree.h"
 
-/* A packet as selectors see it (RFC 4301 4.4.1.1), in host order. */
-struct spd_query {
-	struct addr128 local, remote;
-	__u16 local_port, remote_port;
-	__u16 origin;		/* SPD_F_ORIGIN_*, outbound only */
-	__u8 proto;
-	__u8 icmp_type, icmp_code;
-	__u8 later_fragment;	/* ports and ICMP type are not in this packet */
-	__u8 proto_hidden;	/* nor is the upper protocol: extension headers went with the first */
-};
-
-static __always_inline struct addr128 addr_value(__u8 family, const union wire_addr *addr)
-{
-	struct addr128 value = {};
-
-	if (family == FAMILY_V4) {
-		value.lo = bpf_ntohl(addr->w[0]);
-	} else {
-		value.hi = (__u64)bpf_ntohl(addr->w[0]) << 32 | bpf_ntohl(addr->w[1]);
-		value.lo = (__u64)bpf_ntohl(addr->w[2]) << 32 | bpf_ntohl(addr->w[3]);
-	}
-	return value;
-}
-
-static __always_inline bool addr_within(struct addr128 a, struct addr128 lo, struct addr128 hi)
-{
-	return (a.hi > lo.hi || (a.hi == lo.hi && a.lo >= lo.lo)) &&
-	       (a.hi < hi.hi || (a.hi == hi.hi && a.lo <= hi.lo));
-}
-
-static __always_inline bool port_within(__u16 port, __u16 lo, __u16 hi)
-{
-	return port >= lo && port <= hi;
-}
-
-/*
- * Upper-layer selectors. A later fragment shows none: an entry that asks for them then matches
- * unless it would let the packet pass in the clear. (RFC 4301 7: never bypass on a guess.) The same
- * holds for its protocol if extension headers follow the fragment header.
- */
-static __always_inline bool upper_matches(const struct spd_entry *e, const struct spd_query *q)
-{
-	if (!(e->flags & SPD_F_PROTO))
-		return true;
-	if (q->proto_hidden)
-		return e->action != SPD_BYPASS;
-	if (e->proto != q->proto)
-		return false;
-	if (!(e->flags & (SPD_F_PORTS | SPD_F_ICMP)))
-		return true;
-	if (q->later_fragment)
-		return e->action != SPD_BYPASS;
-	if (e->flags & SPD_F_PORTS)
-		return port_within(q->local_port, e->local_port_lo, e->local_port_hi) &&
-		       port_within(q->remote_port, e->remote_port_lo, e->remote_port_hi);
-	return q->icmp_type >= e->icmp_type_lo && q->icmp_type <= e->icmp_type_hi &&
-	       q->icmp_code >= e->icmp_code_lo && q->icmp_code <= e->icmp_code_hi;
-}
-
-static __always_inline bool entry_matches(const struct spd_entry *e, const struct spd_query *q)
-{
-	const __u16 origins = SPD_F_ORIGIN_LOCAL | SPD_F_ORIGIN_FORWARDED;
-
-	if ((e->flags & origins) && !(e->flags & q->origin))
-		return false;
-	return addr_within(q->remote, e->remote_lo, e->remote_hi) &&
-	       addr_within(q->local, e->local_lo, e->local_hi) && upper_matches(e, q);
-}
-
-struct spd_scan {
-	const struct spd_table *table;
-	const struct spd_query *query;
-	struct spd_verdict *verdict;
-};
-
-static long spd_scan_entry(__u64 index, struct spd_scan *scan)
-{
-	const struct spd_entry *e;
-
-	if (index >= SPD_MAX_ENTRIES)
-		return 1;
-	e = &scan->table->entries[index];
-	if (!entry_matches(e, scan->query))
-		return 0;
-	scan->verdict->rule = e->rule;
-	scan->verdict->protect_id = e->protect_id;
-	scan->verdict->action = e->action;
-	return 1;
-}
-
-/* First match in one table; the default otherwise. 0, or a negative drop reason. */
-static __always_inline int spd_classify(const struct spd_generation *head, __u32 generation,
-					enum spd_direction direction, __u8 family,
-					const struct spd_query *query, struct spd_verdict *verdict)
-{
-	struct spd_scan scan = { .query = query, .verdict = verdict };
-	__u32 key = SPD_TABLE(generation & 1, direction, family & 1), zero = 0;
-	void *table;
-
-	verdict->rule = SPD_RULE_DEFAULT;
-	verdict->action = head->default_action[direction];
-	verdict->protect_id = 0;
-	if (!head->entries[direction][family & 1])
-		return 0;
-	table = bpf_map_lookup_elem(&spd, &key);
-	if (!table)
-		return -DROP_INTERNAL;
-	scan.table = bpf_map_lookup_elem(table, &zero);
-	if (!scan.table)
-		return -DROP_INTERNAL;
-	bpf_loop(head->entries[direction][family & 1], spd_scan_entry, &scan, 0);
-	return 0;
-}
+#define NO_GENERATION 2		/* nothing is in force */
 
 static __always_inline bool both_in(__be16 a, __be16 b, __u16 x, __u16 y)
 {
@@ -149,7 +39,7 @@ static __always_inline bool is_essential_icmpv6(const struct packet_info *info, 
  * source port of 500 proves nothing and must not open every local UDP service.
  */
 static __always_inline bool is_essential(const struct packet_info *info, __u32 essential,
-					 enum spd_direction direction)
+					 enum spd_way way)
 {
 	__be16 own;
 
@@ -166,26 +56,60 @@ static __always_inline bool is_essential(const struct packet_info *info, __u32 e
 					      : both_in(info->src_port, info->dst_port, 546, 547))
 			return true;
 	}
-	own = direction == SPD_IN ? info->dst_port : info->src_port;
+	own = way == SPD_WAY_IN ? info->dst_port : info->src_port;
 	return (essential & ESSENTIAL(IKE)) &&
 	       (own == bpf_htons(500) || (own == bpf_htons(4500) && info->non_esp_marker));
 }
 
-static __always_inline void spd_query_fill(struct spd_query *q, const struct packet_info *info,
-					   enum spd_direction direction, __u16 origin)
+/* An address as two words, its value in host order. */
+static __always_inline void address_words(__u64 *words, __u8 family, const union wire_addr *addr)
 {
-	bool in = direction == SPD_IN;
+	if (family == FAMILY_V4) {
+		words[0] = 0;
+		words[1] = bpf_ntohl(addr->w[0]);
+	} else {
+		words[0] = (__u64)bpf_ntohl(addr->w[0]) << 32 | bpf_ntohl(addr->w[1]);
+		words[1] = (__u64)bpf_ntohl(addr->w[2]) << 32 | bpf_ntohl(addr->w[3]);
+	}
+}
 
-	q->local = addr_value(info->family, in ? &info->dst : &info->src);
-	q->remote = addr_value(info->family, in ? &info->src : &info->dst);
-	q->local_port = bpf_ntohs(in ? info->dst_port : info->src_port);
-	q->remote_port = bpf_ntohs(in ? info->src_port : info->dst_port);
-	q->origin = origin;
-	q->proto = info->proto;
-	q->icmp_type = info->icmp_type;
-	q->icmp_code = info->icmp_code;
-	q->later_fragment = info->fragment == FRAGMENT_LATER;
-	q->proto_hidden = q->later_fragment && info->family == FAMILY_V6 && is_ipv6_ext(info->proto);
+static __always_inline enum spd_shows what_shows(const struct packet_info *info)
+{
+	if (info->fragment != FRAGMENT_LATER)
+		return SPD_SHOWS_ALL;
+	return info->family == FAMILY_V6 && is_ipv6_ext(info->proto) ? SPD_SHOWS_ADDRESSES :
+								      SPD_SHOWS_PROTO;
+}
+
+/* Ports, or ICMP's type and code: 0 where there are none, or where they do not show. */
+static __always_inline __u64 upper_word(const struct packet_info *info, enum spd_way way,
+					enum spd_shows shows)
+{
+	bool in = way == SPD_WAY_IN;
+	__u64 upper = SPD_UPPER_FIELD(VLAN, info->vlan & 0xfff) |
+		      SPD_UPPER_FIELD(DSCP, info->dscp & 0x3f);
+
+	if (shows == SPD_SHOWS_ADDRESSES)
+		return upper;
+	upper |= SPD_UPPER_FIELD(PROTO, info->proto);
+	if (shows == SPD_SHOWS_PROTO)
+		return upper;
+	if (info->proto == IPPROTO_ICMP || info->proto == IPPROTO_ICMPV6)
+		return upper | SPD_UPPER_FIELD(LOCAL_PORT, info->icmp_type) |
+		       SPD_UPPER_FIELD(REMOTE_PORT, info->icmp_code);
+	return upper |
+	       SPD_UPPER_FIELD(LOCAL_PORT, bpf_ntohs(in ? info->dst_port : info->src_port)) |
+	       SPD_UPPER_FIELD(REMOTE_PORT, bpf_ntohs(in ? info->src_port : info->dst_port));
+}
+
+static __always_inline void query_fill(struct spd_query *query, const struct packet_info *info,
+				       enum spd_way way, enum spd_shows shows)
+{
+	bool in = way == SPD_WAY_IN;
+
+	address_words(&query->word[SPD_REMOTE_HI], info->family, in ? &info->src : &info->dst);
+	address_words(&query->word[SPD_LOCAL_HI], info->family, in ? &info->dst : &info->src);
+	query->word[SPD_UPPER] = upper_word(info, way, shows);
 }
 
 /* The generation in force. Only while a policy is on trial does this look at the clock. */
@@ -196,38 +120,128 @@ static __always_inline __u32 live_generation(const struct control *ctl)
 	return GENERATION_AT(active, ACTIVE_DEADLINE(active) ? bpf_ktime_get_ns() : 0) & 1;
 }
 
-/*
- * What policy says of this packet, from one generation. 0 and *verdict, or a negative drop reason.
- * Without a policy everything but essential traffic is dropped.
- */
-static __always_inline int spd_decide(const struct control *ctl, const struct packet_info *info,
-				      enum spd_direction direction, __u16 origin,
-				      struct spd_verdict *verdict)
+/* The serial of the generation; 0: there is none. */
+static __always_inline __u32 spd_serial(__u32 generation)
 {
-	__u32 generation = live_generation(ctl);
-	struct spd_generation *head;
-	struct spd_query query = {};
-	bool blocked;
+	void *snapshot = bpf_map_lookup_elem(&spd, &generation);
+	union spd_cell *cell;
+	__u32 zero = 0;
 
-	head = bpf_map_lookup_elem(&generations, &generation);
-	if (!head)
+	cell = snapshot ? bpf_map_lookup_elem(snapshot, &zero) : NULL;
+	return cell ? cell->head.serial : 0;
+}
+
+/* One more packet that a rule, or a default, decided. */
+static __always_inline void count_rule(__u32 generation, const struct spd_head *head,
+				       enum spd_way way, __u32 rule, __u32 octets, __u64 now)
+{
+	void *counts = bpf_map_lookup_elem(&rule_counts, &generation);
+	__u32 slot = rule < head->rules ? rule :
+		     RULE_COUNT_DEFAULT(head->rules, way == SPD_WAY_IN ? SPD_IN : SPD_OUT);
+	__u32 key = RULE_COUNT_INDEX(head->rules, RULE_COUNT_ROW(bpf_get_smp_processor_id()), slot);
+	struct rule_count *count = counts ? bpf_map_lookup_elem(counts, &key) : NULL;
+
+	if (!count)
+		return;
+	count->packets++;
+	count->bytes += octets;
+	count->used_ns = now;
+}
+
+/* Searches the tree. 0, or a negative drop reason. */
+static __always_inline int search_tree(struct spd_walk *walk, const struct spd_head *head,
+				       __u32 tree, enum spd_way way, struct spd_verdict *verdict)
+{
+	union spd_cell *roots = walk_cell(walk, SPD_ROOT_CELL(tree));
+	int err;
+
+	if (!roots)
 		return -DROP_INTERNAL;
-	explain_asked(head->serial);
-	/* The first flip is two stores; seen the other way round, the generation is an empty one. */
-	blocked = ctl->state == ATTACH_BLOCKED || !head->serial;
-	if (is_essential(info, blocked ? ESSENTIAL_ALL : head->essential, direction)) {
+	walk->ref = roots->root[SPD_ROOT_INDEX(tree)];
+	walk->rule = SPD_RULE_DEFAULT;
+	walk->action = head->default_action[way == SPD_WAY_IN ? SPD_IN : SPD_OUT];
+	err = spd_walk(walk);
+	verdict->rule = walk->rule;
+	verdict->protect_id = walk->protect_id;
+	verdict->action = walk->action;
+	return err;
+}
+
+/* The first match, or the default: remembered or searched for. 0, or a negative drop reason. */
+static __always_inline int classify(void *snapshot, const struct spd_head *head,
+				    const struct packet_info *info, enum spd_way way, __u64 now,
+				    struct spd_verdict *verdict)
+{
+	enum spd_shows shows = what_shows(info);
+	struct spd_walk walk = { .snapshot = snapshot, .family = info->family & 1 };
+	__u32 tree = SPD_TREE(way, walk.family, shows);
+	struct flow_set *set = NULL;
+	struct flow *flow;
+	int err;
+
+	query_fill(&walk.query, info, way, shows);
+	walk.query.word[SPD_UPPER] &= head->upper_used;
+	if (info->fragment == FRAGMENT_NONE)
+		set = flow_set_of(&walk.query);
+	flow = set ? flow_find(set, &walk.query, tree, head->serial) : NULL;
+	if (flow) {
+		flow->again = 1;
+		flow->used_ns = now;
+		verdict->rule = flow->rule;
+		verdict->protect_id = flow->protect_id;
+		verdict->action = flow->action;
+		return 0;
+	}
+	err = search_tree(&walk, head, tree, way, verdict);
+	if (set && !err)
+		flow_note(set, &walk.query, tree, now, verdict);
+	return err;
+}
+
+/*
+ * What policy says of this packet: 0 and *verdict, or a negative drop reason. Without a policy
+ * everything but essential traffic is dropped. `generation`: NO_GENERATION, or from
+ * live_generation(). Not inlined: the verifier then sees the search once, not once for each hook and
+ * each way to it.
+ */
+__noinline int spd_ask(const struct packet_info *info, __u32 generation, __u32 way,
+		       struct spd_verdict *verdict)
+{
+	void *snapshot = bpf_map_lookup_elem(&spd, &generation);
+	union spd_cell *cell = NULL;
+	__u32 zero = 0;
+	__u64 now;
+	int err;
+
+	if (!info || !verdict || way >= SPD_WAYS)
+		return -DROP_INTERNAL;
+	if (snapshot)
+		cell = bpf_map_lookup_elem(snapshot, &zero);
+	explain_asked(cell ? cell->head.serial : 0);
+	if (is_essential(info, cell ? cell->head.essential : ESSENTIAL_ALL, way)) {
 		verdict->action = SPD_BYPASS;
 		verdict->essential = 1;
 		return 0;
 	}
-	if (blocked)
+	if (!cell)
 		return -DROP_NO_POLICY;
+	verdict->serial = cell->head.serial;
 	if (!info->is_ip) {
-		verdict->action = head->non_ip_action;
+		verdict->action = cell->head.non_ip_action;
 		return verdict->action == SPD_BYPASS ? 0 : -DROP_NON_IP;
 	}
-	spd_query_fill(&query, info, direction, origin);
-	return spd_classify(head, generation, direction, info->family, &query, verdict);
+	now = bpf_ktime_get_coarse_ns();
+	err = classify(snapshot, &cell->head, info, way, now, verdict);
+	if (!err)
+		count_rule(generation, &cell->head, way, verdict->rule, info->len, now);
+	return err;
+}
+
+static __always_inline int spd_decide(const struct control *ctl, struct packet_info *info,
+				      enum spd_way way, struct spd_verdict *verdict)
+{
+	return spd_ask(info, ctl->state == ATTACH_BLOCKED ? NO_GENERATION : live_generation(ctl),
+		       way, verdict);
 }
 
 #endif /* IPSECBPF_SPD_H */

@@ -150,6 +150,37 @@ _Static_assert(sizeof(union spd_cell) == 64, "a cell is a cache line");
 #define SPD_ROOT_INDEX(tree) ((tree) % 16)
 #define SPD_FIRST_FREE_CELL (1 + (SPD_TREES + 15) / 16)
 
+/* ---- flow cache ---------------------------------------------------------------------------- */
+
+/*
+ * A verdict remembered: what the search said of this query, in this snapshot. Only whole packets;
+ * never state, only what could be found out again.
+ */
+struct flow {
+	__u64 word[SPD_WORDS];
+	__u32 serial;		/* of the policy that said it; 0: empty */
+	__u32 rule;
+	__u32 protect_id;
+	__u8 action;		/* enum spd_action */
+	__u8 tree;		/* SPD_TREE() */
+	__u8 again;		/* asked for since it was noted */
+	__u8 pad;
+	__u64 used_ns;		/* CLOCK_MONOTONIC, coarse, of the last packet */
+};
+_Static_assert(sizeof(struct flow) == 64, "a flow is a cache line");
+
+#define FLOW_WAYS 4
+
+/* Value of the map `flow_cache`. */
+struct flow_set {
+	struct flow way[FLOW_WAYS];
+};
+
+/* A flow with a packet within this time does not give way to another. */
+#define FLOW_IDLE_NS 1000000000ull
+
+#define FLOW_SEEDS (2 * SPD_WORDS)
+
 /* ---- steps --------------------------------------------------------------------------------- */
 
 /* The child that the packet belongs to, 0 to SPD_THRESHOLDS. `word`: the query's node->word. */
@@ -157,12 +188,17 @@ static inline __attribute__((always_inline)) __u32 spd_node_child(const struct s
 								  __u64 word)
 {
 	__u64 value = (word >> (node->shift & 63)) & (0xffffffffull >> ((32 - node->width) & 31));
-	__u32 child = 0;
+	__u64 child = 0;
 
-	/* No branches: where they would go is as hard to foretell as the packet. */
-	for (int i = 0; i < SPD_THRESHOLDS; i++)
-		child += (node->threshold[i] - value) >> 63;
-	return child;
+	/* No branches: where they would go is as hard to foretell as the packet, and the verifier would
+	 * walk them all. The empty asm keeps clang from making comparisons of this. */
+	for (int i = 0; i < SPD_THRESHOLDS; i++) {
+		__u64 borrow = node->threshold[i] - value;
+
+		asm("" : "+r"(borrow));
+		child += borrow >> 63;
+	}
+	return (__u32)child;
 }
 
 /* Are all fields of `upper` within the entry's? Guard bits survive where nothing was borrowed. */
@@ -183,20 +219,23 @@ spd_addresses4_match(const struct spd_entry *entry, const struct spd_query *quer
 	       local - entry->local_lo <= entry->local_hi - entry->local_lo;
 }
 
-static inline __attribute__((always_inline)) int spd_within(__u64 hi, __u64 lo, struct addr128 from,
-							    struct addr128 to)
+static inline __attribute__((always_inline)) int spd_within(const __u64 *address,
+							    const struct addr128 *from,
+							    const struct addr128 *to)
 {
-	return (hi > from.hi || (hi == from.hi && lo >= from.lo)) &&
-	       (hi < to.hi || (hi == to.hi && lo <= to.lo));
+	__u64 hi = address[0], lo = address[1];
+
+	if (hi < from->hi || (hi == from->hi && lo < from->lo))
+		return 0;
+	return hi < to->hi || (hi == to->hi && lo <= to->lo);
 }
 
 static inline __attribute__((always_inline)) int
 spd_addresses6_match(const struct spd_addresses *addresses, const struct spd_query *query)
 {
-	return spd_within(query->word[SPD_REMOTE_HI], query->word[SPD_REMOTE_LO],
-			  addresses->remote_lo, addresses->remote_hi) &&
-	       spd_within(query->word[SPD_LOCAL_HI], query->word[SPD_LOCAL_LO],
-			  addresses->local_lo, addresses->local_hi);
+	return spd_within(&query->word[SPD_REMOTE_HI], &addresses->remote_lo,
+			  &addresses->remote_hi) &&
+	       spd_within(&query->word[SPD_LOCAL_HI], &addresses->local_lo, &addresses->local_hi);
 }
 
 #endif /* IPSECBPF_SPD_CELL_H */

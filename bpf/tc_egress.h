@@ -59,13 +59,13 @@ static __always_inline bool is_forged(const struct __sk_buff *skb, const struct 
 static __always_inline int egress(struct __sk_buff *skb, const struct control *ctl,
 				  struct packet_info *info, struct spd_verdict *verdict)
 {
-	__u16 origin = skb->ingress_ifindex ? SPD_F_ORIGIN_FORWARDED : SPD_F_ORIGIN_LOCAL;
+	enum spd_way way = skb->ingress_ifindex ? SPD_WAY_OUT_FORWARDED : SPD_WAY_OUT_LOCAL;
 	int err;
 
 	err = parse_skb(skb, info);
 	if (err)
 		return err;
-	err = tc_decide(ctl, info, SPD_OUT, origin, verdict);
+	err = tc_decide(ctl, info, way, verdict);
 	if (err)
 		return err;
 	switch (verdict->action) {

@@ -12,8 +12,7 @@
 #include "spd.h"
 
 static __always_inline struct fragment_packet fragment_packet(const struct packet_info *info,
-							      enum spd_direction direction,
-							      __u16 origin)
+							      enum spd_way way)
 {
 	return (struct fragment_packet){
 		.src = info->src,
@@ -22,8 +21,7 @@ static __always_inline struct fragment_packet fragment_packet(const struct packe
 		/* In IPv6 a later fragment may show another header than the first ended with. */
 		.proto = info->family == FAMILY_V4 ? info->proto : 0,
 		.family = info->family,
-		.direction = direction,
-		.forwarded = origin == SPD_F_ORIGIN_FORWARDED,
+		.way = way,
 	};
 }
 
@@ -35,7 +33,7 @@ static __always_inline struct fragment_packet fragment_packet(const struct packe
 static __always_inline bool may_be_followed(const struct fragment_packet *packet,
 					    const struct spd_verdict *verdict)
 {
-	return verdict->action != SPD_BYPASS || !packet->forwarded;
+	return verdict->action != SPD_BYPASS || packet->way != SPD_WAY_OUT_FORWARDED;
 }
 
 /* What was said of the first fragment of this packet, by the policy that is in force still? */
@@ -44,14 +42,15 @@ static __always_inline bool verdict_of_first(const struct fragment_packet *packe
 {
 	struct fragment_verdict *known = bpf_map_lookup_elem(&fragment_verdicts, packet);
 
-	if (!known || known->serial != serial ||
+	if (!known || known->verdict.serial != serial ||
 	    bpf_ktime_get_ns() - known->ns >= FRAGMENTS_WAIT_NS)
 		return false;
+	explain_asked(serial);
 	*verdict = known->verdict;
 	return true;
 }
 
-static __always_inline void note_first(const struct fragment_packet *packet, __u32 serial,
+static __always_inline void note_first(const struct fragment_packet *packet,
 				       const struct spd_verdict *verdict)
 {
 	struct fragment_verdict first;
@@ -62,35 +61,26 @@ static __always_inline void note_first(const struct fragment_packet *packet, __u
 	}
 	__builtin_memset(&first, 0, sizeof(first));
 	first.ns = bpf_ktime_get_ns();
-	first.serial = serial;
 	first.verdict = *verdict;
 	bpf_map_update_elem(&fragment_verdicts, packet, &first, BPF_ANY);
 }
 
-/*
- * As spd_decide(), for packets of which each fragment comes by itself. The classifier stands here
- * once only: the verifier walks every copy of it.
- */
-static __always_inline int tc_decide(const struct control *ctl, const struct packet_info *info,
-				     enum spd_direction direction, __u16 origin,
-				     struct spd_verdict *verdict)
+/* As spd_decide(), for packets of which each fragment comes by itself. */
+static __always_inline int tc_decide(const struct control *ctl, struct packet_info *info,
+				     enum spd_way way, struct spd_verdict *verdict)
 {
-	__u32 generation = live_generation(ctl);
 	struct fragment_packet packet;
-	struct spd_generation *head;
 	int err;
 
-	head = bpf_map_lookup_elem(&generations, &generation);
-	if (!head)
-		return -DROP_INTERNAL;
-	packet = fragment_packet(info, direction, origin);
-	if (info->fragment == FRAGMENT_LATER && verdict_of_first(&packet, head->serial, verdict)) {
-		explain_asked(head->serial);
+	if (info->fragment == FRAGMENT_NONE)
+		return spd_decide(ctl, info, way, verdict);
+	packet = fragment_packet(info, way);
+	if (info->fragment == FRAGMENT_LATER &&
+	    verdict_of_first(&packet, spd_serial(live_generation(ctl)), verdict))
 		return 0;
-	}
-	err = spd_decide(ctl, info, direction, origin, verdict);
+	err = spd_decide(ctl, info, way, verdict);
 	if (!err && info->fragment == FRAGMENT_FIRST)
-		note_first(&packet, head->serial, verdict);
+		note_first(&packet, verdict);
 	return err;
 }
 

@@ -14,7 +14,7 @@
 
 #define MAC_DESTINATION_OFFSET 0
 
-static __always_inline int inner_policy(const struct control *ctl, const struct packet_info *info,
+static __always_inline int inner_policy(const struct control *ctl, struct packet_info *info,
 					const struct host_tag *tag, struct spd_verdict *verdict)
 {
 	__u32 slot = (__u32)tag->slot[0] << 24 | (__u32)tag->slot[1] << 16 |
@@ -28,7 +28,7 @@ static __always_inline int inner_policy(const struct control *ctl, const struct 
 	/* Nor may a peer, however wide its selectors, speak in this host's name. */
 	if (is_own_source(info))
 		return -DROP_OWN_SOURCE;
-	err = tc_decide(ctl, info, SPD_IN, 0, verdict);
+	err = tc_decide(ctl, info, SPD_WAY_IN, verdict);
 	if (err)
 		return err;
 	if (verdict->action != SPD_PROTECT || verdict->protect_id != sa->protect_id)

@@ -26,6 +26,7 @@ static __always_inline int parse_skb(struct __sk_buff *skb, struct packet_info *
 		return -DROP_INTERNAL;
 	cursor.pos = (void *)(long)skb->data;
 	cursor.end = (void *)(long)skb->data_end;
+	info->len = skb->len;
 	return parse_packet(&cursor, info);
 }
 

@@ -114,10 +114,10 @@ __noinline int secured(struct xdp_md *ctx, struct packet_info *info, __u32 end, 
 	return XDP_STEP_CLEAR_TEXT;
 }
 
-static __always_inline int clear_text(const struct control *ctl, const struct packet_info *info,
+static __always_inline int clear_text(const struct control *ctl, struct packet_info *info,
 				      struct spd_verdict *verdict)
 {
-	int err = spd_decide(ctl, info, SPD_IN, 0, verdict);
+	int err = spd_decide(ctl, info, SPD_WAY_IN, verdict);
 
 	if (err)
 		return err;
@@ -139,6 +139,7 @@ static __always_inline int ingress(struct xdp_md *ctx, const struct control *ctl
 	action = parse_packet(&cursor, info);
 	if (action)
 		return action;
+	info->len = ctx->data_end - ctx->data;
 	if (info->is_ip)
 		action = secured(ctx, info, cursor.pos - (void *)(long)ctx->data, ctl->udp_sas);
 	return action == XDP_STEP_CLEAR_TEXT ? clear_text(ctl, info, verdict) : action;

@@ -23,7 +23,7 @@
 		X(worker_stats) X(xsks)
 
 /* X(map): what hooks write. Each instance of the programs has its own, at first empty. */
-#define PINNED_COUNTS(X) X(rule_counts) X(drops) X(passes) X(events)
+#define PINNED_COUNTS(X) X(rule_counts) X(flow_cache) X(drops) X(passes) X(events)
 
 #define PINNED_MAPS(X) PINNED_STATE(X) PINNED_COUNTS(X)
 
