@@ -16,6 +16,10 @@
 
 #define FAILURE_LOG 4096
 
+/* Octets of the flow cache, of all CPUs together, and sets of one CPU, at most. */
+#define FLOW_CACHE_MAX (64u << 20)
+#define FLOW_SETS_MAX  16384
+
 /* The last lines libbpf had to say: the verifier's reason for a refusal. Loading is
  * single-threaded. */
 static char libbpf_log[FAILURE_LOG];
@@ -28,6 +32,42 @@ static int keep_log(enum libbpf_print_level level, const char *format, va_list a
 	if (level != LIBBPF_WARN || vsnprintf(line, sizeof(line), format, args) < 0)
 		return 0;
 	snprintf(libbpf_log + have, sizeof(libbpf_log) - have, "%s", line);
+	return 0;
+}
+
+static int possible_cpus(void)
+{
+	int cpus = libbpf_num_possible_cpus();
+
+	return cpus > 0 ? cpus : 1;
+}
+
+/*
+ * How many sets of the flow cache each CPU has. None in a private instance, whose every answer is
+ * searched for, and none with PREEMPT_RT (/sys/kernel/realtime): see bpf/flow_cache.h.
+ */
+static uint32_t flow_sets(const struct loader_config *config)
+{
+	size_t room = FLOW_CACHE_MAX / sizeof(struct flow_set) / (size_t)possible_cpus();
+	uint32_t sets = FLOW_SETS_MAX;
+
+	if (config->explaining || !access("/sys/kernel/realtime", F_OK))
+		return 0;
+	while (sets > room)
+		sets /= 2;
+	return sets;
+}
+
+static int set_flow_knobs(struct loader *loader)
+{
+	struct ipsecbpf_bpf *object = loader->object;
+	uint32_t seeds[FLOW_SEEDS];
+
+	if (getrandom(seeds, sizeof(seeds), 0) != sizeof(seeds))
+		return -EIO;
+	for (size_t i = 0; i < FLOW_SEEDS; i++)
+		object->rodata->flow_seeds[i] = seeds[i];
+	object->rodata->flow_sets = flow_sets(&loader->config);
 	return 0;
 }
 
@@ -48,7 +88,7 @@ static int set_knobs(struct loader *loader)
 	object->rodata->mark_mask = config->mark_mask;
 	object->rodata->xdp_generic = config->xdp_generic;
 	object->rodata->explaining = config->explaining;
-	return 0;
+	return set_flow_knobs(loader);
 }
 
 /* The maps that are another instance's. The programs read them; what they write is their own. */
@@ -73,6 +113,10 @@ static int set_sizes(struct loader *loader)
 
 	for (size_t i = 0; !err && i < sizeof(maps) / sizeof(maps[0]); i++)
 		err = bpf_map__set_max_entries(maps[i], loader->config.sa_slots);
+	if (!err && loader->object->rodata->flow_sets)
+		err = bpf_map__set_max_entries(loader->object->maps.flow_cache,
+					       loader->object->rodata->flow_sets *
+						       (uint32_t)possible_cpus());
 	return err;
 }
 
