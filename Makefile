@@ -32,7 +32,7 @@ ALL_CFLAGS := -std=gnu17 $(WARN) $(CFLAGS) $(SAN) -D_GNU_SOURCE -D_FORTIFY_SOURC
 ifneq ($(SAN),)
 ALL_CFLAGS := $(filter-out -D_FORTIFY_SOURCE=2,$(ALL_CFLAGS))
 endif
-LIBS := -lxdp -lbpf -lelf -lz -ljansson -lcrypto -lIPSec_MB -lseccomp -lcap-ng -lmnl
+LIBS := -lxdp -lbpf -lelf -lz -ljansson -lcrypto -lIPSec_MB -lseccomp -lcap-ng -lmnl -lm
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now $(SAN) $(LDFLAGS)
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -std=gnu17 -Wall -Wextra -Werror -Wno-unused-parameter \

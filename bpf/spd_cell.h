@@ -92,8 +92,8 @@ enum spd_shows { SPD_SHOWS_ALL, SPD_SHOWS_PROTO, SPD_SHOWS_ADDRESSES, SPD_SHOWS 
 /* Trees set aside that may wait on the way to a leaf. */
 #define SPD_ASIDE_MAX 4
 
-/* Nodes and leaves that a search visits at most; a policy that needs more is refused. */
-#define SPD_STEPS_MAX 1024
+/* Nodes and entries that a search reads at most; a policy that needs more is refused. */
+#define SPD_STEPS_MAX 2048
 
 #define SPD_THRESHOLDS 9
 

@@ -13,7 +13,7 @@
 #define COST_LEAF	3.0
 #define COST_ENTRY	2.5
 #define COST_ASIDE	4.0	/* to note and take up again what was set aside */
-#define COST_REPEATED	10.0	/* as much is an average box under one more child worth in memory */
+#define COST_REPEATED	20.0	/* what it is worth that the average box is under one child less */
 
 double spd_leaf_cost(size_t entries)
 {

@@ -312,49 +312,55 @@ static int build_anywhere(struct builder *builder, struct job *job, uint32_t *re
 	return 0;
 }
 
+/* Which children are leaves, and where each ends; the cells they take together. */
+static unsigned int plan_children(struct builder *builder, struct spd_node *node,
+				  struct parts *parts, struct spd_split *splits)
+{
+	unsigned int end = 0;
+
+	for (unsigned int i = 0; i < parts->children; i++) {
+		struct job *child = &parts->child[i];
+
+		remove_hidden(builder, child);
+		if (is_leaf(builder, child, &splits[i])) {
+			end += (unsigned int)child->list.count * SPD_ENTRY_CELLS(builder->family);
+		} else {
+			node->inner |= (uint16_t)(1u << i);
+			end++;
+		}
+		node->end[i] = (uint8_t)end;
+	}
+	return end;
+}
+
 /* The children side by side: first their cells, so that they are, then what is in them. */
 static int build_children(struct builder *builder, size_t cell, struct parts *parts,
 			  uint32_t *ret_steps)
 {
 	struct spd_split splits[SPD_THRESHOLDS + 1];
 	struct spd_node *node = &builder->cells->items[cell].node;
-	uint32_t steps = 0, most = 0;
-	unsigned int end = 0;
-	int64_t first;
+	unsigned int cells = plan_children(builder, node, parts, splits);
+	unsigned int inner = node->inner;
+	int64_t at = cells_add(builder->cells, cells);
 	int err = 0;
 
-	for (unsigned int i = 0; i <= SPD_THRESHOLDS; i++) {
-		struct job *child = &parts->child[i];
-
-		if (i < parts->children) {
-			remove_hidden(builder, child);
-			if (is_leaf(builder, child, &splits[i])) {
-				end += (unsigned int)child->list.count *
-				       SPD_ENTRY_CELLS(builder->family);
-			} else {
-				node->inner |= (uint16_t)(1u << i);
-				end++;
-			}
-		}
-		node->end[i] = (uint8_t)end;
-	}
-	first = cells_add(builder->cells, end);
-	if (first < 0)
-		return (int)first;
-	node = &builder->cells->items[cell].node;
-	node->children = (uint32_t)first;
+	if (at < 0)
+		return (int)at;
+	builder->cells->items[cell].node.children = (uint32_t)at;
+	*ret_steps = 0;
 	for (unsigned int i = 0; i < parts->children && !err; i++) {
-		size_t at = (size_t)first + (i ? builder->cells->items[cell].node.end[i - 1] : 0);
+		struct job *child = &parts->child[i];
+		uint32_t steps = (uint32_t)child->list.count;
 
-		if (builder->cells->items[cell].node.inner >> i & 1) {
-			err = build_node(builder, at, &parts->child[i], &splits[i], &steps);
+		if (inner >> i & 1) {
+			err = build_node(builder, (size_t)at++, child, &splits[i], &steps);
 		} else {
-			write_leaf(builder, at, &parts->child[i].list);
-			steps = (uint32_t)parts->child[i].list.count;
+			write_leaf(builder, (size_t)at, &child->list);
+			at += (int64_t)child->list.count * SPD_ENTRY_CELLS(builder->family);
 		}
-		most = steps > most ? steps : most;
+		if (steps > *ret_steps)
+			*ret_steps = steps;
 	}
-	*ret_steps = most;
 	return err;
 }
 
