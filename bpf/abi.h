@@ -177,7 +177,7 @@ struct rule_count {
 	__u64 packets;		/* as the hook sees them: super-packets count once */
 	__u64 bytes;		/* of the IP packets */
 	__u64 used_ns;		/* CLOCK_MONOTONIC of the last one, coarse; 0: none */
-	__u64 pad;
+	__u64 digest;		/* row 0: of the rule, for the next policy to know it again */
 };
 _Static_assert(sizeof(struct rule_count) == 32, "rule_count is ABI");
 
@@ -211,7 +211,7 @@ struct control {
 	__u8 nic_mac[6];	/* put back where a host tag stood */
 	__u16 pad;
 	__u32 udp_sas;		/* inbound SAs in UDP: without any, no UDP packet costs a look-up */
-	__u32 pad2;
+	__u32 last_serial;	/* the last that was given to a policy: none is given twice */
 	__u64 events_until;	/* CLOCK_MONOTONIC ns until which drop events are wanted */
 };
 _Static_assert(sizeof(struct control) == 40, "control is ABI");

@@ -19,6 +19,7 @@
 #include "nic.h"
 #include "policy_apply.h"
 #include "policy_keep.h"
+#include "policy_store.h"
 #include "policy_trial.h"
 #include "sa_apply.h"
 #include "supervisor.h"

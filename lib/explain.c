@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "oracle.h"
-#include "policy_apply.h"
 #include "policy_internal.h"
+#include "policy_store.h"
 #include "policy_trial.h"
 #include "protections.h"
 
@@ -55,10 +55,9 @@ static void forget_policy(struct explainer *explainer)
 static uint32_t live_serial(const struct explainer *explainer)
 {
 	uint32_t active = policy_generation(&explainer->pins);
-	struct spd_generation head;
+	struct spd_head head;
 
-	return bpf_map_lookup_elem(explainer->pins.generations_fd, &active, &head) ? 0
-										     : head.serial;
+	return policy_read_head(&explainer->pins, active, &head) ? 0 : head.serial;
 }
 
 /* Reads the policy in force, if it is not the one that was read before. 0 or -errno. */

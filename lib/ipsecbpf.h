@@ -86,7 +86,10 @@ int ipsecbpf_list(char ***ret_names, size_t *ret_count);
 struct ipsecbpf_apply_result {
 	bool changed;
 	uint32_t serial;
-	uint32_t entries;		/* compiled, all tables */
+	uint32_t entries;		/* compiled, in all trees */
+	uint32_t steps;			/* nodes and entries that the longest search reads */
+	uint64_t memory;		/* octets that hooks search */
+	uint64_t counters_memory;	/* octets, for all CPUs */
 	uint32_t orphaned_sas;		/* SAs whose protection changed its definition */
 };
 struct ipsecbpf_policy_opts {

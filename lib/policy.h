@@ -5,6 +5,7 @@
  *   policy_check.c    what JSON Schema cannot say (all errors, then warnings)
  *   policy_lint*.c, policy_shadow.c, policy_risk.c    what is right and may be a mistake still
  *   policy_bundle.c   the same of SAs within SAs; and what lies within what
+ *   policy_boxes.c    rules -> boxes: what each of a snapshot's trees is made of
  *   policy_compile.c  struct policy -> struct policy_compiled for one interface
  *   policy_show.c     struct policy -> canonical JSON; and the differences of two policies
  *   policy_digest.c   what a protection means, as a number
@@ -23,6 +24,7 @@
 #include "abi_user.h"
 #include "json_where.h"
 #include "report.h"
+#include "spd_tree.h"
 #include "suite.h"
 
 #define POLICY_VERSION 1
@@ -165,10 +167,22 @@ const char *protection_suite_name(const struct protection *protection,
  */
 uint64_t policy_protection_digest(const struct policy *policy, size_t peer, size_t protection);
 
+/*
+ * A number for each rule that stays the same as long as the rule does: its name, what it matches, its
+ * action, and the names of its peer and protection; not where it stands. ret_digests: one per rule. 0
+ * or -ENOMEM.
+ */
+int policy_rule_digests(const struct policy *policy, uint64_t *ret_digests);
+
+/* A snapshot (bpf/spd_cell.h), ready to be stored but for serial and text_len, which are 0. */
 struct policy_compiled {
-	struct spd_generation head;	/* serial and text_len are left 0 */
-	struct spd_entry *entries[SPD_DIRECTION_COUNT][FAMILY_COUNT];	/* head.entries of each */
+	struct spd_cells cells;
 };
+
+static inline struct spd_head *policy_head(const struct policy_compiled *compiled)
+{
+	return &compiled->cells.items[0].head;
+}
 
 /*
  * Gives the id of a (peer, protection) pair; 0 makes the compile fail. See protections.h. Asked for
@@ -178,7 +192,8 @@ typedef uint32_t (*protect_id_fn)(void *context, size_t peer, size_t protection)
 
 /*
  * Compiles for interface `ifname`. Only rules whose interfaces match take part, but `rule` in the
- * entries stays the index in the file. Too many entries is an error naming the limit.
+ * entries stays the index in the file. Too many entries, or too much memory or time for a search, is
+ * an error naming the limit.
  * 0 or -errno (EINVAL, with the cause in report; ENOMEM).
  */
 int policy_compile(const struct policy *policy, const char *ifname, protect_id_fn protect_id,

@@ -13,184 +13,9 @@
 #include "control.h"
 #include "policy_keep.h"
 #include "policy_trial.h"
+#include "policy_store.h"
 #include "protections.h"
-
-/* ---- canonical text, kept beside the generation it belongs to ------------------------------- */
-
-static int store_text(const struct pins *pins, uint32_t generation, const char *text, size_t len)
-{
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_INNER_MAP);
-	uint32_t chunks = (uint32_t)(len / POLICY_TEXT_CHUNK + 1);
-	char chunk[POLICY_TEXT_CHUNK];
-	int err = 0, fd;
-
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "policy_text", sizeof(uint32_t), POLICY_TEXT_CHUNK,
-			    chunks, &opts);
-	if (fd < 0)
-		return -errno;
-	for (uint32_t i = 0; !err && i < chunks; i++) {
-		size_t at = (size_t)i * POLICY_TEXT_CHUNK;
-		size_t part = len - at < POLICY_TEXT_CHUNK ? len - at : POLICY_TEXT_CHUNK;
-
-		memset(chunk, 0, sizeof(chunk));
-		memcpy(chunk, text + at, part);
-		if (bpf_map_update_elem(fd, &i, chunk, 0))
-			err = -errno;
-	}
-	if (!err && bpf_map_update_elem(pins->policy_text_fd, &generation, &fd, 0))
-		err = -errno;
-	close(fd);
-	return err;
-}
-
-static char *load_text(const struct pins *pins, uint32_t generation, uint32_t len)
-{
-	char *text = malloc((size_t)len + POLICY_TEXT_CHUNK);
-	uint32_t id;
-	int fd;
-
-	if (!text)
-		return NULL;
-	if (bpf_map_lookup_elem(pins->policy_text_fd, &generation, &id))
-		goto fail;
-	fd = bpf_map_get_fd_by_id(id);
-	if (fd < 0)
-		goto fail;
-	for (uint32_t i = 0; i * POLICY_TEXT_CHUNK < len; i++)
-		if (bpf_map_lookup_elem(fd, &i, text + (size_t)i * POLICY_TEXT_CHUNK)) {
-			close(fd);
-			goto fail;
-		}
-	close(fd);
-	return text;
-fail:
-	free(text);
-	return NULL;
-}
-
-static int read_head(const struct pins *pins, uint32_t generation, struct spd_generation *ret_head)
-{
-	return bpf_map_lookup_elem(pins->generations_fd, &generation, ret_head) ? -errno : 0;
-}
-
-char *policy_read_text(const struct pins *pins, size_t *ret_len)
-{
-	uint32_t live = policy_generation(pins);
-	struct spd_generation head;
-	char *text;
-
-	if (read_head(pins, live, &head) || !head.serial) {
-		errno = ENODATA;
-		return NULL;
-	}
-	text = load_text(pins, live, head.text_len);
-	if (!text)
-		return NULL;
-	text[head.text_len] = '\0'; /* there is room for a chunk more */
-	*ret_len = head.text_len;
-	return text;
-}
-
-struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report *report)
-{
-	struct ipsecbpf_report said = { 0 };
-	struct policy *policy;
-	size_t len;
-	char *text = policy_read_text(pins, &len);
-	int err;
-
-	if (!text)
-		return NULL;
-	policy = policy_parse(text, len, pins->paths.dir, &said);
-	err = errno;
-	/* Its warnings were given when it was applied. */
-	for (size_t i = 0; i < said.count && !policy; i++)
-		report_add(report, said.items[i].level, said.items[i].object, said.items[i].next,
-			   "%s", said.items[i].cause);
-	report_fini(&said);
-	free(text);
-	errno = err;
-	return policy;
-}
-
-/* ---- tables -------------------------------------------------------------------------------- */
-
-static int store_table(const struct pins *pins, uint32_t key, const struct spd_entry *entries,
-		       uint32_t count)
-{
-	struct spd_table *table = calloc(1, sizeof(*table));
-	uint32_t zero = 0;
-	int err = 0, fd;
-
-	if (!table)
-		return -ENOMEM;
-	memcpy(table->entries, entries, count * sizeof(*entries));
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "spd_table", sizeof(uint32_t), sizeof(*table), 1,
-			    NULL);
-	if (fd < 0 || bpf_map_update_elem(fd, &zero, table, 0) ||
-	    bpf_map_update_elem(pins->spd_fd, &key, &fd, 0))
-		err = -errno;
-	if (fd >= 0)
-		close(fd);
-	free(table);
-	return err;
-}
-
-static int store_tables(const struct pins *pins, uint32_t generation,
-			const struct policy_compiled *compiled)
-{
-	int err = 0;
-
-	for (uint32_t dir = 0; dir < SPD_DIRECTION_COUNT; dir++)
-		for (uint32_t family = 0; !err && family < FAMILY_COUNT; family++)
-			if (compiled->head.entries[dir][family])
-				err = store_table(pins, SPD_TABLE(generation, dir, family),
-						  compiled->entries[dir][family],
-						  compiled->head.entries[dir][family]);
-	return err;
-}
-
-/*
- * Frees a generation's tables. Deleting from a map of maps waits until every program that may still
- * look at them is done, so the generation may be filled anew when this returns.
- */
-void policy_free_generation(const struct pins *pins, uint32_t generation)
-{
-	/* First what no hook reads: programs that began under this generation are done after it. */
-	bpf_map_delete_elem(pins->policy_text_fd, &generation);
-	for (uint32_t dir = 0; dir < SPD_DIRECTION_COUNT; dir++)
-		for (uint32_t family = 0; family < FAMILY_COUNT; family++) {
-			uint32_t key = SPD_TABLE(generation, dir, family);
-
-			bpf_map_delete_elem(pins->spd_fd, &key);
-		}
-	protections_remove(pins, generation);
-}
-
-/* What a trial that ran out, or an apply that was killed, left in the generation to be filled. */
-static void clear_spare(const struct pins *pins, uint32_t spare)
-{
-	uint32_t id;
-
-	if (!bpf_map_lookup_elem(pins->policy_text_fd, &spare, &id))
-		policy_free_generation(pins, spare);
-	else
-		protections_remove(pins, spare); /* tables without text were never in force */
-}
-
-static int fill_spare(const struct pins *pins, uint32_t spare, struct policy_compiled *compiled,
-		      const char *text)
-{
-	int err;
-
-	compiled->head.text_len = (uint32_t)strlen(text);
-	err = store_tables(pins, spare, compiled);
-	if (!err)
-		err = store_text(pins, spare, text, compiled->head.text_len);
-	if (!err && bpf_map_update_elem(pins->generations_fd, &spare, &compiled->head, 0))
-		err = -errno;
-	return err;
-}
+#include "rule_counts.h"
 
 /* ---- SAs that the new definitions leave behind ----------------------------------------------- */
 
@@ -213,21 +38,6 @@ static uint32_t count_orphans(const struct pins *pins, const struct protections 
 
 /* ---- apply --------------------------------------------------------------------------------- */
 
-static bool is_live(const struct pins *pins, const struct spd_generation *head, uint32_t active,
-		    const char *text)
-{
-	char *live;
-	bool same;
-
-	if (!head->serial || pins->control->state != ATTACH_RUNNING ||
-	    strlen(text) != head->text_len)
-		return false;
-	live = load_text(pins, active, head->text_len);
-	same = live && !memcmp(live, text, head->text_len);
-	free(live);
-	return same;
-}
-
 struct install {
 	const struct pins *pins;
 	const char *ifname;
@@ -245,8 +55,9 @@ static int switch_to(struct install *install, struct policy_compiled *compiled)
 	struct policy_keeping keeping;
 	int err;
 
-	clear_spare(pins, !live);
-	err = fill_spare(pins, !live, compiled, install->text);
+	/* What a trial that ran out, or an apply that was killed, may have left there. */
+	policy_free_generation(pins, !live);
+	err = policy_store(pins, !live, install->policy, compiled, install->text);
 	if (!err)
 		err = protections_add(&install->protections);
 	if (!err && install->opts->keep)
@@ -256,11 +67,13 @@ static int switch_to(struct install *install, struct policy_compiled *compiled)
 		policy_free_generation(pins, !live);
 		return err;
 	}
+	__atomic_store_n(&pins->control->last_serial, policy_head(compiled)->serial,
+			 __ATOMIC_RELEASE);
 	policy_flip(pins, !live, install->opts->trial_seconds);
 	if (install->opts->keep)
 		policy_keep_commit(&keeping, install->report);
 	if (!install->opts->trial_seconds)
-		policy_free_generation(pins, live);
+		policy_retire_generation(pins, live);
 	return 0;
 }
 
@@ -278,38 +91,43 @@ static int keep_live(const struct install *install)
 	return err;
 }
 
-static uint32_t next_serial(const struct pins *pins, uint32_t live_serial)
+static bool is_live(const struct install *install, const struct spd_head *head)
 {
-	uint32_t other = !policy_generation(pins);
-	struct spd_generation head;
+	const struct pins *pins = install->pins;
 
-	/* That of a trial that went back is not given out again. */
-	if (!read_head(pins, other, &head) && head.serial > live_serial)
-		return head.serial + 1;
-	return live_serial + 1;
+	return head->serial && pins->control->state == ATTACH_RUNNING &&
+	       policy_text_is(pins, install->protections.live, install->text) &&
+	       protections_are_live(&install->protections);
+}
+
+static void describe(const struct policy_compiled *compiled, struct ipsecbpf_apply_result *result)
+{
+	const struct spd_head *head = policy_head(compiled);
+
+	result->entries = head->entries;
+	result->steps = head->steps;
+	result->memory = head->cells * sizeof(union spd_cell);
+	result->counters_memory = rule_counts_memory(head->rules);
 }
 
 static int install_compiled(struct install *install, struct policy_compiled *compiled,
 			    struct ipsecbpf_apply_result *result)
 {
 	const struct pins *pins = install->pins;
-	uint32_t live = install->protections.live;
-	struct spd_generation head = { 0 };
-	int err = read_head(pins, live, &head);
+	struct spd_head live = { 0 }, *head = policy_head(compiled);
+	int err = policy_read_head(pins, install->protections.live, &live);
 
-	if (err)
+	if (err && err != -ENODATA)
 		return err;
-	for (int dir = 0; dir < SPD_DIRECTION_COUNT; dir++)
-		for (int family = 0; family < FAMILY_COUNT; family++)
-			result->entries += compiled->head.entries[dir][family];
-	if (is_live(pins, &head, live, install->text) &&
-	    protections_are_live(&install->protections)) {
-		result->serial = head.serial;
+	describe(compiled, result);
+	if (is_live(install, &live)) {
+		result->serial = live.serial;
 		return install->opts->dry_run ? 0 : keep_live(install);
 	}
-	compiled->head.serial = next_serial(pins, head.serial);
+	head->serial = pins->control->last_serial + 1;
+	head->text_len = (uint32_t)strlen(install->text);
 	result->changed = true;
-	result->serial = compiled->head.serial;
+	result->serial = head->serial;
 	result->orphaned_sas = count_orphans(pins, &install->protections);
 	return install->opts->dry_run ? 0 : switch_to(install, compiled);
 }

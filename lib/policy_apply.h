@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Writes a policy into the maps: fill the spare generation, flip once, free the old one after the
- * kernel's grace period. Included by: policy_apply.c, attach.c, sa_apply.c.
+ * Puts a policy in force: compile it, fill the spare generation, flip once, free the old one after the
+ * kernel's grace period. Included by: policy_apply.c, attach.c, oracle.c.
  * Threading: under the attachment's lock.
  */
 #ifndef IPSECBPF_POLICY_APPLY_H
@@ -22,15 +22,5 @@ struct policy_install_opts {
 int policy_install(const struct pins *pins, const char *ifname, const struct policy *policy,
 		   const struct policy_install_opts *opts,
 		   struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report);
-
-/* Frees what the hooks use of a generation that is not in force, nor will be; under the lock. Waits
- * until no hook uses it any more. */
-void policy_free_generation(const struct pins *pins, uint32_t generation);
-
-/* Canonical text of the policy in force, malloc'd. NULL with ENODATA if none is loaded. */
-char *policy_read_text(const struct pins *pins, size_t *ret_len);
-
-/* As ipsecbpf_policy_live(), on open pins. NULL with ENODATA if none is loaded. */
-struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report *report);
 
 #endif /* IPSECBPF_POLICY_APPLY_H */

@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * struct policy -> what the BPF programs search. Pure: the same policy, interface and ids give the
- * same entries.
+ * struct policy -> the snapshot that the BPF programs search. Pure: the same policy, interface and ids
+ * give the same cells.
  */
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 
-#include "policy_internal.h"
-
-/* One rule on its way into one table. */
-struct expansion {
-	const struct selector *selector;
-	enum ip_family family;
-	struct spd_entry entry;		/* what all entries of the rule have in common */
-	struct spd_entry *out;
-};
+#include "policy_boxes.h"
 
 static bool applies_to(const struct rule *rule, const char *ifname)
 {
@@ -26,117 +18,6 @@ static bool applies_to(const struct rule *rule, const char *ifname)
 			return true;
 	return false;
 }
-
-static bool applies_in(const struct rule *rule, enum spd_direction direction)
-{
-	return rule->direction == RULE_BOTH ||
-	       (rule->direction == RULE_IN) == (direction == SPD_IN);
-}
-
-static size_t at_least_one(size_t count)
-{
-	return count ? count : 1;
-}
-
-/* Entries the selector becomes in one family; its lists are bounded, so this cannot overflow. */
-static size_t expansion_count(const struct selector *selector, enum ip_family family)
-{
-	size_t protocols = 0;
-
-	for (int word = 0; word < 4; word++)
-		protocols += (size_t)__builtin_popcountll(selector->protocols[family][word]);
-	if (selector->any_protocol)
-		protocols = 1;
-	return protocols * selector->address[SIDE_LOCAL][family].count *
-	       selector->address[SIDE_REMOTE][family].count *
-	       at_least_one(selector->port[SIDE_LOCAL].count) *
-	       at_least_one(selector->port[SIDE_REMOTE].count);
-}
-
-static struct port_range port_at(const struct port_list *list, size_t index)
-{
-	return list->count ? list->items[index] : (struct port_range){ .lo = 0, .hi = UINT16_MAX };
-}
-
-static void expand_ports(struct expansion *expansion)
-{
-	const struct port_list *local = &expansion->selector->port[SIDE_LOCAL];
-	const struct port_list *remote = &expansion->selector->port[SIDE_REMOTE];
-	struct spd_entry *entry = &expansion->entry;
-
-	for (size_t l = 0; l < at_least_one(local->count); l++) {
-		entry->local_port_lo = port_at(local, l).lo;
-		entry->local_port_hi = port_at(local, l).hi;
-		for (size_t r = 0; r < at_least_one(remote->count); r++) {
-			entry->remote_port_lo = port_at(remote, r).lo;
-			entry->remote_port_hi = port_at(remote, r).hi;
-			*expansion->out++ = *entry;
-		}
-	}
-}
-
-static void expand_protocols(struct expansion *expansion)
-{
-	const uint64_t *protocols = expansion->selector->protocols[expansion->family];
-
-	if (expansion->selector->any_protocol) {
-		expand_ports(expansion);
-		return;
-	}
-	for (unsigned int proto = 0; proto < 256; proto++) {
-		if (!(protocols[proto / 64] >> (proto % 64) & 1))
-			continue;
-		expansion->entry.proto = (uint8_t)proto;
-		expand_ports(expansion);
-	}
-}
-
-static void expand(struct expansion *expansion)
-{
-	const struct selector *selector = expansion->selector;
-	const struct address_list *local = &selector->address[SIDE_LOCAL][expansion->family];
-	const struct address_list *remote = &selector->address[SIDE_REMOTE][expansion->family];
-
-	for (size_t l = 0; l < local->count; l++) {
-		expansion->entry.local_lo = local->items[l].lo;
-		expansion->entry.local_hi = local->items[l].hi;
-		for (size_t r = 0; r < remote->count; r++) {
-			expansion->entry.remote_lo = remote->items[r].lo;
-			expansion->entry.remote_hi = remote->items[r].hi;
-			expand_protocols(expansion);
-		}
-	}
-}
-
-static struct spd_entry common_entry(const struct rule *rule, size_t index, uint32_t protect_id)
-{
-	struct spd_entry entry = {
-		.icmp_type_lo = rule->icmp_type_lo, .icmp_type_hi = rule->icmp_type_hi,
-		.icmp_code_lo = rule->icmp_code_lo, .icmp_code_hi = rule->icmp_code_hi,
-		.action = (uint8_t)rule->action,
-		.rule = (uint32_t)index,
-		.protect_id = protect_id,
-	};
-
-	if (rule->protocol_count)
-		entry.flags |= SPD_F_PROTO;
-	if (rule->local_port.count || rule->remote_port.count)
-		entry.flags |= SPD_F_PORTS;
-	if (rule->icmp_given)
-		entry.flags |= SPD_F_ICMP;
-	if (rule->origin == ORIGIN_LOCAL)
-		entry.flags |= SPD_F_ORIGIN_LOCAL;
-	if (rule->origin == ORIGIN_FORWARDED)
-		entry.flags |= SPD_F_ORIGIN_FORWARDED;
-	return entry;
-}
-
-/* What compiling needs of each rule. */
-struct rule_plan {
-	struct selector selector;
-	uint32_t protect_id;
-	bool applies;
-};
 
 static int plan_rules(const struct policy *policy, const char *ifname, struct rule_plan *plans)
 {
@@ -184,119 +65,182 @@ static int assign_ids(const struct policy *policy, struct rule_plan *plans,
 	return 0;
 }
 
-static const char *const direction_words[] = { [SPD_IN] = "inbound", [SPD_OUT] = "outbound" };
-static const char *const family_words[] = { [FAMILY_V4] = "IPv4", [FAMILY_V6] = "IPv6" };
+/* ---- boxes -> trees ------------------------------------------------------------------------ */
 
-static void report_too_many(const struct policy *policy, const struct rule_plan *plans,
-			    enum spd_direction direction, enum ip_family family,
-			    struct ipsecbpf_report *report)
+struct compiling {
+	const struct policy *policy;
+	struct rule_plans plans;
+	struct spd_cells cells;
+	struct spd_head head;
+	struct ipsecbpf_report *report;
+};
+
+static const char *const way_words[] = {
+	[SPD_WAY_IN] = "inbound",
+	[SPD_WAY_OUT_LOCAL] = "outbound (local)",
+	[SPD_WAY_OUT_FORWARDED] = "outbound (forwarded)",
+};
+static const char *const family_words[] = { [FAMILY_V4] = "IPv4", [FAMILY_V6] = "IPv6" };
+static const char *const shows_words[] = {
+	[SPD_SHOWS_ALL] = "",
+	[SPD_SHOWS_PROTO] = " for fragments",
+	[SPD_SHOWS_ADDRESSES] = " for fragments with extension headers",
+};
+
+static size_t plus(size_t a, size_t b)
 {
+	return __builtin_add_overflow(a, b, &a) ? SIZE_MAX : a;
+}
+
+static void report_too_many(const struct compiling *compiling, struct tree_name tree)
+{
+	const struct policy *policy = compiling->policy;
 	size_t total = 0, most = 0, worst = 0;
 
 	for (size_t i = 0; i < policy->rule_count; i++) {
-		size_t count;
+		size_t count = policy_rule_boxes(&compiling->plans.items[i], tree);
 
-		if (!plans[i].applies || !applies_in(&policy->rules[i], direction))
-			continue;
-		count = expansion_count(&plans[i].selector, family);
-		total += count;
+		total = plus(total, count);
 		if (count > most) {
 			most = count;
 			worst = i;
 		}
 	}
-	policy_report_at(policy, report, REPORT_ERROR, policy->rules[worst].at,
-			 "the %s %s rules make %zu entries, and the limit is %d: rule \"%s\" alone "
-			 "makes %zu (addresses x protocols x ports)", direction_words[direction],
-			 family_words[family], total, SPD_MAX_ENTRIES, policy->rules[worst].name,
-			 most);
+	policy_report_at(policy, compiling->report, REPORT_ERROR, policy->rules[worst].at,
+			 "the %s %s rules make %zu entries, and the limit is %u: rule \"%s\" alone "
+			 "makes %zu (addresses x protocols x ports and so on)", way_words[tree.way],
+			 family_words[tree.family], total, POLICY_BOXES_MAX,
+			 policy->rules[worst].name, most);
 }
 
-static int compile_table(const struct policy *policy, const struct rule_plan *plans,
-			 enum spd_direction direction, enum ip_family family,
-			 struct policy_compiled *compiled)
+/* No rule is to blame alone. */
+static void report_too_large(const struct compiling *compiling, struct tree_name tree,
+			     size_t boxes)
 {
-	struct expansion expansion = { .family = family };
-	struct spd_entry *entries;
-	size_t count = 0;
+	report_error(compiling->report, compiling->policy->origin,
+		     "write fewer rules that overlap with one another: prefixes instead of ranges, "
+		     "and \"interface\" in the rules of others",
+		     "the %s %s rules%s, %zu entries of %zu rules, would need more than %zu MiB of "
+		     "memory or more than %d steps for a search", way_words[tree.way],
+		     family_words[tree.family], shows_words[tree.shows], boxes,
+		     compiling->policy->rule_count,
+		     (size_t)SPD_CELLS_MAX * sizeof(union spd_cell) >> 20, SPD_STEPS_MAX);
+}
 
-	for (size_t i = 0; i < policy->rule_count; i++) {
-		if (plans[i].applies && applies_in(&policy->rules[i], direction))
-			count += expansion_count(&plans[i].selector, family);
-		if (count > SPD_MAX_ENTRIES)
-			return -E2BIG;
+/* Fields that some rule restricts: others need not be told apart. */
+static void note_fields(struct spd_head *head, const struct box_list *boxes)
+{
+	for (size_t i = 0; i < boxes->count; i++) {
+		uint64_t lo = boxes->items[i].lo.word[SPD_UPPER];
+		uint64_t hi = boxes->items[i].hi.word[SPD_UPPER];
+
+#define X(id, shift, width)						\
+		if ((lo | ~hi) & SPD_UPPER_FIELD_MASK(id))		\
+			head->upper_used |= SPD_UPPER_FIELD_MASK(id);
+		SPD_UPPER_FIELDS(X)
+#undef X
 	}
-	entries = calloc(at_least_one(count), sizeof(*entries));
-	if (!entries)
-		return -ENOMEM;
-	compiled->entries[direction][family] = entries;
-	compiled->head.entries[direction][family] = (uint32_t)count;
-	expansion.out = entries;
-	for (size_t i = 0; i < policy->rule_count; i++) {
-		if (!plans[i].applies || !applies_in(&policy->rules[i], direction))
-			continue;
-		expansion.selector = &plans[i].selector;
-		expansion.entry = common_entry(&policy->rules[i], i, plans[i].protect_id);
-		expand(&expansion);
-	}
+}
+
+static uint32_t *root_of(struct compiling *compiling, struct tree_name name)
+{
+	uint32_t tree = SPD_TREE(name.way, name.family, name.shows);
+
+	return &compiling->cells.items[SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
+}
+
+static int compile_tree(struct compiling *compiling, struct tree_name name)
+{
+	struct spd_head *head = &compiling->head;
+	struct box_list boxes = { 0 };
+	struct spd_tree tree = { 0 };
+	int err = policy_boxes(&compiling->plans, name, &boxes);
+
+	if (err == -E2BIG)
+		report_too_many(compiling, name);
+	if (err)
+		return err;
+	note_fields(head, &boxes);
+	if (boxes.count)
+		err = spd_tree_build(boxes.items, boxes.count, name.family, &compiling->cells,
+				     &tree);
+	free(boxes.items);
+	if (err == -E2BIG)
+		report_too_large(compiling, name, boxes.count);
+	if (err)
+		return err;
+	*root_of(compiling, name) = tree.root;
+	head->entries += tree.entries;
+	if (tree.steps > head->steps)
+		head->steps = tree.steps;
 	return 0;
 }
 
-/* All four tables, so that all that are too large are named. */
-static int compile_tables(const struct policy *policy, const struct rule_plan *plans,
-			  struct policy_compiled *compiled, struct ipsecbpf_report *report)
+/* In the order of SPD_TREE(): a twin has been built already. */
+static int compile_trees(struct compiling *compiling)
 {
-	int err, result = 0;
+	int err = 0;
 
-	for (int direction = 0; direction < SPD_DIRECTION_COUNT; direction++) {
-		for (int family = 0; family < FAMILY_COUNT; family++) {
-			err = compile_table(policy, plans, direction, family, compiled);
-			if (err == -ENOMEM)
-				return err;
-			if (err != -E2BIG)
-				continue;
-			report_too_many(policy, plans, direction, family, report);
-			result = -EINVAL;
-		}
+	for (int i = 0; !err && i < SPD_TREES; i++) {
+		struct tree_name twin, name = {
+			.way = (enum spd_way)(i / (FAMILY_COUNT * SPD_SHOWS)),
+			.family = (enum ip_family)(i / SPD_SHOWS % FAMILY_COUNT),
+			.shows = (enum spd_shows)(i % SPD_SHOWS),
+		};
+
+		if (policy_boxes_twin(&compiling->plans, name, &twin))
+			*root_of(compiling, name) = *root_of(compiling, twin);
+		else
+			err = compile_tree(compiling, name);
 	}
-	return result;
+	return err;
+}
+
+static int begin(struct compiling *compiling)
+{
+	const struct policy *policy = compiling->policy;
+
+	compiling->head = (struct spd_head){
+		.essential = policy->essential,
+		.non_ip_action = (uint8_t)policy->non_ip_action,
+		.rules = (uint32_t)policy->rule_count,
+	};
+	for (int i = 0; i < SPD_DIRECTION_COUNT; i++)
+		compiling->head.default_action[i] = (uint8_t)policy->default_action[i];
+	compiling->plans.count = policy->rule_count;
+	compiling->plans.items = calloc(policy->rule_count + 1, sizeof(*compiling->plans.items));
+	compiling->cells.items = calloc(SPD_FIRST_FREE_CELL, sizeof(*compiling->cells.items));
+	compiling->cells.count = compiling->cells.room = SPD_FIRST_FREE_CELL;
+	return compiling->plans.items && compiling->cells.items ? 0 : -ENOMEM;
 }
 
 int policy_compile(const struct policy *policy, const char *ifname, protect_id_fn protect_id,
 		   void *context, struct policy_compiled *ret_compiled,
 		   struct ipsecbpf_report *report)
 {
-	struct policy_compiled compiled = { .head = {
-		.essential = policy->essential,
-		.non_ip_action = (uint8_t)policy->non_ip_action,
-	} };
-	struct rule_plan *plans;
-	int err;
+	struct compiling compiling = { .policy = policy, .report = report };
+	int err = begin(&compiling);
 
-	for (int i = 0; i < SPD_DIRECTION_COUNT; i++)
-		compiled.head.default_action[i] = (uint8_t)policy->default_action[i];
-	plans = calloc(at_least_one(policy->rule_count), sizeof(*plans));
-	if (!plans)
-		return -ENOMEM;
-	err = plan_rules(policy, ifname, plans);
 	if (!err)
-		err = assign_ids(policy, plans, protect_id, context, report);
+		err = plan_rules(policy, ifname, compiling.plans.items);
 	if (!err)
-		err = compile_tables(policy, plans, &compiled, report);
-	for (size_t i = 0; i < policy->rule_count; i++)
-		selector_fini(&plans[i].selector);
-	free(plans);
-	if (err)
-		policy_compiled_fini(&compiled);
-	else
-		*ret_compiled = compiled;
-	return err;
+		err = assign_ids(policy, compiling.plans.items, protect_id, context, report);
+	if (!err)
+		err = compile_trees(&compiling);
+	for (size_t i = 0; compiling.plans.items && i < policy->rule_count; i++)
+		selector_fini(&compiling.plans.items[i].selector);
+	free(compiling.plans.items);
+	if (err) {
+		spd_cells_fini(&compiling.cells);
+		return err == -E2BIG ? -EINVAL : err;
+	}
+	compiling.head.cells = (uint32_t)compiling.cells.count;
+	compiling.cells.items[0].head = compiling.head;
+	ret_compiled->cells = compiling.cells;
+	return 0;
 }
 
 void policy_compiled_fini(struct policy_compiled *compiled)
 {
-	for (int direction = 0; direction < SPD_DIRECTION_COUNT; direction++)
-		for (int family = 0; family < FAMILY_COUNT; family++)
-			free(compiled->entries[direction][family]);
-	*compiled = (struct policy_compiled){ 0 };
+	spd_cells_fini(&compiled->cells);
 }

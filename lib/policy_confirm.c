@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy_apply.h"
+#include "ipsecbpf.h"
 #include "policy_keep.h"
+#include "policy_store.h"
 #include "policy_trial.h"
 
 static int no_trial(const struct pins *pins, struct ipsecbpf_report *report)
@@ -27,7 +28,10 @@ static int end_trial(const struct pins *pins, bool keep, struct ipsecbpf_report 
 
 	if (err)
 		return no_trial(pins, report);
-	policy_free_generation(pins, keep ? !tried : tried);
+	if (keep)
+		policy_retire_generation(pins, !tried);
+	else
+		policy_free_generation(pins, tried);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* What a (peer, protection) pair means for SAs, as a number: SHA-256 over a canonical text. */
+/* What a (peer, protection) pair means for SAs, and what a rule says, as numbers: SHA-256. */
+#include <errno.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,4 +94,98 @@ uint64_t policy_protection_digest(const struct policy *policy, size_t peer, size
 	}
 	free(text);
 	return digest;
+}
+
+/* ---- rules --------------------------------------------------------------------------------- */
+
+/* What a rule says, octet by octet; each part is preceded by its length, so that none can be taken for
+ * another. Kept from rule to rule. */
+struct rule_text {
+	uint8_t *data;
+	size_t len, room;
+	bool failed;		/* no memory */
+};
+
+static void put(struct rule_text *text, const void *data, size_t len)
+{
+	const uint32_t prefix = (uint32_t)len;
+	size_t needed = text->len + sizeof(prefix) + len;
+
+	if (needed > text->room) {
+		uint8_t *larger = realloc(text->data, 2 * needed);
+
+		if (!larger) {
+			text->failed = true;
+			return;
+		}
+		text->data = larger;
+		text->room = 2 * needed;
+	}
+	memcpy(text->data + text->len, &prefix, sizeof(prefix));
+	if (len)
+		memcpy(text->data + text->len + sizeof(prefix), data, len);
+	text->len = needed;
+}
+
+static void put_word(struct rule_text *text, const char *word)
+{
+	put(text, word, strlen(word));
+}
+
+static void put_numbers(struct rule_text *text, const struct port_list *list)
+{
+	put(text, list->items, list->count * sizeof(*list->items));
+}
+
+static void put_addresses(struct rule_text *text, const struct address_list *list)
+{
+	put(text, &list->count, sizeof(list->count));
+	for (size_t i = 0; i < list->count; i++) {
+		put(text, &list->items[i].family, sizeof(list->items[i].family));
+		put(text, &list->items[i].lo, sizeof(list->items[i].lo));
+		put(text, &list->items[i].hi, sizeof(list->items[i].hi));
+	}
+}
+
+static void put_rule(struct rule_text *text, const struct policy *policy, const struct rule *rule)
+{
+	const uint8_t icmp[] = {
+		rule->icmp_given, rule->icmp_type_lo, rule->icmp_type_hi, rule->icmp_code_lo,
+		rule->icmp_code_hi,
+	};
+
+	put_word(text, rule->name);
+	put_word(text, policy_direction_words[rule->direction]);
+	put(text, &rule->origin, sizeof(rule->origin));
+	put(text, &rule->interface_count, sizeof(rule->interface_count));
+	for (size_t i = 0; i < rule->interface_count; i++)
+		put_word(text, rule->interfaces[i]);
+	put_addresses(text, &rule->local);
+	put_addresses(text, &rule->remote);
+	put(text, rule->protocols, rule->protocol_count);
+	put_numbers(text, &rule->local_port);
+	put_numbers(text, &rule->remote_port);
+	put(text, icmp, sizeof(icmp));
+	put_word(text, policy_action_words[rule->action]);
+	if (rule->action != SPD_PROTECT)
+		return;
+	put_word(text, policy->peers[rule->peer].name);
+	put_word(text, policy->protections[rule->protection].name);
+}
+
+int policy_rule_digests(const struct policy *policy, uint64_t *ret_digests)
+{
+	uint8_t hash[SHA256_DIGEST_LENGTH];
+	struct rule_text text = { 0 };
+
+	for (size_t i = 0; i < policy->rule_count && !text.failed; i++) {
+		text.len = 0;
+		put_rule(&text, policy, &policy->rules[i]);
+		if (text.failed)
+			break;
+		SHA256(text.data, text.len, hash);
+		memcpy(&ret_digests[i], hash, sizeof(ret_digests[i]));
+	}
+	free(text.data);
+	return text.failed ? -ENOMEM : 0;
 }

@@ -32,8 +32,12 @@ struct rule_stats {
 	struct rule_stat defaults[SPD_DIRECTION_COUNT];
 };
 
-/* 0, -ENODATA (no policy is loaded), -EAGAIN (it was replaced again and again) or -errno. */
-int rule_stats_read(const struct pins *pins, struct rule_stats *ret_stats);
+/*
+ * Fills *stats: zeroed at first, later what the last call left there, which spares reading the names of
+ * the same policy again. 0, -ENODATA (no policy is loaded), -EAGAIN (it was replaced again and again) or
+ * -errno; to be finished in all cases.
+ */
+int rule_stats_read(const struct pins *pins, struct rule_stats *stats);
 void rule_stats_fini(struct rule_stats *stats);
 
 #endif /* IPSECBPF_RULE_STATS_H */

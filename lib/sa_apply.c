@@ -14,7 +14,7 @@
 
 #include "control.h"
 #include "pin.h"
-#include "policy_apply.h"
+#include "policy_store.h"
 #include "protections.h"
 #include "sa_apply.h"
 

@@ -10,23 +10,19 @@
 
 #include "control.h"
 #include "pin.h"
-#include "policy_apply.h"
+#include "policy_store.h"
 #include "policy_trial.h"
 #include "stats.h"
 
 static void read_policy(const struct pins *pins, struct ipsecbpf_status *status)
 {
 	uint32_t active = policy_generation(pins);
-	struct spd_generation head;
-	struct policy *policy;
+	struct spd_head head;
 
-	if (bpf_map_lookup_elem(pins->generations_fd, &active, &head) || !head.serial)
+	if (policy_read_head(pins, active, &head))
 		return;
 	status->policy_serial = head.serial;
-	policy = policy_read_live(pins, NULL);
-	if (policy)
-		status->rules = (uint32_t)policy->rule_count;
-	policy_free(policy);
+	status->rules = head.rules;
 }
 
 static bool read_supervisor(const struct pins *pins, struct ipsecbpf_status *status)

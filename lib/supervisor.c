@@ -20,7 +20,7 @@
 
 #include "clock.h"
 #include "loader.h"
-#include "policy_apply.h"
+#include "policy_store.h"
 #include "policy_trial.h"
 #include "sandbox.h"
 #include "supervisor_internal.h"

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "policy_store.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "inner_map.h"
+#include "policy_trial.h"
+#include "protections.h"
+#include "rule_counts.h"
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+int policy_read_head(const struct pins *pins, uint32_t generation, struct spd_head *ret_head)
+{
+	struct inner_map map;
+	int err = inner_map_open(&map, pins->spd_fd, generation, false);
+
+	if (err)
+		return err;
+	if (map.len >= sizeof(union spd_cell))
+		*ret_head = ((const union spd_cell *)map.area)->head;
+	else
+		err = -ENODATA;
+	inner_map_close(&map);
+	return err;
+}
+
+bool policy_text_is(const struct pins *pins, uint32_t generation, const char *text)
+{
+	size_t len = strlen(text);
+	struct spd_head head;
+	struct inner_map map;
+	bool same;
+
+	if (policy_read_head(pins, generation, &head) || head.text_len != len ||
+	    inner_map_open(&map, pins->policy_text_fd, generation, false))
+		return false;
+	same = len <= map.len && !memcmp(map.area, text, len);
+	inner_map_close(&map);
+	return same;
+}
+
+char *policy_read_text(const struct pins *pins, size_t *ret_len)
+{
+	uint32_t live = policy_generation(pins);
+	struct inner_map map;
+	struct spd_head head;
+	char *text = NULL;
+	int err = policy_read_head(pins, live, &head);
+
+	if (!err)
+		err = inner_map_open(&map, pins->policy_text_fd, live, false);
+	if (err) {
+		errno = -err;
+		return NULL;
+	}
+	/* Another policy may have come into the generation between the two. */
+	if (head.text_len > map.len)
+		errno = EAGAIN;
+	else
+		text = malloc((size_t)head.text_len + 1);
+	if (text) {
+		memcpy(text, map.area, head.text_len);
+		text[head.text_len] = '\0';
+		*ret_len = head.text_len;
+	}
+	inner_map_close(&map);
+	return text;
+}
+
+struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report *report)
+{
+	struct ipsecbpf_report said = { 0 };
+	struct policy *policy;
+	size_t len;
+	char *text = policy_read_text(pins, &len);
+	int err;
+
+	if (!text)
+		return NULL;
+	policy = policy_parse(text, len, pins->paths.dir, &said);
+	err = errno;
+	/* Its warnings were given when it was applied. */
+	for (size_t i = 0; i < said.count && !policy; i++)
+		report_add(report, said.items[i].level, said.items[i].object, said.items[i].next,
+			   "%s", said.items[i].cause);
+	report_fini(&said);
+	free(text);
+	errno = err;
+	return policy;
+}
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+/* No hook that began while the generation was in force is still at work when this returns. */
+static void wait_for_hooks(const struct pins *pins, uint32_t generation)
+{
+	inner_map_delete(pins->policy_text_fd, generation);
+}
+
+static void take_away(const struct pins *pins, uint32_t generation)
+{
+	inner_map_delete(pins->spd_fd, generation);
+	inner_map_delete(pins->rule_counts_fd, generation);
+	protections_remove(pins, generation);
+}
+
+void policy_free_generation(const struct pins *pins, uint32_t generation)
+{
+	wait_for_hooks(pins, generation);
+	take_away(pins, generation);
+}
+
+void policy_retire_generation(const struct pins *pins, uint32_t generation)
+{
+	wait_for_hooks(pins, generation);
+	/* Once more: what was counted since the flip, or in its midst. */
+	rule_counts_carry(pins, generation, !generation);
+	take_away(pins, generation);
+}
+
+int policy_store(const struct pins *pins, uint32_t spare, const struct policy *policy,
+		 const struct policy_compiled *compiled, const char *text)
+{
+	const struct spd_cells *cells = &compiled->cells;
+	int err = inner_map_store(pins->policy_text_fd, spare, "policy_text", POLICY_TEXT_CHUNK,
+				  text, policy_head(compiled)->text_len);
+
+	if (!err)
+		err = rule_counts_store(pins, spare, policy);
+	if (!err)
+		err = rule_counts_carry(pins, !spare, spare);
+	if (!err)
+		err = inner_map_store(pins->spd_fd, spare, "spd", sizeof(*cells->items),
+				      cells->items, cells->count * sizeof(*cells->items));
+	return err;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The counters of a generation's rules (map `rule_counts`): made with the generation, carried over from
+ * the one before.
+ *
+ * Row 0 of a new generation holds what the one before had counted, of rules that stayed the same: it
+ * is set before the flip and, as hooks may count there until they are done, set again after that.
+ * Each CPU's row starts at 0. So nothing is counted twice, and if the second time does not come
+ * about, what is lost is what was counted between the first and the flip.
+ *
+ * Included by: policy_store.c, rule_stats.c. Threading: writers under the attachment's lock.
+ */
+#ifndef IPSECBPF_RULE_COUNTS_H
+#define IPSECBPF_RULE_COUNTS_H
+
+#include "inner_map.h"
+#include "pin.h"
+#include "policy.h"
+
+/* Gives the generation counters, all 0. 0 or -errno. */
+int rule_counts_store(const struct pins *pins, uint32_t generation, const struct policy *policy);
+
+/* Sets what rules of `to` have carried over from rules of `from` that are the same. 0 or -errno; a
+ * generation without counters is no error. */
+int rule_counts_carry(const struct pins *pins, uint32_t from, uint32_t to);
+
+/* Octets that the counters of so many rules take. */
+size_t rule_counts_memory(size_t rules);
+
+/* Sums of the rows: one per slot, malloc'd, `digest` that of row 0. 0 or -errno. */
+int rule_counts_sum(const struct inner_map *map, struct rule_count **ret_sums,
+		    uint32_t *ret_slots);
+
+#endif /* IPSECBPF_RULE_COUNTS_H */
