@@ -44,10 +44,14 @@ struct port_range {
 	uint16_t lo, hi;
 };
 
+/* Of ports; of VLAN ids and of DSCPs as well. */
 struct port_list {
 	struct port_range *items;
 	size_t count;		/* 0: any port */
 };
+
+#define VLAN_ID_MAX 4094	/* 4095 is reserved (IEEE 802.1Q 9.6) */
+#define DSCP_MAX    63
 
 enum protection_type { PROTECTION_ENCRYPTION, PROTECTION_AUTHENTICATION };
 enum protection_mode { MODE_TRANSPORT, MODE_TUNNEL };
@@ -96,6 +100,8 @@ struct rule {
 	struct port_list local_port, remote_port;
 	bool icmp_given;
 	uint8_t icmp_type_lo, icmp_type_hi, icmp_code_lo, icmp_code_hi;
+	struct port_list vlan;			/* 0: untagged; every packet shows one */
+	struct port_list dscp;			/* the same */
 	enum spd_action action;
 	size_t peer, protection;		/* indices; only with SPD_PROTECT */
 	uint32_t accept_risk;			/* RISK_BIT(...): not warned of here */

@@ -46,6 +46,27 @@ struct policy_protocol {
 extern const struct policy_protocol policy_protocols[];
 const struct policy_protocol *policy_protocol_find(uint8_t number);
 
+/*
+ * Codepoints by name (RFC 2474, 2597, 3246, 5865, 8622). X(number, name); of two names for one
+ * number the first is shown.
+ */
+#define POLICY_DSCPS(X)									\
+	X(0, "cs0") X(0, "default") X(1, "le")						\
+	X(8, "cs1") X(10, "af11") X(12, "af12") X(14, "af13")				\
+	X(16, "cs2") X(18, "af21") X(20, "af22") X(22, "af23")				\
+	X(24, "cs3") X(26, "af31") X(28, "af32") X(30, "af33")				\
+	X(32, "cs4") X(34, "af41") X(36, "af42") X(38, "af43")				\
+	X(40, "cs5") X(44, "va") X(46, "ef") X(48, "cs6") X(56, "cs7")
+
+struct policy_dscp {
+	const char *name;
+	uint8_t number;
+};
+
+/* The named codepoints, ended by a NULL name; and the name of a number, or NULL. */
+extern const struct policy_dscp policy_dscps[];
+const char *policy_dscp_name(uint8_t number);
+
 /* Words of enum protection_type and so on, as in JSON, each list ended by NULL. */
 extern const char *const policy_protocol_words[], *const policy_fragment_words[];
 extern const char *const policy_type_words[], *const policy_mode_words[];
@@ -122,6 +143,7 @@ struct selector {
 	const struct rule *rule;	/* borrowed: direction, origin, interfaces, ICMP */
 	struct address_list address[SIDE_COUNT][FAMILY_COUNT];	/* count 0: none of this family */
 	struct port_list port[SIDE_COUNT];			/* count 0: any, or none at all */
+	struct port_list vlan, dscp;				/* count 0: any */
 	uint64_t protocols[FAMILY_COUNT][4];			/* bitmap by number */
 	bool any_protocol;
 };

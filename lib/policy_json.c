@@ -346,6 +346,8 @@ static void rule_fini(struct rule *rule)
 	free(rule->protocols);
 	free(rule->local_port.items);
 	free(rule->remote_port.items);
+	free(rule->vlan.items);
+	free(rule->dscp.items);
 }
 
 void policy_free(struct policy *policy)

@@ -39,6 +39,9 @@ void policy_read_address(struct json_reader *reader, struct json_value value, vo
 
 /* A protocol by name or number; false after an error that names the nearest. */
 bool policy_read_protocol(struct json_reader *reader, struct json_value value, uint8_t *ret_proto);
+
+/* A DSCP, likewise. */
+bool policy_read_dscp(struct json_reader *reader, struct json_value value, uint8_t *ret_dscp);
 /* Reads "accept_risk" into a uint32_t of RISK_BIT(...). */
 void policy_read_risks(struct json_reader *reader, struct json_value value, uint32_t *target);
 

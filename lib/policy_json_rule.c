@@ -87,16 +87,74 @@ static bool read_span(struct json_reader *reader, struct json_value value, unsig
 	return true;
 }
 
-static void read_port(struct json_reader *reader, struct json_value value, void *target)
+static void add_range(struct json_reader *reader, struct port_list *list, struct port_range range)
 {
-	struct port_list *list = target;
-	struct port_range range, *slot;
+	struct port_range *slot = policy_list_slot(reader, &list->items, &list->count,
+						   sizeof(*slot));
 
-	if (!read_span(reader, value, UINT16_MAX, &range))
-		return;
-	slot = policy_list_slot(reader, &list->items, &list->count, sizeof(*slot));
 	if (slot)
 		*slot = range;
+}
+
+static void read_port(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct port_range range;
+
+	if (read_span(reader, value, UINT16_MAX, &range))
+		add_range(reader, target, range);
+}
+
+static void read_vlan_id(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct port_range range;
+
+	if (read_span(reader, value, VLAN_ID_MAX, &range))
+		add_range(reader, target, range);
+}
+
+bool policy_read_dscp(struct json_reader *reader, struct json_value value, uint8_t *ret_dscp)
+{
+	const char *text = json_string_value(value.json);
+	struct suggest near = { .word = text };
+	json_int_t number;
+	char next[96];
+
+	if (json_is_integer(value.json)) {
+		if (!json_read_integer(reader, value, 0, DSCP_MAX, &number))
+			return false;
+		*ret_dscp = (uint8_t)number;
+		return true;
+	}
+	if (!text) {
+		json_type_error(reader, value, "a codepoint's name or number");
+		return false;
+	}
+	for (const struct policy_dscp *dscp = policy_dscps; dscp->name; dscp++) {
+		if (!strcmp(dscp->name, text)) {
+			*ret_dscp = dscp->number;
+			return true;
+		}
+		suggest_offer(&near, dscp->name);
+	}
+	json_error(reader, value, near.best ? json_did_you_mean(near.best, next) :
+		   "codepoints without a name here are given by number (0-63)",
+		   "DSCP \"%.60s\" is not known", text);
+	return false;
+}
+
+/* A string that begins like no range is a name. */
+static void read_dscp_value(struct json_reader *reader, struct json_value value, void *target)
+{
+	const char *text = json_string_value(value.json);
+	struct port_range range;
+	uint8_t dscp;
+
+	if (!text || !*text || strspn(text, "0123456789-")) {
+		if (read_span(reader, value, DSCP_MAX, &range))
+			add_range(reader, target, range);
+	} else if (policy_read_dscp(reader, value, &dscp)) {
+		add_range(reader, target, (struct port_range){ dscp, dscp });
+	}
 }
 
 bool policy_read_protocol(struct json_reader *reader, struct json_value value, uint8_t *ret_proto)
@@ -271,6 +329,20 @@ static void read_icmp_code(struct json_reader *reader, struct json_value value, 
 	reading->rule->icmp_code_hi = (uint8_t)range.hi;
 }
 
+static void read_vlan(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct rule_reading *reading = target;
+
+	read_selector(reader, value, read_vlan_id, &reading->rule->vlan);
+}
+
+static void read_dscp(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct rule_reading *reading = target;
+
+	read_selector(reader, value, read_dscp_value, &reading->rule->dscp);
+}
+
 static void unknown_reference(struct json_reader *reader, struct json_value value, const char *kind,
 			      const char *best)
 {
@@ -353,6 +425,8 @@ static const struct json_key rule_keys[] = {
 	{ "remote_port", false, read_remote_port },
 	{ "icmp_type", false, read_icmp_type },
 	{ "icmp_code", false, read_icmp_code },
+	{ "vlan", false, read_vlan },
+	{ "dscp", false, read_dscp },
 	{ "action", true, read_action },
 	{ "peer", false, read_peer },
 	{ "protection", false, read_protection },

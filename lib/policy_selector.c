@@ -94,6 +94,17 @@ static int merge_ports(const struct port_list *list, struct port_list *ret_list)
 	return 0;
 }
 
+/* Codepoints 0-63 are all that there are. VLAN ids 0-4094 are not: a frame may have 4095. */
+static int merge_dscps(const struct port_list *list, struct port_list *ret_list)
+{
+	int err = merge_ports(list, ret_list);
+
+	if (!err && ret_list->count == 1 && !ret_list->items[0].lo &&
+	    ret_list->items[0].hi == DSCP_MAX)
+		ret_list->count = 0;
+	return err;
+}
+
 static void set_protocols(struct selector *selector)
 {
 	const struct rule *rule = selector->rule;
@@ -121,6 +132,9 @@ int selector_init(struct selector *selector, const struct rule *rule)
 
 	*selector = (struct selector){ .rule = rule };
 	set_protocols(selector);
+	err = merge_ports(&rule->vlan, &selector->vlan);
+	if (!err)
+		err = merge_dscps(&rule->dscp, &selector->dscp);
 	for (int side = 0; side < SIDE_COUNT && !err; side++) {
 		err = merge_ports(ports[side], &selector->port[side]);
 		for (int family = 0; family < FAMILY_COUNT && !err; family++)
@@ -137,6 +151,8 @@ void selector_fini(struct selector *selector)
 		for (int family = 0; family < FAMILY_COUNT; family++)
 			free(selector->address[side][family].items);
 	}
+	free(selector->vlan.items);
+	free(selector->dscp.items);
 	*selector = (struct selector){ 0 };
 }
 
@@ -246,6 +262,7 @@ bool selector_covers_upper(const struct selector *outer, const struct selector *
 		return false;
 	return ports_cover(&outer->port[SIDE_LOCAL], &inner->port[SIDE_LOCAL]) &&
 	       ports_cover(&outer->port[SIDE_REMOTE], &inner->port[SIDE_REMOTE]) &&
+	       ports_cover(&outer->vlan, &inner->vlan) && ports_cover(&outer->dscp, &inner->dscp) &&
 	       icmp_covers(o, i) && interfaces_cover(o, i);
 }
 
@@ -322,6 +339,7 @@ bool selector_overlaps(const struct selector *a, const struct selector *b)
 		return false;
 	return ports_meet(&a->port[SIDE_LOCAL], &b->port[SIDE_LOCAL]) &&
 	       ports_meet(&a->port[SIDE_REMOTE], &b->port[SIDE_REMOTE]) && icmp_meets(x, y) &&
+	       ports_meet(&a->vlan, &b->vlan) && ports_meet(&a->dscp, &b->dscp) &&
 	       (interfaces_cover(x, y) || interfaces_cover(y, x)) &&
 	       (family_meets(a, b, FAMILY_V4) || family_meets(a, b, FAMILY_V6));
 }

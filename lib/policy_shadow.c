@@ -12,13 +12,14 @@
 
 enum dimension {
 	DIM_LOCAL, DIM_REMOTE, DIM_PROTOCOL, DIM_LOCAL_PORT, DIM_REMOTE_PORT, DIM_TYPE, DIM_CODE,
-	DIM_ORIGIN, DIM_COUNT
+	DIM_ORIGIN, DIM_VLAN, DIM_DSCP, DIM_COUNT
 };
 
 /* Numbers beyond what a field can be stand for packets that do not show it: only "any" has those. */
 #define PORT_HIDDEN 65536
 #define ICMP_HIDDEN 256
 #define ANY_PROTOCOL_MAX 256
+#define ANY_VLAN_MAX 4095
 
 #define BOXES_MAX 512
 #define BUDGET 4000000u	/* boxes looked at, for a whole policy */
@@ -54,13 +55,14 @@ static void set(struct box *box, enum dimension dimension, uint64_t lo, uint64_t
 	box->hi[dimension] = (struct addr128){ 0, hi };
 }
 
-static void set_ports(struct box *box, enum dimension dimension, const struct port_list *list,
-		      size_t index)
+/* `any`: the greatest number that "any" has. */
+static void set_listed(struct box *box, enum dimension dimension, const struct port_list *list,
+		       size_t index, uint64_t any)
 {
 	if (list->count)
 		set(box, dimension, list->items[index].lo, list->items[index].hi);
 	else
-		set(box, dimension, 0, PORT_HIDDEN);
+		set(box, dimension, 0, any);
 }
 
 static void set_range(struct box *box, enum dimension dimension, const struct address_range *range)
@@ -76,10 +78,10 @@ static bool add_ports(struct boxes *boxes, const struct selector *selector, stru
 	size_t l = 0, r;
 
 	do {
-		set_ports(box, DIM_LOCAL_PORT, local, l);
+		set_listed(box, DIM_LOCAL_PORT, local, l, PORT_HIDDEN);
 		r = 0;
 		do {
-			set_ports(box, DIM_REMOTE_PORT, remote, r);
+			set_listed(box, DIM_REMOTE_PORT, remote, r, PORT_HIDDEN);
 			if (!add(boxes, box))
 				return false;
 		} while (++r < remote->count);
@@ -104,13 +106,28 @@ static bool add_protocols(struct boxes *boxes, const struct selector *selector, 
 	return true;
 }
 
+static bool add_addresses(struct boxes *boxes, const struct selector *selector, int family,
+			  struct box *box)
+{
+	const struct address_list *local = &selector->address[SIDE_LOCAL][family];
+	const struct address_list *remote = &selector->address[SIDE_REMOTE][family];
+
+	for (size_t l = 0; l < local->count; l++)
+		for (size_t r = 0; r < remote->count; r++) {
+			set_range(box, DIM_LOCAL, &local->items[l]);
+			set_range(box, DIM_REMOTE, &remote->items[r]);
+			if (!add_protocols(boxes, selector, family, box))
+				return false;
+		}
+	return true;
+}
+
 /* What a rule matches of one direction and family. False: too many boxes. */
 static bool make_boxes(struct boxes *boxes, const struct selector *selector,
 		       enum spd_direction direction, int family)
 {
 	const struct rule *rule = selector->rule;
-	const struct address_list *local = &selector->address[SIDE_LOCAL][family];
-	const struct address_list *remote = &selector->address[SIDE_REMOTE][family];
+	size_t v = 0, d;
 	struct box box;
 
 	boxes->count = 0;
@@ -123,13 +140,15 @@ static bool make_boxes(struct boxes *boxes, const struct selector *selector,
 		set(&box, DIM_CODE, rule->icmp_code_lo, rule->icmp_code_hi);
 	}
 	set(&box, DIM_ORIGIN, rule->origin == ORIGIN_FORWARDED, rule->origin != ORIGIN_LOCAL);
-	for (size_t l = 0; l < local->count; l++)
-		for (size_t r = 0; r < remote->count; r++) {
-			set_range(&box, DIM_LOCAL, &local->items[l]);
-			set_range(&box, DIM_REMOTE, &remote->items[r]);
-			if (!add_protocols(boxes, selector, family, &box))
+	do {
+		set_listed(&box, DIM_VLAN, &selector->vlan, v, ANY_VLAN_MAX);
+		d = 0;
+		do {
+			set_listed(&box, DIM_DSCP, &selector->dscp, d, DSCP_MAX);
+			if (!add_addresses(boxes, selector, family, &box))
 				return false;
-		}
+		} while (++d < selector->dscp.count);
+	} while (++v < selector->vlan.count);
 	return true;
 }
 

@@ -75,6 +75,20 @@ static json_t *show_ports(const struct port_list *list)
 	return array;
 }
 
+static json_t *show_dscps(const struct port_list *list)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct port_range *range = &list->items[i];
+		const char *name = policy_dscp_name((uint8_t)range->lo);
+
+		append(&array, name && range->lo == range->hi ? json_string(name) :
+								 show_span(range->lo, range->hi));
+	}
+	return array;
+}
+
 static json_t *show_protocols(const struct rule *rule)
 {
 	json_t *array = json_array();
@@ -116,6 +130,8 @@ json_t *policy_show_rule(const struct policy *policy, size_t index)
 		put(&object, "icmp_type", show_span(rule->icmp_type_lo, rule->icmp_type_hi));
 		put(&object, "icmp_code", show_span(rule->icmp_code_lo, rule->icmp_code_hi));
 	}
+	put_selector(&object, "vlan", show_ports(&rule->vlan));
+	put_selector(&object, "dscp", show_dscps(&rule->dscp));
 	put(&object, "action", json_string(policy_action_words[rule->action]));
 	if (rule->action == SPD_PROTECT) {
 		put(&object, "peer", json_string(policy->peers[rule->peer].name));

@@ -21,6 +21,21 @@ const struct policy_protocol *policy_protocol_find(uint8_t number)
 	return NULL;
 }
 
+const struct policy_dscp policy_dscps[] = {
+#define X(value, word) { .name = word, .number = value },
+	POLICY_DSCPS(X)
+#undef X
+	{ 0 }
+};
+
+const char *policy_dscp_name(uint8_t number)
+{
+	for (const struct policy_dscp *dscp = policy_dscps; dscp->name; dscp++)
+		if (dscp->number == number)
+			return dscp->name;
+	return NULL;
+}
+
 const char *const policy_type_words[] = {
 	[PROTECTION_ENCRYPTION] = "encryption",
 	[PROTECTION_AUTHENTICATION] = "authentication",

@@ -188,7 +188,16 @@ struct small_rule {
 	int proto;			/* 0: any, 1: tcp, 2: udp */
 	int host_lo, host_hi;		/* 192.0.2.HOST; lo < 0: any */
 	int port_lo, port_hi;		/* local; lo < 0: any */
+	int vlans;			/* bits of VLANs 0-2 and the rest up to 4094; 0: any */
+	int dscps;			/* bits of a lower and an upper part; 0: any */
 };
+
+/* Hosts 0-3 and one outside, ports likewise, protocols tcp, udp and another, VLANs 0-2, one of the
+ * rest and 4095, a DSCP of each part and one outside. */
+struct small_packet {
+	int direction, proto, host, port, vlan, dscp;
+};
+#define SMALL_PACKETS (2 * 3 * 5 * 5 * 5 * 3)
 
 static uint32_t seed = 20240117;
 
@@ -212,35 +221,68 @@ static struct small_rule random_rule(void)
 		rule.port_lo = random_below(4);
 		rule.port_hi = rule.port_lo + random_below(4 - rule.port_lo);
 	}
+	if (!random_below(3))
+		rule.vlans = 1 + random_below(15);
+	if (!random_below(3))
+		rule.dscps = 1 + random_below(3);
 	return rule;
 }
 
-/* Hosts 0-3 and one outside, ports 0-3 and one outside, protocols tcp, udp and another. */
-static bool matches(const struct small_rule *rule, int direction, int proto, int host, int port)
+static struct small_packet small_packet(int number)
 {
-	return (!rule->direction || rule->direction == direction) &&
-	       (!rule->proto || rule->proto == proto) &&
-	       (rule->host_lo < 0 || (host >= rule->host_lo && host <= rule->host_hi)) &&
-	       (rule->port_lo < 0 || (port >= rule->port_lo && port <= rule->port_hi));
+	return (struct small_packet){
+		.direction = number % 2 + 1, .proto = number / 2 % 3 + 1, .host = number / 6 % 5,
+		.port = number / 30 % 5, .vlan = number / 150 % 5, .dscp = number / 750,
+	};
+}
+
+static bool matches(const struct small_rule *rule, const struct small_packet *packet)
+{
+	return (!rule->direction || rule->direction == packet->direction) &&
+	       (!rule->proto || rule->proto == packet->proto) &&
+	       (rule->host_lo < 0 ||
+		(packet->host >= rule->host_lo && packet->host <= rule->host_hi)) &&
+	       (rule->port_lo < 0 ||
+		(packet->port >= rule->port_lo && packet->port <= rule->port_hi)) &&
+	       (!rule->vlans || rule->vlans >> packet->vlan & 1) &&
+	       (!rule->dscps || rule->dscps >> packet->dscp & 1);
 }
 
 static bool is_reached(const struct small_rule *rules, int index)
 {
-	for (int packet = 0; packet < 2 * 3 * 5 * 5; packet++) {
-		int direction = packet % 2 + 1, proto = packet / 2 % 3 + 1, host = packet / 6 % 5;
-		int first = 0, port = packet / 30;
+	for (int number = 0; number < SMALL_PACKETS; number++) {
+		struct small_packet packet = small_packet(number);
+		int first = 0;
 
-		while (first < index && !matches(&rules[first], direction, proto, host, port))
+		while (first < index && !matches(&rules[first], &packet))
 			first++;
-		if (first == index && matches(&rules[index], direction, proto, host, port))
+		if (first == index && matches(&rules[index], &packet))
 			return true;
 	}
 	return false;
 }
 
+/* The elements whose bits are set, as a list. */
+static void write_list(FILE *out, const char *key, int bits, const char *const *elements)
+{
+	const char *comma = "";
+
+	if (!bits)
+		return;
+	fprintf(out, ",\"%s\":[", key);
+	for (int i = 0; bits >> i; i++)
+		if (bits >> i & 1) {
+			fprintf(out, "%s%s", comma, elements[i]);
+			comma = ",";
+		}
+	fputc(']', out);
+}
+
 static void write_rule(FILE *out, const struct small_rule *rule, int index)
 {
 	static const char *const directions[] = { "both", "in", "out" };
+	static const char *const vlans[] = { "0", "\"1-1\"", "2", "\"3-4094\"" };
+	static const char *const dscps[] = { "\"0-20\"", "\"22-63\"" };
 
 	fprintf(out, "%s{\"name\":\"r%d\",\"direction\":\"%s\",\"action\":\"discard\"",
 		index ? "," : "", index, directions[rule->direction]);
@@ -250,6 +292,8 @@ static void write_rule(FILE *out, const struct small_rule *rule, int index)
 		fprintf(out, ",\"remote\":\"192.0.2.%d-192.0.2.%d\"", rule->host_lo, rule->host_hi);
 	if (rule->port_lo >= 0)
 		fprintf(out, ",\"local_port\":\"%d-%d\"", rule->port_lo, rule->port_hi);
+	write_list(out, "vlan", rule->vlans, vlans);
+	write_list(out, "dscp", rule->dscps, dscps);
 	fputs("}", out);
 }
 

@@ -115,9 +115,61 @@ static void test_canonical_text(void **state)
 			       "      ],\n      \"action\": \"protect\",\n      \"peer\": \"b\","));
 	assert_null(strstr(text, "description"));
 	assert_null(strstr(text, "within"));
+	assert_null(strstr(text, "vlan"));
+	assert_null(strstr(text, "dscp"));
 	assert_string_equal(text + strlen(text) - 3, "\n}\n");
 	free(text);
 	policy_free(policy);
+}
+
+static void test_canonical_tags(void **state)
+{
+	struct policy *policy = parse_good(POLICY_HEAD
+		"{\"dscp\":[46,\"default\",\"8-8\",3,\"10-12\"],\"vlan\":[0,\"100-199\",7],"
+		"\"action\":\"bypass\",\"name\":\"t\"},"
+		"{\"name\":\"u\",\"vlan\":4094,\"dscp\":63,\"action\":\"bypass\"}" POLICY_TAIL);
+	char *text = policy_show(policy);
+
+	(void)state;
+	assert_int_equal(policy->rules[0].vlan.count, 3);
+	assert_int_equal(policy->rules[0].vlan.items[1].hi, 199);
+	assert_non_null(strstr(text, "\"name\": \"t\",\n      \"direction\": \"both\",\n"
+			       "      \"vlan\": [\n        0,\n        \"100-199\",\n        7\n"
+			       "      ],\n      \"dscp\": [\n        \"ef\",\n        \"cs0\",\n"
+			       "        \"cs1\",\n        3,\n        \"10-12\"\n      ],\n"
+			       "      \"action\": \"bypass\"\n"));
+	assert_non_null(strstr(text, "      \"vlan\": 4094,\n      \"dscp\": 63,\n"));
+	free(text);
+	policy_free(policy);
+}
+
+/* Numbers as the RFCs have them. */
+static void test_codepoints(void **state)
+{
+	static const struct { const char *name; int number; } known[] = {
+		{ "cs0", 0 }, { "default", 0 }, { "le", 1 }, { "cs1", 8 }, { "cs2", 16 },
+		{ "cs3", 24 }, { "cs4", 32 }, { "cs5", 40 }, { "cs6", 48 }, { "cs7", 56 },
+		{ "va", 44 }, { "ef", 46 },
+	};
+	char name[8], text[1024];
+
+	(void)state;
+	for (int i = 0; i < 12 + 12; i++) {
+		int class = (i - 12) / 3 + 1, drop = i % 3 + 1;
+		struct policy *policy;
+
+		/* RFC 2597 6: AFxy is 8x + 2y. */
+		snprintf(name, sizeof(name), "af%d%d", class, drop);
+		snprintf(text, sizeof(text), POLICY_HEAD "{\"name\":\"r\",\"action\":\"discard\","
+			 "\"dscp\":\"%s\"}" POLICY_TAIL, i < 12 ? known[i].name : name);
+		policy = parse_good(text);
+		assert_int_equal(policy->rules[0].dscp.count, 1);
+		assert_int_equal(policy->rules[0].dscp.items[0].lo,
+				 i < 12 ? known[i].number : 8 * class + 2 * drop);
+		assert_int_equal(policy->rules[0].dscp.items[0].hi,
+				 policy->rules[0].dscp.items[0].lo);
+		policy_free(policy);
+	}
 }
 
 static void test_canonical_bundle(void **state)
@@ -185,6 +237,9 @@ static void test_diff_of_rules(void **state)
 		    "\"peer\":\"b\",\"protection\":\"wire\"}" POLICY_TAIL,
 		    "~ rule \"a\": direction: out -> both; action: bypass -> protect; "
 		    "remote: any -> 10.0.0.2; peer: none -> b; protection: none -> wire\n");
+	assert_diff(POLICY_HEAD R("a", "\"dscp\":[46,\"1-3\"]") POLICY_TAIL,
+		    POLICY_HEAD R("a", "\"vlan\":[0,5]") POLICY_TAIL,
+		    "~ rule \"a\": dscp: ef, 1-3 -> any; vlan: any -> 0, 5\n");
 }
 
 static void test_diff_of_the_rest(void **state)
@@ -338,6 +393,8 @@ int main(void)
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_canonical_text),
+		cmocka_unit_test(test_canonical_tags),
+		cmocka_unit_test(test_codepoints),
 		cmocka_unit_test(test_canonical_bundle),
 		cmocka_unit_test(test_allow_legacy_is_kept),
 		cmocka_unit_test(test_diff_of_rules),
