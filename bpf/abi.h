@@ -415,6 +415,9 @@ struct packet_verdict {
 	__u8 proto;
 	__u8 icmp_type, icmp_code;
 	__u8 fragment;		/* 0: none, 1: the first, 2: a later one */
+	__u8 dscp;
+	__u8 pad;
+	__u16 vlan;		/* 0: untagged */
 	__u32 rule;		/* SPD_RULE_DEFAULT if none; this and the next if policy was asked */
 	__u32 protect_id;
 	__u32 serial;		/* of the generation that was asked */
@@ -424,6 +427,6 @@ struct packet_verdict {
 	__u8 essential;
 	__u8 reason;		/* enum drop_reason */
 };
-_Static_assert(sizeof(struct packet_verdict) == 68, "packet_verdict is ABI");
+_Static_assert(sizeof(struct packet_verdict) == 72, "packet_verdict is ABI");
 
 #endif /* IPSECBPF_ABI_H */

@@ -57,6 +57,8 @@ static __noinline int note_packet(const struct packet_info *info, const struct s
 	note->icmp_type = info->icmp_type;
 	note->icmp_code = info->icmp_code;
 	note->fragment = info->fragment;
+	note->dscp = info->dscp;
+	note->vlan = info->vlan;
 	note->rule = verdict->rule;
 	note->protect_id = verdict->protect_id;
 	note->action = verdict->action;

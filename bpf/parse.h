@@ -17,6 +17,7 @@
 #include "abi.h"
 
 #define VLAN_DEPTH_MAX	   2
+#define VLAN_ID_MASK	   0x0fff
 #define IPV6_EXT_DEPTH_MAX 6	/* steps: five extension headers and a look at what follows */
 #define IPV4_MORE_FRAGMENTS 0x2000
 #define IPV4_OFFSET_MASK    0x1fff
@@ -40,6 +41,8 @@ struct packet_info {
 	__u8 hop_limit;
 	__u8 icmp_type, icmp_code;
 	__u8 fragment;		/* enum fragment */
+	__u8 dscp;		/* RFC 2474; valid if is_ip */
+	__u16 vlan;		/* id in the outermost tag that has one; 0: untagged */
 	__be32 fragment_id;	/* identification, of fragments only */
 	__u8 non_esp_marker;	/* UDP payload starts with four zero octets, or is a keep-alive */
 	__u8 esp_in_udp;	/* set by xdp_ingress: the SAD knows it */
@@ -101,6 +104,17 @@ static __always_inline bool is_vlan(__be16 ethertype)
 	return ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD);
 }
 
+/*
+ * The outermost tag that names a VLAN decides. A priority tag (id 0, IEEE 802.1Q 6.9) names none:
+ * the stack takes it off and delivers by the tag behind it, so it must not hide that one here. What
+ * came in info->vlan stood outside of all in the frame.
+ */
+static __always_inline void parse_vlan(struct packet_info *info, __u16 tci)
+{
+	if (!info->vlan)
+		info->vlan = tci & VLAN_ID_MASK;
+}
+
 static __always_inline int parse_ethernet(struct cursor *c, struct packet_info *info)
 {
 	struct ethhdr *eth = cursor_take(c, sizeof(*eth));
@@ -116,6 +130,7 @@ static __always_inline int parse_ethernet(struct cursor *c, struct packet_info *
 		tag = cursor_take(c, sizeof(*tag));
 		if (!tag)
 			return -DROP_MALFORMED;
+		parse_vlan(info, bpf_ntohs(tag->tci));
 		info->ethertype = tag->ethertype;
 	}
 	/* More tags than this bound are refused: what they hide is not "not IP". */
@@ -137,6 +152,7 @@ static __always_inline int parse_ipv4(struct cursor *c, struct packet_info *info
 	info->family = FAMILY_V4;
 	info->proto = ip->protocol;
 	info->hop_limit = ip->ttl;
+	info->dscp = ip->tos >> 2;
 	info->src.w[0] = ip->saddr;
 	info->dst.w[0] = ip->daddr;
 	info->fragment_id = ip->id;
@@ -199,6 +215,7 @@ static __always_inline int parse_ipv6(struct cursor *c, struct packet_info *info
 	info->family = FAMILY_V6;
 	info->proto = ip6->nexthdr;
 	info->hop_limit = ip6->hop_limit;
+	info->dscp = ip6->priority << 2 | ip6->flow_lbl[0] >> 6;
 	__builtin_memcpy(&info->src, &ip6->saddr, 16);
 	__builtin_memcpy(&info->dst, &ip6->daddr, 16);
 	for (int i = 0; i < IPV6_EXT_DEPTH_MAX && more > 0; i++)
@@ -291,7 +308,8 @@ static __always_inline bool is_too_big(const struct packet_info *info)
 	return info->proto == IPPROTO_ICMPV6 && info->icmp_type == ICMPV6_TYPE_PACKET_TOO_BIG;
 }
 
-/* Reads all headers. 0 with info filled in (zeroed by the caller), or a negative drop reason. */
+/* Reads all headers. 0 with info filled in (zeroed by the caller, but for the VLAN of a tag that is
+ * not in the frame), or a negative drop reason. */
 static __always_inline int parse_packet(struct cursor *c, struct packet_info *info)
 {
 	int err = parse_ethernet(c, info);

@@ -14,7 +14,8 @@
 
 /*
  * Parses an skb whose headers may lie in fragments. The linear part is extended only when the
- * headers do not fit it: pulling makes the packet writable, which costs a copy of shared ones.
+ * headers do not fit it: pulling makes the packet writable, which costs a copy of shared ones. The
+ * outermost tag is beside the frame, where the stack has put it, or still has to take it from.
  */
 static __always_inline int parse_skb(struct __sk_buff *skb, struct packet_info *info)
 {
@@ -24,6 +25,8 @@ static __always_inline int parse_skb(struct __sk_buff *skb, struct packet_info *
 	if ((void *)(long)skb->data + want > (void *)(long)skb->data_end &&
 	    bpf_skb_pull_data(skb, want))
 		return -DROP_INTERNAL;
+	if (skb->vlan_present)
+		parse_vlan(info, skb->vlan_tci);
 	cursor.pos = (void *)(long)skb->data;
 	cursor.end = (void *)(long)skb->data_end;
 	info->len = skb->len;

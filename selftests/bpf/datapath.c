@@ -49,6 +49,7 @@ int datapath_open(struct datapath *datapath, const struct datapath_opts *opts)
 		.mark_mask = opts->mark_mask,
 		.sa_slots = 64,
 		.xdp_generic = opts->generic,
+		.explaining = opts->explaining,
 	};
 	struct ipsecbpf_report report = { 0 };
 	int err;
@@ -151,4 +152,12 @@ void datapath_secret(const struct datapath *datapath, uint8_t out[6])
 {
 	for (int i = 0; i < 6; i++)
 		out[i] = datapath->loader.object->rodata->reentry_mac[i];
+}
+
+int datapath_note(const struct datapath *datapath, struct packet_verdict *ret_note)
+{
+	uint32_t zero = 0;
+
+	return bpf_map_lookup_elem(bpf_map__fd(datapath->loader.object->maps.verdicts), &zero,
+				   ret_note) ? -errno : 0;
 }

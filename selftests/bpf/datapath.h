@@ -28,6 +28,7 @@ struct datapath {
 
 struct datapath_opts {
 	bool generic;
+	bool explaining;	/* hooks note what they read: datapath_note() */
 	uint32_t mark_value, mark_mask;
 };
 
@@ -58,6 +59,9 @@ int datapath_listen(struct datapath *datapath, bool on);
 
 /* 0 or -errno of the test run itself. */
 int datapath_shoot(const struct datapath *datapath, enum hook hook, struct shot *shot);
+
+/* What the hook has read of the last packet. 0 or -errno. */
+int datapath_note(const struct datapath *datapath, struct packet_verdict *ret_note);
 
 /* The secret address that marks re-entered packets for generic XDP. */
 void datapath_secret(const struct datapath *datapath, uint8_t out[6]);

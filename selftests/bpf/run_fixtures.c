@@ -227,6 +227,7 @@ static int open_group(struct run *run)
 {
 	const struct datapath_opts opts = {
 		.generic = json_is_true(json_object_get(run->group, "generic")),
+		.explaining = json_is_true(json_object_get(run->group, "explaining")),
 		.mark_value = number_of(run->group, "mark_value", IPSECBPF_MARK_VALUE),
 		.mark_mask = number_of(run->group, "mark_mask", IPSECBPF_MARK_MASK),
 	};
@@ -374,6 +375,18 @@ static void check_packet(struct run *run, const json_t *fixture, const struct sh
 	print_packet("got", shot->out, shot->out_len);
 }
 
+/* What the hook has read in the packet, of a group that is "explaining". */
+static void check_reading(struct run *run, const json_t *fixture)
+{
+	struct packet_verdict note;
+
+	if (datapath_note(&run->datapath, &note))
+		complain(run, fixture, "cannot read what was noted");
+	else if (note.vlan != number_of(fixture, "vlan", note.vlan) ||
+		 note.dscp != number_of(fixture, "dscp", note.dscp))
+		complain(run, fixture, "read VLAN %u, DSCP %u", note.vlan, note.dscp);
+}
+
 static enum hook hook_of(const json_t *fixture)
 {
 	const char *name = text_of(fixture, "hook");
@@ -441,6 +454,7 @@ static void run_case(struct run *run, const json_t *fixture)
 		check_counters(run, fixture, &before);
 		if (json_is_true(json_object_get(fixture, "watch")))
 			check_event(run, fixture, &shot, hook);
+		check_reading(run, fixture);
 	}
 	run->passed += !run->case_failed;
 	run->failed += run->case_failed;
