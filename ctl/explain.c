@@ -18,7 +18,7 @@
 struct explain_args {
 	const char *ifname;
 	const char *words[WORDS];
-	const char *icmp, *pcap;
+	const char *icmp, *dscp, *pcap;
 	uint32_t vlan, spi, packet, pid;
 	bool forwarded;
 };
@@ -41,7 +41,8 @@ static const struct option_def options[] = {
 	{ "spi", 0, OPT_UINT, "SPI", "of ESP or AH, or of ESP in UDP", AT(spi), .min = 1,
 	  .max = UINT32_MAX },
 	{ "vlan", 0, OPT_UINT, "ID", "the frame has a VLAN tag", AT(vlan), .min = 1,
-	  .max = PACKET_SPEC_VLAN_MAX },
+	  .max = VLAN_ID_MAX },
+	{ "dscp", 0, OPT_STRING, "DSCP", "codepoint, by name (ef, af11, ...) or number", AT(dscp) },
 	{ "forwarded", 0, OPT_FLAG, NULL, "out: it came in by another interface", AT(forwarded) },
 	{ "pcap", 0, OPT_FILE, "FILE", "the packets of a capture, pcap or pcapng, one line each",
 	  AT(pcap) },
@@ -154,6 +155,8 @@ static int take_words(struct request *request, const struct explain_args *args,
 		code = take_ports(request, &given, report);
 	if (!code && args->icmp)
 		code = take_icmp(args->icmp, spec, &given, report);
+	if (!code && args->dscp && !packet_dscp_parse(args->dscp, &spec->dscp))
+		code = bad_word(report, args->dscp, "a DSCP (ef, af11, ... or 0-63)");
 	if (code)
 		return code;
 	spec->vlan = (uint16_t)args->vlan;
@@ -180,7 +183,8 @@ static bool take_direction(struct request *request, const struct explain_args *a
 static int check_request(const struct explain_args *args, const struct request *request,
 			 struct ipsecbpf_report *report)
 {
-	bool described = request->words[0] || args->icmp || args->spi || args->vlan;
+	bool described = request->words[0] || args->icmp || args->spi || args->vlan ||
+			 args->dscp;
 
 	if (args->pcap && args->pid)
 		return usage_error(report, "--pcap and --pid are two different questions");
@@ -377,7 +381,8 @@ const struct verb verb_explain = {
 		   "attached, with the policy and the SAs that are live: no counter of the "
 		   "attachment changes. Without in or out, it is one that goes out; without "
 		   "PROTOCOL, a ping; one port is DPORT. UDP to or from port 4500 is IKE, with --spi "
-		   "ESP in UDP. The answer is what comes back, through the other hook.",
+		   "ESP in UDP. The answer is what comes back, in the same VLAN and with the same "
+		   "DSCP, through the other hook.",
 	.operands = operands,
 	.options = options,
 	.args_size = sizeof(struct explain_args),

@@ -46,14 +46,29 @@ static void end_text(const struct packet_verdict *seen, const union wire_addr *a
 		snprintf(out, len, "%s", text);
 }
 
-/* "tcp 10.0.0.1:5 > 10.0.0.2:80" */
+/* ", VLAN 5, DSCP ef" */
+static const char *tags_text(const struct packet_verdict *seen, char out[40])
+{
+	char vlan[16] = "", dscp[16] = "", number[4];
+
+	if (seen->vlan)
+		snprintf(vlan, sizeof(vlan), ", VLAN %u", seen->vlan);
+	if (seen->dscp)
+		snprintf(dscp, sizeof(dscp), ", DSCP %s", packet_dscp_name(seen->dscp, number));
+	snprintf(out, 40, "%s%s", vlan, dscp);
+	return out;
+}
+
+/* "tcp 10.0.0.1:5 > 10.0.0.2:80, VLAN 5, DSCP ef" */
 static const char *packet_text(const struct packet_verdict *seen, char *out, size_t len)
 {
 	static const char *const fragments[] = { "", ", first fragment", ", later fragment" };
 	char src[INET6_ADDRSTRLEN + 10], dst[INET6_ADDRSTRLEN + 10], number[4], more[32] = "";
+	char tags[40];
 
+	tags_text(seen, tags);
 	if (!seen->is_ip) {
-		snprintf(out, len, "ethertype 0x%04x", ntohs(seen->ethertype));
+		snprintf(out, len, "ethertype 0x%04x%s", ntohs(seen->ethertype), tags);
 		return out;
 	}
 	end_text(seen, &seen->src, seen->src_port, src, sizeof(src));
@@ -62,8 +77,8 @@ static const char *packet_text(const struct packet_verdict *seen, char *out, siz
 		snprintf(more, sizeof(more), " spi 0x%08x", ntohl(seen->spi));
 	else if (is_icmp(seen) && seen->fragment < 2)
 		snprintf(more, sizeof(more), " type %u/%u", seen->icmp_type, seen->icmp_code);
-	snprintf(out, len, "%s%s %s > %s%s", packet_protocol_name(seen->proto, number), more, src,
-		 dst, seen->fragment <= 2 ? fragments[seen->fragment] : "");
+	snprintf(out, len, "%s%s %s > %s%s%s", packet_protocol_name(seen->proto, number), more, src,
+		 dst, seen->fragment <= 2 ? fragments[seen->fragment] : "", tags);
 	return out;
 }
 
@@ -236,6 +251,7 @@ static void json_packet(const struct packet_verdict *seen)
 	char text[INET6_ADDRSTRLEN], number[4];
 
 	out_uint(OUT_JSON, "ethertype", out_plain, ntohs(seen->ethertype));
+	out_uint(OUT_JSON, "vlan", out_plain, seen->vlan);
 	if (!seen->is_ip)
 		return;
 	out_string(OUT_JSON, "src", out_plain, address_text(seen->family, &seen->src, text));
@@ -251,6 +267,7 @@ static void json_packet(const struct packet_verdict *seen)
 	}
 	if (seen->spi)
 		out_uint(OUT_JSON, "spi", out_plain, ntohl(seen->spi));
+	out_uint(OUT_JSON, "dscp", out_plain, seen->dscp);
 	out_bool(OUT_JSON, "fragment", out_plain, seen->fragment != 0);
 }
 

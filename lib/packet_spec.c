@@ -31,23 +31,28 @@ static const struct {
 
 /* ---- names --------------------------------------------------------------------------------- */
 
-bool packet_protocol_parse(const char *text, uint8_t *ret_proto)
+static bool parse_number(const char *text, unsigned long max, uint8_t *ret_number)
 {
 	size_t digits = strspn(text, "0123456789");
 	unsigned long number;
 
+	if (!digits || digits > 3 || text[digits])
+		return false;
+	number = strtoul(text, NULL, 10);
+	if (number > max)
+		return false;
+	*ret_number = (uint8_t)number;
+	return true;
+}
+
+bool packet_protocol_parse(const char *text, uint8_t *ret_proto)
+{
 	for (const struct policy_protocol *p = policy_protocols; p->name; p++)
 		if (!strcmp(p->name, text)) {
 			*ret_proto = p->number;
 			return true;
 		}
-	if (!digits || digits > 3 || text[digits])
-		return false;
-	number = strtoul(text, NULL, 10);
-	if (number > UINT8_MAX)
-		return false;
-	*ret_proto = (uint8_t)number;
-	return true;
+	return parse_number(text, UINT8_MAX, ret_proto);
 }
 
 const char *packet_protocol_name(uint8_t proto, char out[4])
@@ -57,6 +62,26 @@ const char *packet_protocol_name(uint8_t proto, char out[4])
 	if (known)
 		return known->name;
 	snprintf(out, 4, "%u", proto);
+	return out;
+}
+
+bool packet_dscp_parse(const char *text, uint8_t *ret_dscp)
+{
+	for (const struct policy_dscp *dscp = policy_dscps; dscp->name; dscp++)
+		if (!strcmp(dscp->name, text)) {
+			*ret_dscp = dscp->number;
+			return true;
+		}
+	return parse_number(text, DSCP_MAX, ret_dscp);
+}
+
+const char *packet_dscp_name(uint8_t dscp, char out[4])
+{
+	const char *name = policy_dscp_name(dscp);
+
+	if (name)
+		return name;
+	snprintf(out, 4, "%u", dscp);
 	return out;
 }
 
@@ -114,7 +139,7 @@ const char *packet_spec_finish(struct packet_spec *spec, unsigned int given,
 
 	if (given & GIVEN_ETHERTYPE)
 		return given == GIVEN_ETHERTYPE ? NULL
-						: "a frame that is not IP has no addresses or ports";
+						: "a frame that is not IP has no addresses, ports or DSCP";
 	problem = addresses_problem(given, src_family, dst_family);
 	if (problem)
 		return problem;
@@ -209,6 +234,7 @@ static uint8_t *put_ip(uint8_t *ip, const struct packet_spec *spec)
 		upper = ip + 20;
 		end = put_upper(upper, spec);
 		ip[0] = 0x45;
+		ip[1] = (uint8_t)(spec->dscp << 2);
 		put16(ip + 2, (uint16_t)(end - ip));
 		ip[8] = HOP_LIMIT;
 		ip[9] = spec->proto;
@@ -218,7 +244,7 @@ static uint8_t *put_ip(uint8_t *ip, const struct packet_spec *spec)
 	}
 	upper = ip + 40;
 	end = put_upper(upper, spec);
-	ip[0] = 0x60;
+	put16(ip, (uint16_t)(0x6000 | spec->dscp << 6));
 	put16(ip + 4, (uint16_t)(end - upper));
 	ip[6] = spec->proto;
 	ip[7] = nd ? ND_HOP_LIMIT : HOP_LIMIT;
@@ -257,6 +283,8 @@ bool packet_spec_of(const struct packet_verdict *seen, struct packet_spec *ret_s
 		.proto = seen->proto,
 		.icmp_type = seen->icmp_type,
 		.icmp_code = seen->icmp_code,
+		.vlan = seen->vlan,
+		.dscp = seen->dscp,
 	};
 	return true;
 }

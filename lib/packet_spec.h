@@ -15,7 +15,6 @@
 #include "abi_user.h"
 
 #define PACKET_SPEC_FRAME_MAX 128	/* octets: Ethernet, a tag, IPv6, the upper header */
-#define PACKET_SPEC_VLAN_MAX  4094
 
 /* Numbers are in host byte order. */
 struct packet_spec {
@@ -27,12 +26,14 @@ struct packet_spec {
 	uint8_t family;			/* enum ip_family */
 	uint8_t proto;
 	uint8_t icmp_type, icmp_code;
+	uint8_t dscp;
 };
 
 /* What was said of the packet; the rest is filled in. */
 enum packet_given {
 	GIVEN_SRC = 1, GIVEN_DST = 2, GIVEN_PROTOCOL = 4, GIVEN_SRC_PORT = 8, GIVEN_DST_PORT = 16,
 	GIVEN_ICMP_TYPE = 32, GIVEN_ICMP_CODE = 64, GIVEN_SPI = 128, GIVEN_ETHERTYPE = 256,
+	GIVEN_DSCP = 512,
 };
 
 /*
@@ -48,6 +49,10 @@ bool packet_protocol_parse(const char *text, uint8_t *ret_proto);
 /* The name, or the number written to `out`. */
 const char *packet_protocol_name(uint8_t proto, char out[4]);
 
+/* The same of a DSCP. */
+bool packet_dscp_parse(const char *text, uint8_t *ret_dscp);
+const char *packet_dscp_name(uint8_t dscp, char out[4]);
+
 /* Writes the frame; its length. `dst_mac` is its destination address. */
 uint32_t packet_spec_build(const struct packet_spec *spec, const uint8_t dst_mac[6],
 			   uint8_t frame[PACKET_SPEC_FRAME_MAX]);
@@ -55,7 +60,7 @@ uint32_t packet_spec_build(const struct packet_spec *spec, const uint8_t dst_mac
 /* What a hook has read of a packet. False: not IP, or nothing that can be written again. */
 bool packet_spec_of(const struct packet_verdict *seen, struct packet_spec *ret_spec);
 
-/* The packet that answers this one. False: none does (multicast, ICMP errors, ESP, AH). */
+/* The packet that answers this one, with the same tag and DSCP. False: none does (multicast, ICMP errors, ESP, AH). */
 bool packet_spec_answer(const struct packet_spec *spec, struct packet_spec *ret_answer);
 
 #endif /* IPSECBPF_PACKET_SPEC_H */

@@ -119,8 +119,16 @@ static void read_vlan(struct json_reader *reader, struct json_value value, void 
 	struct test_reading *reading = target;
 	json_int_t number;
 
-	if (json_read_integer(reader, value, 1, PACKET_SPEC_VLAN_MAX, &number))
+	if (json_read_integer(reader, value, 0, VLAN_ID_MAX, &number))
 		reading->test->spec.vlan = (uint16_t)number;
+}
+
+static void read_dscp(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct test_reading *reading = target;
+
+	reading->given |= GIVEN_DSCP;
+	policy_read_dscp(reader, value, &reading->test->spec.dscp);
 }
 
 /* Below 1536 the field is a length (IEEE 802.3 3.2.6); IP is described by its addresses. */
@@ -260,6 +268,7 @@ static const struct json_key test_keys[] = {
 	{ "icmp_code", false, read_icmp_code },
 	{ "spi", false, read_spi },
 	{ "vlan", false, read_vlan },
+	{ "dscp", false, read_dscp },
 	{ "ethertype", false, read_ethertype },
 	{ "expect", true, read_expect },
 	{ "description", false, policy_read_description },

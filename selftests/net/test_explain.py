@@ -253,7 +253,13 @@ def test_sa_and_answer(silent):
     assert said(host, "in", PEER, "10.9.0.1", "esp", "--spi", 0x1003) == ("drop", "no_sa_in")
     # Essential traffic; a tag changes nothing; forwarded with this host's address.
     assert explain(host, PEER, "10.9.0.1", "udp", 500, 500)["packet"]["policy"]["essential"]
-    assert said(host, "10.9.0.1", PEER, "tcp", 80, "--vlan", 9) == ("protect", "peer")
+    tagged = explain(host, "10.9.0.1", PEER, "tcp", 80, "--vlan", 9, "--dscp", "af41")
+    assert tagged["packet"]["policy"]["name"] == "peer"
+    for part in (tagged["packet"], tagged["answer"]):
+        assert (part["vlan"], part["dscp"]) == (9, 34)
+    assert "VLAN 9, DSCP af41" in host.ipsecbpf(
+        "explain", net.IFNAME, "10.9.0.1", PEER, "tcp", 80, "--vlan", 9, "--dscp", 34).stdout
+    assert (out["packet"]["vlan"], out["packet"]["dscp"]) == (0, 0)
     assert said(host, "10.9.0.1", PEER, "tcp", 80, "--forwarded") == ("drop", "own_source")
     text = host.ipsecbpf("explain", net.IFNAME, "10.9.0.1", PEER, "tcp", 80).stdout
     assert "protect" in text and 'rules[1] "peer"' in text and "0x00001001" in text

@@ -44,6 +44,7 @@ static void test_problems(void **state)
 		{ GIVEN_SRC | GIVEN_DST | GIVEN_PROTOCOL, 50, 0, 0, "need an SPI" },
 		{ GIVEN_SRC | GIVEN_DST | GIVEN_SPI, 0, 0, 0, "an SPI needs" },
 		{ GIVEN_ETHERTYPE | GIVEN_SRC, 0, 0, 0, "not IP" },
+		{ GIVEN_ETHERTYPE | GIVEN_DSCP, 0, 0, 0, "not IP" },
 		{ GIVEN_ETHERTYPE, 0, 0, 0, NULL },
 		{ GIVEN_SRC | GIVEN_DST, 0, 0, 0, NULL },
 	};
@@ -91,6 +92,23 @@ static void test_protocols(void **state)
 	assert_string_equal(packet_protocol_name(253, number), "253");
 }
 
+static void test_dscps(void **state)
+{
+	char number[4];
+	uint8_t dscp;
+
+	(void)state;
+	assert_true(packet_dscp_parse("ef", &dscp) && dscp == 46);
+	assert_true(packet_dscp_parse("default", &dscp) && dscp == 0);
+	assert_true(packet_dscp_parse("63", &dscp) && dscp == 63);
+	assert_false(packet_dscp_parse("64", &dscp));
+	assert_false(packet_dscp_parse("", &dscp));
+	assert_false(packet_dscp_parse("af14", &dscp));
+	assert_string_equal(packet_dscp_name(0, number), "cs0");
+	assert_string_equal(packet_dscp_name(44, number), "va");
+	assert_string_equal(packet_dscp_name(63, number), "63");
+}
+
 /* ---- frames -------------------------------------------------------------------------------- */
 
 static void assert_octets(const uint8_t *frame, uint32_t len, const char *hex)
@@ -116,9 +134,10 @@ static void test_frames(void **state)
 		      "01f41194" "000c0000" "00000000");
 	spec.spi = 0x1001;
 	spec.vlan = 7;
+	spec.dscp = 46;
 	assert_octets(frame, packet_spec_build(&spec, mac, frame),
 		      "020000000001" "020000000000" "81000007" "0800"
-		      "45000024" "00000000" "40110000" "0a000001" "0a000002"
+		      "45b80024" "00000000" "40110000" "0a000001" "0a000002"
 		      "01f41194" "00100000" "00001001" "00000001");
 	spec = (struct packet_spec){ .family = FAMILY_V6, .proto = 58, .icmp_type = 135 };
 	spec.dst.b[15] = 9;
@@ -126,6 +145,27 @@ static void test_frames(void **state)
 		      "020000000001" "020000000000" "86dd" "60000000" "0008" "3a" "ff"
 		      "00000000000000000000000000000000" "00000000000000000000000000000009"
 		      "8700000000000000");
+	/* Four bits of the codepoint end the first octet, two begin the next one. */
+	spec.dscp = 0x2d;
+	packet_spec_build(&spec, mac, frame);
+	assert_memory_equal(frame + 14, "\x6b\x40\0\0", 4);
+}
+
+/* What a hook has read can be written again. */
+static void test_read_and_written(void **state)
+{
+	struct packet_verdict seen = {
+		.is_ip = 1, .proto = 17, .src = V4(1), .dst = V4(2), .vlan = 9, .dscp = 10,
+	};
+	struct packet_spec spec, answer;
+
+	(void)state;
+	assert_true(packet_spec_of(&seen, &spec));
+	assert_int_equal(spec.vlan, 9);
+	assert_int_equal(spec.dscp, 10);
+	assert_true(packet_spec_answer(&spec, &answer));
+	assert_int_equal(answer.vlan, 9);
+	assert_int_equal(answer.dscp, 10);
 }
 
 /* ---- answers ------------------------------------------------------------------------------- */
@@ -281,7 +321,9 @@ int main(void)
 		cmocka_unit_test(test_problems),
 		cmocka_unit_test(test_what_is_left_out),
 		cmocka_unit_test(test_protocols),
+		cmocka_unit_test(test_dscps),
 		cmocka_unit_test(test_frames),
+		cmocka_unit_test(test_read_and_written),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_captures),
 		cmocka_unit_test(test_mutated_captures),
