@@ -46,8 +46,6 @@ struct packet_info {
 	__be32 fragment_id;	/* identification, of fragments only */
 	__u8 non_esp_marker;	/* UDP payload starts with four zero octets, or is a keep-alive */
 	__u8 esp_in_udp;	/* set by xdp_ingress: the SAD knows it */
-	__u8 dscp;
-	__u16 vlan;		/* id of the outermost tag; 0: untagged */
 	__u32 len;		/* octets of the frame, all of a super-packet; set by the hook */
 };
 
