@@ -94,13 +94,13 @@ static __always_inline __u32 walk_node(struct spd_walk *walk, __u32 index)
 		return 0;
 	}
 	child = spd_node_child(&cell->node, walk->query.word[word]);
-	if (child > SPD_THRESHOLDS)
-		return 0;
-	start = child ? cell->node.end[child - 1] : 0;
-	end = cell->node.end[child];
+	/* The mask keeps within the cell, which is all that the verifier of Linux 6.1 needs to see. */
+	asm("" : "+r"(child));
+	start = child ? cell->node.end[(child - 1) & 15] : 0;
+	end = cell->node.end[child & 15];
 	if (start == end)
 		return 0;
-	if (cell->node.inner >> child & 1)
+	if (cell->node.inner >> (child & 15) & 1)
 		return SPD_REF(cell->node.children + start, 0);
 	return SPD_REF(cell->node.children + start, (end - start) / SPD_ENTRY_CELLS(walk->family));
 }
