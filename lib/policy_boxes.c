@@ -112,10 +112,11 @@ static bool expansion_init(struct expansion *expansion, const struct rule_plan *
 			   struct tree_name tree)
 {
 	const struct selector *selector = &plan->selector;
-	bool hidden = asks_for_hidden(selector->rule, tree.shows);
+	bool hidden;
 
 	if (!can_match(plan, tree))
 		return false;
+	hidden = asks_for_hidden(selector->rule, tree.shows);
 	memset(expansion->upper, 0, sizeof(expansion->upper));
 	expansion->family = tree.family;
 	expansion->local = &selector->address[SIDE_LOCAL][tree.family];

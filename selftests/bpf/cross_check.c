@@ -186,7 +186,7 @@ static bool check_policy(struct check *check)
 
 	check->policy = policy;
 	memset(check->expected_drops, 0, sizeof(check->expected_drops));
-	right = !datapath_apply(&check->datapath, policy) &&
+	right = !datapath_apply(&check->datapath, policy, 0) &&
 		!stats_read(&check->datapath.pins, &before);
 	for (int i = 0; right && i < PACKETS_PER_POLICY; i++) {
 		struct test_packet packet = random_packet();

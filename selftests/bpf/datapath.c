@@ -71,12 +71,12 @@ void datapath_close(struct datapath *datapath)
 	loader_fini(&datapath->loader);
 }
 
-int datapath_apply(struct datapath *datapath, const struct policy *policy)
+int datapath_apply(struct datapath *datapath, const struct policy *policy, uint32_t trial_seconds)
 {
 	struct ipsecbpf_report report = { 0 };
-	const struct policy_install_opts for_good = { 0 };
+	const struct policy_install_opts opts = { .trial_seconds = trial_seconds };
 	struct ipsecbpf_apply_result result;
-	int err = policy_install(&datapath->pins, DATAPATH_POLICY_IFNAME, policy, &for_good, &result,
+	int err = policy_install(&datapath->pins, DATAPATH_POLICY_IFNAME, policy, &opts, &result,
 				 &report);
 
 	if (err)

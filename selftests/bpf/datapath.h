@@ -51,8 +51,9 @@ int datapath_isolate(void);
 int datapath_open(struct datapath *datapath, const struct datapath_opts *opts);
 void datapath_close(struct datapath *datapath);
 
-/* Applies a policy. Prints what is wrong. 0 or -errno. */
-int datapath_apply(struct datapath *datapath, const struct policy *policy);
+/* Applies a policy, for good (0) or on trial. Prints what is wrong. 0 or -errno. */
+int datapath_apply(struct datapath *datapath, const struct policy *policy,
+		   uint32_t trial_seconds);
 
 /* Puts a socket on queue 0, or takes it away. 0 or -errno. */
 int datapath_listen(struct datapath *datapath, bool on);

@@ -44,7 +44,7 @@ static int apply_numbered(struct datapath *datapath, unsigned int number)
 	fclose(out);
 	policy = policy_parse(text, len, "numbered", NULL);
 	if (policy)
-		err = datapath_apply(datapath, policy);
+		err = datapath_apply(datapath, policy, 0);
 	policy_free(policy);
 	free(text);
 	return err;

@@ -169,7 +169,7 @@ static int store_sa(const struct pins *pins, const json_t *sa)
 	return bpf_map_update_elem(pins->out_sa_fd, &key, &out, 0) ? -errno : 0;
 }
 
-static int apply_policy(struct run *run, const char *name)
+static int apply_policy(struct run *run, const char *name, uint32_t trial_seconds)
 {
 	const json_t *policy = json_object_get(json_object_get(run->group, "policies"), name);
 	char *text = json_dumps(policy, 0);
@@ -179,7 +179,7 @@ static int apply_policy(struct run *run, const char *name)
 
 	parsed = text ? policy_parse(text, strlen(text), name, &report) : NULL;
 	if (parsed)
-		err = datapath_apply(&run->datapath, parsed);
+		err = datapath_apply(&run->datapath, parsed, trial_seconds);
 	for (size_t i = 0; !parsed && i < report.count; i++)
 		printf("%s: %s\n", report.items[i].object, report.items[i].cause);
 	report_fini(&report);
@@ -241,7 +241,7 @@ static int open_group(struct run *run)
 	if (!run->ring)
 		err = -errno;
 	if (!err && text_of(run->group, "policy"))
-		err = apply_policy(run, text_of(run->group, "policy"));
+		err = apply_policy(run, text_of(run->group, "policy"), 0);
 	json_array_foreach(json_object_get(run->group, "sas"), i, sa)
 		if (!err)
 			err = store_sa(&run->datapath.pins, sa);
@@ -401,7 +401,8 @@ static int prepare(struct run *run, const json_t *fixture)
 	int err = 0;
 
 	if (text_of(fixture, "apply"))
-		err = apply_policy(run, text_of(fixture, "apply"));
+		err = apply_policy(run, text_of(fixture, "apply"),
+				   (uint32_t)number_of(fixture, "trial", 0));
 	if (!err && json_object_get(fixture, "active"))
 		run->datapath.pins.control->active =
 			(uint64_t)json_integer_value(json_object_get(fixture, "active"));

@@ -24,6 +24,7 @@ struct test_packet {
 	struct addr128 local, remote;
 	uint8_t proto;
 	bool later;		/* a fragment but the first: ports and ICMP type are not in it */
+	bool proto_hidden;	/* nor is the protocol (IPv6, later) */
 	uint16_t local_port, remote_port;
 	uint8_t icmp_type, icmp_code;
 	bool forwarded;
@@ -59,16 +60,20 @@ static bool port_in_list(const struct port_list *list, uint16_t port)
 
 static bool protocol_in_rule(const struct rule *rule, const struct test_packet *packet)
 {
+	const uint8_t of_other_family = packet->family == FAMILY_V6 ? 1 : 58;
+
 	for (size_t i = 0; i < rule->protocol_count; i++)
-		if (rule->protocols[i] == packet->proto)
-			return !(packet->proto == 1 && packet->family == FAMILY_V6) &&
-			       !(packet->proto == 58 && packet->family == FAMILY_V4);
+		if ((packet->proto_hidden || rule->protocols[i] == packet->proto) &&
+		    rule->protocols[i] != of_other_family)
+			return true;
 	return rule->protocol_count == 0;
 }
 
 /* Never bypassed on a guess: what is unseen fits a rule unless the rule lets it pass in the clear. */
-static bool suits_later_fragment(const struct rule *rule)
+static bool suits_later_fragment(const struct rule *rule, const struct test_packet *packet)
 {
+	if (packet->proto_hidden && rule->protocol_count && rule->action == SPD_BYPASS)
+		return false;
 	return rule->action != SPD_BYPASS ||
 	       !(rule->local_port.count || rule->remote_port.count || rule->icmp_given);
 }
@@ -97,7 +102,7 @@ static bool rule_matches(const struct rule *rule, const char *ifname,
 	if ((rule->origin == ORIGIN_LOCAL && packet->forwarded) ||
 	    (rule->origin == ORIGIN_FORWARDED && !packet->forwarded))
 		return false;
-	if (packet->later ? !suits_later_fragment(rule) : !upper_in_rule(rule, packet))
+	if (packet->later ? !suits_later_fragment(rule, packet) : !upper_in_rule(rule, packet))
 		return false;
 	return in_list(&rule->local, packet->family, packet->local) &&
 	       in_list(&rule->remote, packet->family, packet->remote) &&

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Compiling: what the entries decide is what the rules say. The judge is policy_reference.h.
+ * Compiling: what the snapshot decides is what the rules say. The judge is policy_reference.h.
  */
 #include "policy_testing.h"
 
@@ -21,50 +21,59 @@ struct seen {
 	unsigned int ah, discard, nested;
 };
 
-/* ---- the entries, searched as abi.h says ---- */
+/* ---- the snapshot, searched as the hooks do ---- */
 
-static bool upper_matches(const struct spd_entry *entry, const struct test_packet *packet)
+static struct spd_query query_of(const struct test_packet *packet, const struct spd_head *head)
 {
-	if ((entry->flags & SPD_F_PORTS) &&
-	    (packet->local_port < entry->local_port_lo ||
-	     packet->local_port > entry->local_port_hi ||
-	     packet->remote_port < entry->remote_port_lo ||
-	     packet->remote_port > entry->remote_port_hi))
-		return false;
-	return !(entry->flags & SPD_F_ICMP) ||
-	       (packet->icmp_type >= entry->icmp_type_lo &&
-		packet->icmp_type <= entry->icmp_type_hi &&
-		packet->icmp_code >= entry->icmp_code_lo &&
-		packet->icmp_code <= entry->icmp_code_hi);
+	bool icmp = packet->proto == 1 || packet->proto == 58, all = !packet->later;
+	uint64_t upper = 0;
+
+	if (!packet->proto_hidden)
+		upper |= SPD_UPPER_FIELD(PROTO, packet->proto);
+	if (all) {
+		upper |= SPD_UPPER_FIELD(LOCAL_PORT, icmp ? packet->icmp_type : packet->local_port);
+		upper |= SPD_UPPER_FIELD(REMOTE_PORT,
+					 icmp ? packet->icmp_code : packet->remote_port);
+	}
+	return (struct spd_query){ .word = {
+		[SPD_REMOTE_HI] = packet->remote.hi, [SPD_REMOTE_LO] = packet->remote.lo,
+		[SPD_LOCAL_HI] = packet->local.hi, [SPD_LOCAL_LO] = packet->local.lo,
+		/* What no rule asks for makes no difference. */
+		[SPD_UPPER] = upper & head->upper_used,
+	} };
 }
 
-static bool entry_matches(const struct spd_entry *entry, const struct test_packet *packet)
+static uint32_t root_for(const struct policy_compiled *compiled, enum spd_way way,
+			 enum ip_family family, enum spd_shows shows)
 {
-	if (!in_range(entry->local_lo, entry->local_hi, packet->local) ||
-	    !in_range(entry->remote_lo, entry->remote_hi, packet->remote))
-		return false;
-	if ((entry->flags & SPD_F_PROTO) && entry->proto != packet->proto)
-		return false;
-	if (packet->later && (entry->flags & (SPD_F_PORTS | SPD_F_ICMP))) {
-		if (entry->action == SPD_BYPASS)
-			return false;
-	} else if (!upper_matches(entry, packet)) {
-		return false;
-	}
-	if (entry->flags & SPD_F_ORIGIN_LOCAL)
-		return !packet->forwarded;
-	return !(entry->flags & SPD_F_ORIGIN_FORWARDED) || packet->forwarded;
+	uint32_t tree = SPD_TREE(way, family, shows);
+
+	return compiled->cells.items[SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
+}
+
+static enum spd_way way_of(const struct test_packet *packet)
+{
+	return packet->direction == SPD_IN ? SPD_WAY_IN :
+	       packet->forwarded	   ? SPD_WAY_OUT_FORWARDED :
+					     SPD_WAY_OUT_LOCAL;
 }
 
 static uint32_t compiled_verdict(const struct policy_compiled *compiled,
 				 const struct test_packet *packet)
 {
-	const struct spd_entry *entries = compiled->entries[packet->direction][packet->family];
+	const struct spd_head *head = policy_head(compiled);
+	struct spd_query query = query_of(packet, head);
+	const struct spd_entry *entry;
+	uint32_t steps;
 
-	for (uint32_t i = 0; i < compiled->head.entries[packet->direction][packet->family]; i++)
-		if (entry_matches(&entries[i], packet))
-			return entries[i].rule;
-	return SPD_RULE_DEFAULT;
+	entry = spd_search(compiled->cells.items,
+			   root_for(compiled, way_of(packet), packet->family,
+				    packet->proto_hidden ? SPD_SHOWS_ADDRESSES :
+				    packet->later	 ? SPD_SHOWS_PROTO :
+							   SPD_SHOWS_ALL),
+			   packet->family, &query, &steps);
+	assert_in_range(steps, 0, head->steps);
+	return entry ? entry->rule : SPD_RULE_DEFAULT;
 }
 
 /* What there is to see of protections, but the position in the file. */
@@ -97,7 +106,7 @@ static void assert_same_protections(const struct policy *policy, const struct po
 	policy_changes_free(changes, count);
 }
 
-/* What show prints compiles to the very same entries: nothing is lost in it. */
+/* What show prints compiles to the very same cells: nothing is lost in it. */
 static void assert_shown_is_equal(const struct policy *policy,
 				  const struct policy_compiled *compiled, struct seen *seen)
 {
@@ -107,15 +116,9 @@ static void assert_shown_is_equal(const struct policy *policy,
 
 	assert_non_null(again);
 	assert_int_equal(policy_compile(again, "eth0", pair_id, NULL, &second, NULL), 0);
-	assert_memory_equal(&second.head, &compiled->head, sizeof(second.head));
-	for (int table = 0; table < SPD_DIRECTION_COUNT * FAMILY_COUNT; table++) {
-		int direction = table / FAMILY_COUNT, family = table % FAMILY_COUNT;
-		size_t size = second.head.entries[direction][family] * sizeof(struct spd_entry);
-
-		if (size)
-			assert_memory_equal(second.entries[direction][family],
-					    compiled->entries[direction][family], size);
-	}
+	assert_int_equal(second.cells.count, compiled->cells.count);
+	assert_memory_equal(second.cells.items, compiled->cells.items,
+			    compiled->cells.count * sizeof(*compiled->cells.items));
 	assert_same_protections(policy, again, seen);
 	policy_compiled_fini(&second);
 	policy_free(again);
@@ -136,8 +139,10 @@ static void test_against_reference(void **state)
 		assert_int_equal(policy_compile(policy, "eth0", pair_id, NULL, &compiled, NULL), 0);
 		for (int i = 0; i < 400; i++) {
 			struct test_packet packet = random_packet();
-			uint32_t expected = reference_verdict(policy, "eth0", &packet);
+			uint32_t expected;
 
+			packet.proto_hidden = packet.later && packet.family == FAMILY_V6 && below(2);
+			expected = reference_verdict(policy, "eth0", &packet);
 			if (compiled_verdict(&compiled, &packet) != expected) {
 				char *text = policy_show(policy);
 
@@ -157,6 +162,79 @@ static void test_against_reference(void **state)
 	assert_in_range(seen.nested, 500, 2600);
 }
 
+/* The different entries of one tree, by rule and what they ask for. */
+struct tree_entries {
+	const union spd_cell *cells;
+	uint32_t width;			/* of an entry, in cells */
+	uint32_t count;
+	const union spd_cell *items[32];
+};
+
+static int compare_entries(const void *a, const void *b)
+{
+	const struct spd_entry *x = &(*(const union spd_cell *const *)a)->entry;
+	const struct spd_entry *y = &(*(const union spd_cell *const *)b)->entry;
+
+	if (x->rule != y->rule)
+		return x->rule < y->rule ? -1 : 1;
+	if (x->local_lo != y->local_lo)
+		return x->local_lo < y->local_lo ? -1 : 1;
+	return x->upper_lo < y->upper_lo ? -1 : x->upper_lo > y->upper_lo;
+}
+
+static void collect_leaf(struct tree_entries *found, uint32_t cell, uint32_t entries)
+{
+	for (uint32_t i = 0; i < entries; i++) {
+		const union spd_cell *entry = &found->cells[cell + i * found->width];
+		bool known = false;
+
+		for (uint32_t k = 0; k < found->count; k++)
+			known = known || !memcmp(found->items[k], entry,
+						 found->width * sizeof(*entry));
+		if (known)
+			continue;
+		assert_in_range(found->count, 0, 31);
+		found->items[found->count++] = entry;
+	}
+}
+
+static void collect(struct tree_entries *found, uint32_t ref)
+{
+	const struct spd_node *node = &found->cells[SPD_REF_CELL(ref)].node;
+
+	if (SPD_REF_ENTRIES(ref))
+		collect_leaf(found, SPD_REF_CELL(ref), SPD_REF_ENTRIES(ref));
+	if (!ref || SPD_REF_ENTRIES(ref))
+		return;
+	collect(found, node->aside);
+	for (uint32_t i = 0, at = 0; i <= SPD_THRESHOLDS; at = node->end[i++]) {
+		if (node->inner >> i & 1)
+			collect(found, SPD_REF(node->children + at, 0));
+		else if (node->end[i] > at)
+			collect_leaf(found, node->children + at, (node->end[i] - at) / found->width);
+	}
+}
+
+static struct tree_entries entries_of(const struct policy_compiled *compiled, enum spd_way way,
+				      enum ip_family family, enum spd_shows shows)
+{
+	struct tree_entries found = {
+		.cells = compiled->cells.items,
+		.width = SPD_ENTRY_CELLS(family),
+	};
+
+	collect(&found, root_for(compiled, way, family, shows));
+	qsort(found.items, found.count, sizeof(*found.items), compare_entries);
+	return found;
+}
+
+static uint64_t field(uint64_t upper, unsigned int shift, unsigned int width)
+{
+	return upper >> shift & ((1u << width) - 1);
+}
+
+#define FIELD(upper, id) field(upper, SPD_##id##_SHIFT, SPD_##id##_WIDTH)
+
 static void test_cross_product(void **state)
 {
 	struct policy *policy = parse_good(POLICY_HEAD
@@ -164,43 +242,88 @@ static void test_cross_product(void **state)
 		"{\"name\":\"x\",\"local\":[\"10.1.0.0/16\",\"10.2.0.1\",\"10.2.0.2\",\"fd01::/64\"],"
 		"\"remote\":[\"192.0.2.1\",\"fd02::/64\"],\"protocol\":[\"udp\",\"tcp\"],"
 		"\"local_port\":[1,2,\"2-4\",9],\"direction\":\"out\",\"origin\":\"forwarded\","
-		"\"action\":\"bypass\"},"
+		"\"action\":\"discard\"},"
 		"{\"name\":\"p\",\"action\":\"protect\",\"peer\":\"b\",\"protection\":\"wire\"},"
 		"{\"name\":\"ping\",\"protocol\":\"icmpv6\",\"icmp_type\":128,\"direction\":\"in\","
 		"\"action\":\"discard\"}" POLICY_TAIL);
 	struct policy_compiled compiled;
-	const struct spd_entry *entries;
+	struct tree_entries found;
+	const struct spd_head *head;
 
 	(void)state;
 	assert_int_equal(policy_compile(policy, "eth0", pair_id, NULL, &compiled, NULL), 0);
 	/* 2 locals (two touch and merge) x 1 remote x 2 protocols x 2 port ranges, and the peer */
-	assert_int_equal(compiled.head.entries[SPD_OUT][FAMILY_V4], 9);
-	assert_int_equal(compiled.head.entries[SPD_OUT][FAMILY_V6], 5);
-	assert_int_equal(compiled.head.entries[SPD_IN][FAMILY_V4], 1);
-	assert_int_equal(compiled.head.entries[SPD_IN][FAMILY_V6], 2);
-	entries = compiled.entries[SPD_OUT][FAMILY_V4];
-	assert_int_equal(entries[0].rule, 1);
-	assert_int_equal(entries[0].flags,
-			 SPD_F_PROTO | SPD_F_PORTS | SPD_F_ORIGIN_FORWARDED);
-	assert_int_equal(entries[0].proto, PROTO_TCP);
-	assert_int_equal(entries[0].local_port_lo, 1);
-	assert_int_equal(entries[0].local_port_hi, 4);
-	assert_int_equal(entries[0].remote_port_hi, 65535);
-	assert_int_equal(entries[0].local_hi.lo, 0x0a01ffff);
-	assert_int_equal(entries[8].action, SPD_PROTECT);
-	assert_int_equal(entries[8].rule, 2);
-	assert_int_equal(entries[8].protect_id, 1);
-	assert_int_equal(entries[8].remote_lo.lo, 0x0a000002);
-	assert_int_equal(entries[8].flags, 0);
-	entries = compiled.entries[SPD_IN][FAMILY_V6];
-	assert_int_equal(entries[1].flags, SPD_F_PROTO | SPD_F_ICMP);
-	assert_int_equal(entries[1].icmp_type_lo, 128);
-	assert_int_equal(entries[1].icmp_code_hi, 255);
-	assert_int_equal(entries[1].protect_id, 0);
-	assert_int_equal(compiled.head.essential, ESSENTIAL(ARP) | ESSENTIAL(ND));
-	assert_int_equal(compiled.head.default_action[SPD_IN], SPD_BYPASS);
-	assert_int_equal(compiled.head.default_action[SPD_OUT], SPD_DISCARD);
-	assert_int_equal(compiled.head.non_ip_action, SPD_BYPASS);
+	found = entries_of(&compiled, SPD_WAY_OUT_FORWARDED, FAMILY_V4, SPD_SHOWS_ALL);
+	assert_int_equal(found.count, 9);
+	assert_int_equal(found.items[0]->entry.rule, 1);
+	assert_int_equal(FIELD(found.items[0]->entry.upper_lo, PROTO), PROTO_TCP);
+	assert_int_equal(FIELD(found.items[0]->entry.upper_hi, PROTO), PROTO_TCP);
+	assert_int_equal(FIELD(found.items[0]->entry.upper_lo, LOCAL_PORT), 1);
+	assert_int_equal(FIELD(found.items[0]->entry.upper_hi, LOCAL_PORT), 4);
+	assert_int_equal(FIELD(found.items[0]->entry.upper_hi, REMOTE_PORT), 65535);
+	assert_int_equal(found.items[0]->entry.local_hi, 0x0a01ffff);
+	assert_int_equal(found.items[8]->entry.action, SPD_PROTECT);
+	assert_int_equal(found.items[8]->entry.rule, 2);
+	assert_int_equal(found.items[8]->entry.protect_id, 1);
+	assert_int_equal(found.items[8]->entry.remote_lo, 0x0a000002);
+	assert_int_equal(found.items[8]->entry.upper_lo, 0);
+	assert_int_equal(found.items[8]->entry.upper_hi, SPD_UPPER_MASK);
+	/* Fragments: without ports two ranges are one, without a protocol two more are. */
+	assert_int_equal(entries_of(&compiled, SPD_WAY_OUT_FORWARDED, FAMILY_V4,
+				    SPD_SHOWS_PROTO).count, 5);
+	assert_int_equal(entries_of(&compiled, SPD_WAY_OUT_FORWARDED, FAMILY_V6,
+				    SPD_SHOWS_ALL).count, 5);
+	assert_int_equal(entries_of(&compiled, SPD_WAY_OUT_FORWARDED, FAMILY_V6,
+				    SPD_SHOWS_ADDRESSES).count, 2);
+	assert_int_equal(entries_of(&compiled, SPD_WAY_OUT_LOCAL, FAMILY_V4, SPD_SHOWS_ALL).count,
+			 1);
+	assert_int_equal(entries_of(&compiled, SPD_WAY_IN, FAMILY_V4, SPD_SHOWS_ALL).count, 1);
+	found = entries_of(&compiled, SPD_WAY_IN, FAMILY_V6, SPD_SHOWS_ALL);
+	assert_int_equal(found.count, 2);
+	assert_int_equal(found.items[1]->entry.protect_id, 0);
+	assert_int_equal(FIELD(found.items[1]->entry.upper_lo, LOCAL_PORT), 128);
+	assert_int_equal(FIELD(found.items[1]->entry.upper_hi, LOCAL_PORT), 128);
+	assert_int_equal(FIELD(found.items[1]->entry.upper_hi, REMOTE_PORT), 65535);
+	head = policy_head(&compiled);
+	assert_int_equal(head->essential, ESSENTIAL(ARP) | ESSENTIAL(ND));
+	assert_int_equal(head->default_action[SPD_IN], SPD_BYPASS);
+	assert_int_equal(head->default_action[SPD_OUT], SPD_DISCARD);
+	assert_int_equal(head->non_ip_action, SPD_BYPASS);
+	assert_int_equal(head->rules, 4);
+	assert_int_equal(head->cells, compiled.cells.count);
+	assert_int_equal(head->upper_used,
+			 SPD_UPPER_FIELD_MASK(PROTO) | SPD_UPPER_FIELD_MASK(LOCAL_PORT));
+	policy_compiled_fini(&compiled);
+	policy_free(policy);
+}
+
+/* Trees with the same boxes are built once; without any rules there is none. */
+static void test_shared_trees(void **state)
+{
+	struct policy *policy = parse_good(POLICY_HEAD
+		"{\"name\":\"a\",\"remote\":\"10.0.0.0/8\",\"action\":\"bypass\"},"
+		"{\"name\":\"b\",\"remote\":\"10.0.0.0/7\",\"protocol\":\"tcp\",\"remote_port\":80,"
+		"\"action\":\"bypass\"},{\"name\":\"c\",\"remote\":\"fd00::/8\","
+		"\"direction\":\"in\",\"action\":\"discard\"}" POLICY_TAIL);
+	struct policy_compiled compiled;
+	uint32_t in, fragments;
+
+	(void)state;
+	assert_int_equal(policy_compile(policy, "eth0", pair_id, NULL, &compiled, NULL), 0);
+	in = root_for(&compiled, SPD_WAY_IN, FAMILY_V4, SPD_SHOWS_ALL);
+	fragments = root_for(&compiled, SPD_WAY_IN, FAMILY_V4, SPD_SHOWS_PROTO);
+	assert_int_not_equal(in, 0);
+	assert_int_not_equal(in, fragments);
+	assert_int_equal(root_for(&compiled, SPD_WAY_OUT_LOCAL, FAMILY_V4, SPD_SHOWS_ALL), in);
+	assert_int_equal(root_for(&compiled, SPD_WAY_OUT_FORWARDED, FAMILY_V4, SPD_SHOWS_ALL), in);
+	assert_int_equal(root_for(&compiled, SPD_WAY_OUT_FORWARDED, FAMILY_V4, SPD_SHOWS_PROTO),
+			 fragments);
+	in = root_for(&compiled, SPD_WAY_IN, FAMILY_V6, SPD_SHOWS_ALL);
+	assert_int_not_equal(in, 0);
+	assert_int_equal(root_for(&compiled, SPD_WAY_IN, FAMILY_V6, SPD_SHOWS_ADDRESSES), in);
+	assert_int_equal(root_for(&compiled, SPD_WAY_OUT_LOCAL, FAMILY_V6, SPD_SHOWS_ALL), 0);
+	/* 2 of IPv4, 1 of them for fragments too, 1 of IPv6 */
+	assert_int_equal(policy_head(&compiled)->entries, 4);
 	policy_compiled_fini(&compiled);
 	policy_free(policy);
 }
@@ -232,24 +355,52 @@ static struct policy *product_policy(int locals, int ports)
 
 static void test_limit(void **state)
 {
-	struct policy *most = product_policy(33, 31), *beyond = product_policy(32, 32);
+	struct policy *beyond = product_policy(1024, 1024);
 	struct ipsecbpf_report report = { 0 };
 	struct policy_compiled compiled = { 0 };
 
 	(void)state;
-	assert_int_equal(policy_compile(most, "eth0", pair_id, NULL, &compiled, &report), 0);
-	assert_int_equal(compiled.head.entries[SPD_IN][FAMILY_V4], SPD_MAX_ENTRIES);
-	policy_compiled_fini(&compiled);
 	assert_int_equal(policy_compile(beyond, "eth0", pair_id, NULL, &compiled, &report),
 			 -EINVAL);
 	assert_int_equal(report.errors, 1);
 	assert_non_null(strstr(report.items[0].object, "limit.json:1:"));
-	assert_string_equal(report.items[0].cause, "the inbound IPv4 rules make 1025 entries, and "
-			    "the limit is 1024: rule \"big\" alone makes 1024 (addresses x "
-			    "protocols x ports)");
+	assert_string_equal(report.items[0].cause, "the inbound IPv4 rules make 1048577 entries, "
+			    "and the limit is 1048576: rule \"big\" alone makes 1048576 (addresses x "
+			    "protocols x ports and so on)");
+	assert_null(compiled.cells.items);
 	report_fini(&report);
-	policy_free(most);
 	policy_free(beyond);
+}
+
+/* A rule is known again wherever it stands, but not after any change. */
+static void test_rule_digests(void **state)
+{
+	struct policy *before = parse_good(POLICY_HEAD
+		"{\"name\":\"a\",\"remote\":\"10.1.0.0/16\",\"action\":\"bypass\"},"
+		"{\"name\":\"b\",\"protocol\":\"tcp\",\"local_port\":22,\"action\":\"bypass\"},"
+		"{\"name\":\"p\",\"action\":\"protect\",\"peer\":\"b\",\"protection\":\"wire\"}"
+		POLICY_TAIL);
+	struct policy *after = parse_good(POLICY_HEAD
+		"{\"name\":\"b\",\"protocol\":\"tcp\",\"local_port\":22,\"action\":\"bypass\"},"
+		"{\"name\":\"a\",\"remote\":\"10.2.0.0/16\",\"action\":\"bypass\"},"
+		"{\"name\":\"p\",\"action\":\"protect\",\"peer\":\"b\",\"protection\":\"vpn\"}"
+		POLICY_TAIL);
+	struct policy *renamed = parse_good(POLICY_HEAD
+		"{\"name\":\"b2\",\"protocol\":\"tcp\",\"local_port\":22,\"action\":\"bypass\"}"
+		POLICY_TAIL);
+	uint64_t old[3], new[3], other;
+
+	(void)state;
+	assert_int_equal(policy_rule_digests(before, old), 0);
+	assert_int_equal(policy_rule_digests(after, new), 0);
+	assert_true(old[1] == new[0]);
+	assert_true(old[0] != new[1]);
+	assert_true(old[2] != new[2]);
+	assert_int_equal(policy_rule_digests(renamed, &other), 0);
+	assert_true(other != new[0]);
+	policy_free(renamed);
+	policy_free(before);
+	policy_free(after);
 }
 
 /* Pairs in the order they were asked for, as text; ids count up. */
@@ -284,14 +435,16 @@ static void test_ids_of_bundles(void **state)
 		"\"remote\":\"10.1.0.0/16\",\"action\":\"protect\",\"peer\":\"gw\","
 		"\"protection\":\"c\"}]}");
 	struct asked asked = { policy, "", 0, 9 };
+	struct tree_entries found;
 	struct ipsecbpf_report report = { 0 };
 	struct policy_compiled compiled = { 0 };
 
 	(void)state;
 	assert_int_equal(policy_compile(policy, "eth0", note_pair, &asked, &compiled, &report), 0);
 	assert_string_equal(asked.text, "gw/c b/b b/a gw/c ");
-	assert_int_equal(compiled.entries[SPD_OUT][FAMILY_V4][0].protect_id, 3);
-	assert_int_equal(compiled.entries[SPD_OUT][FAMILY_V4][1].protect_id, 4);
+	found = entries_of(&compiled, SPD_WAY_OUT_LOCAL, FAMILY_V4, SPD_SHOWS_ALL);
+	assert_int_equal(found.items[0]->entry.protect_id, 3);
+	assert_int_equal(found.items[1]->entry.protect_id, 4);
 	policy_compiled_fini(&compiled);
 	asked = (struct asked){ policy, "", 0, 1 };
 	assert_int_equal(policy_compile(policy, "eth0", note_pair, &asked, &compiled, &report),
@@ -334,7 +487,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cross_product),
 		cmocka_unit_test(test_against_reference),
+		cmocka_unit_test(test_shared_trees),
 		cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_rule_digests),
 		cmocka_unit_test(test_no_protect_id),
 		cmocka_unit_test(test_ids_of_bundles),
 	};
