@@ -16,6 +16,10 @@
 
 #define FAILURE_LOG 4096
 
+/* Of one message, the verifier's log, the end says why. */
+#define MESSAGE_MAX  65536
+#define MESSAGE_KEPT 1000
+
 /* Octets of the flow cache, of all CPUs together, and sets of one CPU, at most. */
 #define FLOW_CACHE_MAX (64u << 20)
 #define FLOW_SETS_MAX  16384
@@ -26,12 +30,15 @@ static char libbpf_log[FAILURE_LOG];
 
 static int keep_log(enum libbpf_print_level level, const char *format, va_list args)
 {
-	char line[512];
-	size_t have = strlen(libbpf_log);
+	static char message[MESSAGE_MAX];
+	size_t have = strlen(libbpf_log), len, kept;
 
-	if (level != LIBBPF_WARN || vsnprintf(line, sizeof(line), format, args) < 0)
+	if (level != LIBBPF_WARN || vsnprintf(message, sizeof(message), format, args) < 0)
 		return 0;
-	snprintf(libbpf_log + have, sizeof(libbpf_log) - have, "%s", line);
+	len = strlen(message);
+	kept = len < MESSAGE_KEPT ? len : MESSAGE_KEPT;
+	if (have + kept < sizeof(libbpf_log))
+		memcpy(libbpf_log + have, message + len - kept, kept + 1);
 	return 0;
 }
 
