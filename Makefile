@@ -78,7 +78,7 @@ $(B)/%.skel.h: $(B)/%.bpf.o
 # Unit tests: one program per test_*.c, cmocka, no privilege needed.
 $(B)/unit/%: selftests/unit/%.c $(B)/libipsecbpf.a
 	$(call say,UNIT,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -MMD -MP $(LDFLAGS_ALL) -o $@ $< \
-		$(B)/libipsecbpf.a $(LIBS) -lcmocka
+		$(UNIT_OBJ) $(B)/libipsecbpf.a $(LIBS) -lcmocka
 
 .PHONY: units
 units: $(UNITS)

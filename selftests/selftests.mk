@@ -13,6 +13,17 @@ check-unit: units
 	$(Q)$(PYTHON) -B -m pytest -q -p no:cacheprovider selftests/unit/test_schemas.py \
 		selftests/unit/test_interop_table.py
 
+# Rule sets and packets for the classifier: linked into its tests and benchmarks, and a program.
+RULEGEN_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out %_main.c,$(wildcard selftests/spd/rulegen*.c)))
+
+$(B)/spd/rulegen: $(B)/selftests/spd/rulegen_main.o $(RULEGEN_OBJ) $(B)/libipsecbpf.a
+	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(B)/unit/test_rulegen: $(RULEGEN_OBJ)
+$(B)/unit/test_rulegen: UNIT_OBJ := $(RULEGEN_OBJ)
+
+-include $(RULEGEN_OBJ:.o=.d) $(B)/selftests/spd/rulegen_main.d
+
 # What is tested against which other implementation, from the tests themselves.
 .PHONY: interop-table
 interop-table:

@@ -17,16 +17,18 @@
  * lengths at few values, prefixes drawn from a binary tree whose branches differ in weight (skew =
  * 1 - lighter/heavier), source and destination that share leading bits (correlation). Two of their
  * knobs that bend a shape are here as well: scope (wider, narrower) and smoothing (lengths move
- * by a few bits, so that large sets get values that the small original did not have). The seed files
- * themselves are not used: shares are ours, after the paper's figures. A rule's source is `remote`
- * and its destination `local`: a policy seen from the protected side.
+ * by a few bits, so that large sets get values that the small original did not have). The seed
+ * files themselves are not used: the shares here are our own estimates in the spirit of what the
+ * paper describes, not taken from its figures or fitted to a real set. A rule's source is `remote`
+ * and its destination `local`: a policy seen from the protected side. A side of a rule is often
+ * that of an earlier one, so that there are fewer prefixes than rules.
  *
  *   ACL      destinations mostly /32 or near, sources /0 to /32; one destination port, any source
  *            port; mostly TCP
  *   FW       a side is any in half of the rules, ports often any or 1024-65535, on both sides
  *   IPC      both sides specific and often in the same network; ports of all classes
- *   HOST     a host's own policy: local is any or one of its few addresses, remote thousands of hosts
- *            and networks nested in sites; services by local or remote port; mostly protect
+ *   HOST     a host's own policy: local is any or one of its few addresses, remote thousands of
+ *            hosts and networks nested in sites; services by local or remote port; mostly protect
  *   ADVERSE  five things decision trees fear, a fifth each: (specific, any) crossed with (any,
  *            specific); nested address ranges; ranges in both ports, no two bounds alike; chains of
  *            nested prefixes on both sides; staircases of ranges that all overlap
@@ -34,9 +36,9 @@
  * IPv6 sets have the same shapes with lengths where address plans have them (/32, /48, /56, /64,
  * /128; RFC 6177, RIR allocation policies) in the five RIRs' /12 blocks.
  *
- * Order: as in real files, rules of one site stand together, sites in no order, within a site mostly
- * the specific first, by a measure that differs from site to site; wide ones at the end. A rule never
- * stands behind one that covers it, for policies with such rules are refused; but see
+ * Order: as in real files, rules of one site stand together, sites in no order, within a site
+ * mostly the specific first, by a measure that differs from site to site; wide ones at the end. A
+ * rule never stands behind one that covers it, for policies with such rules are refused; but see
  * GEN_UNREACHABLE.
  *
  * Included by: selftests/spd, benchmarks, unit tests. A set is immutable once made: threads may
@@ -134,15 +136,15 @@ struct gen_trace_options {
 	unsigned int corners;	/* per cent of packets at a bound of a rule, or one beside it */
 	unsigned int uniform;	/* per cent of packets anywhere; the others lie within a rule */
 	/*
-	 * Locality, per mille: ClassBench's Pareto distribution of shape a = 1 and this scale b says
-	 * how often a packet comes in a row. 0: each once; 1000: bursts, the longest of thousands.
+	 * Locality, per mille: ClassBench's Pareto distribution of shape a = 1 and this scale b
+	 * says how often a packet comes in a row. 0: each once; 1000: bursts of up to thousands.
 	 */
 	unsigned int locality;
 };
 
 struct gen_trace {
 	struct spd_query *queries;
-	uint32_t *rules;	/* which one each was drawn within (an earlier may match); GEN_NO_RULE */
+	uint32_t *rules;	/* each was drawn within (an earlier may match); GEN_NO_RULE */
 	size_t count;
 };
 
