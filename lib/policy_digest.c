@@ -166,6 +166,8 @@ static void put_rule(struct rule_text *text, const struct policy *policy, const 
 	put_numbers(text, &rule->local_port);
 	put_numbers(text, &rule->remote_port);
 	put(text, icmp, sizeof(icmp));
+	put_numbers(text, &rule->vlan);
+	put_numbers(text, &rule->dscp);
 	put_word(text, policy_action_words[rule->action]);
 	if (rule->action != SPD_PROTECT)
 		return;
