@@ -60,6 +60,18 @@ static int run_check(const void *data, struct ipsecbpf_report *report)
 	return EXIT_DONE;
 }
 
+/* What the policy is once compiled; without a line end in text. */
+static void show_size(const struct ipsecbpf_apply_result *result)
+{
+	out_uint(OUT_ANY, "entries", "%" PRIu64 " entries, ", result->entries);
+	out_uint(OUT_JSON, "memory", out_plain, result->memory);
+	out_uint(OUT_JSON, "counters_memory", out_plain, result->counters_memory);
+	out_text(result->memory < 1024 * 1024 ? "%" PRIu64 " KiB, " : "%" PRIu64 " MiB, ",
+		 result->memory < 1024 * 1024 ? (result->memory + 1023) / 1024 :
+						(result->memory + 1048575) / 1048576);
+	out_uint(OUT_ANY, "steps", "%" PRIu64 " steps in the longest search", result->steps);
+}
+
 static void show_apply(const struct policy_args *args, const struct policy *policy,
 		       const struct ipsecbpf_apply_result *result)
 {
@@ -68,7 +80,8 @@ static void show_apply(const struct policy_args *args, const struct policy *poli
 	out_uint(OUT_ANY, "serial", "policy %" PRIu64, result->serial);
 	out_text(result->changed ? " in force, " : " was in force already, ");
 	out_uint(OUT_ANY, "rules", "%" PRIu64 " rules, ", policy->rule_count);
-	out_uint(OUT_ANY, "entries", "%" PRIu64 " entries\n", result->entries);
+	show_size(result);
+	out_text("\n");
 	out_uint(OUT_JSON, "orphaned_sas", out_plain, result->orphaned_sas);
 	if (!args->confirm || !result->changed) {
 		out_null(OUT_JSON, "confirm_seconds", NULL);
@@ -151,8 +164,9 @@ static int run_diff(const void *data, struct ipsecbpf_report *report)
 static void show_dry_run(const struct policy_args *args,
 			 const struct ipsecbpf_apply_result *result)
 {
-	out_uint(OUT_ANY, "entries", "it makes %" PRIu64 " entries, ", result->entries);
-	out_uint(OUT_ANY, "orphaned_sas", "and leaves %" PRIu64 " SAs without protection\n",
+	out_text("it makes ");
+	show_size(result);
+	out_uint(OUT_ANY, "orphaned_sas", ", and leaves %" PRIu64 " SAs without protection\n",
 		 result->orphaned_sas);
 	out_text("%s: nothing was changed\n", args->ifname);
 }

@@ -174,11 +174,10 @@ const char *protection_suite_name(const struct protection *protection,
 uint64_t policy_protection_digest(const struct policy *policy, size_t peer, size_t protection);
 
 /*
- * A number for each rule that stays the same as long as the rule does: its name, what it matches, its
- * action, and the names of its peer and protection; not where it stands. ret_digests: one per rule. 0
- * or -ENOMEM.
+ * A number that stays the same as long as a rule does: its name, what it matches, its action, and the
+ * names of its peer and protection; not where it stands, nor which risks it accepts.
  */
-int policy_rule_digests(const struct policy *policy, uint64_t *ret_digests);
+uint64_t policy_rule_digest(const struct policy *policy, size_t index);
 
 /* A snapshot (bpf/spd_cell.h), ready to be stored but for serial and text_len, which are 0. */
 struct policy_compiled {

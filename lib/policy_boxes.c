@@ -125,6 +125,8 @@ static bool expansion_init(struct expansion *expansion, const struct rule_plan *
 		set_protocols(expansion, selector->protocols[tree.family]);
 	if (!hidden)
 		set_ports(expansion, selector);
+	expansion->upper[UPPER_VLAN] = selector->vlan;
+	expansion->upper[UPPER_DSCP] = selector->dscp;
 	memcpy(expansion->any, anything, sizeof(anything));
 	for (int field = 0; field < UPPER_FIELDS; field++)
 		if (!expansion->upper[field].count)

@@ -28,30 +28,21 @@ size_t rule_counts_memory(size_t rules)
 
 int rule_counts_store(const struct pins *pins, uint32_t generation, const struct policy *policy)
 {
-	uint32_t slots = RULE_COUNT_SLOTS((uint32_t)policy->rule_count);
+	size_t rules = policy->rule_count;
 	struct rule_count *row;
 	struct inner_map map;
-	uint64_t *digests;
-	int err;
+	int err = inner_map_create(&map, "rule_counts", sizeof(*row),
+				   RULE_COUNT_SLOTS((uint32_t)rules) * row_count());
 
-	digests = calloc(slots, sizeof(*digests));
-	if (!digests)
-		return -ENOMEM;
-	err = policy_rule_digests(policy, digests);
-	if (!err)
-		err = inner_map_create(&map, "rule_counts", sizeof(*row), slots * row_count());
 	if (err)
-		goto out_free;
+		return err;
 	row = map.area;
-	for (int i = 0; i < SPD_DIRECTION_COUNT; i++)
-		digests[RULE_COUNT_DEFAULT((uint32_t)policy->rule_count, i)] =
-			1 + policy->default_action[i];
-	for (uint32_t slot = 0; slot < slots; slot++)
-		row[slot].digest = digests[slot];
+	for (size_t i = 0; i < rules; i++)
+		row[i].digest = policy_rule_digest(policy, i);
+	for (size_t i = 0; i < SPD_DIRECTION_COUNT; i++)
+		row[RULE_COUNT_DEFAULT(rules, i)].digest = policy->default_action[i];
 	err = inner_map_put(&map, pins->rule_counts_fd, generation);
 	inner_map_close(&map);
-out_free:
-	free(digests);
 	return err;
 }
 

@@ -24,6 +24,7 @@
 
 #define POLICIES	   60
 #define PACKETS_PER_POLICY 500
+#define VLAN_HLEN 4
 #define UPPER_LEN	   8
 
 struct check {
@@ -39,7 +40,7 @@ static uint32_t write_ipv4(const struct test_packet *packet, const union wire_ad
 			   const union wire_addr *dst, uint8_t *out)
 {
 	struct iphdr ip = {
-		.version = 4, .ihl = 5, .ttl = 64, .protocol = packet->proto,
+		.version = 4, .ihl = 5, .tos = (uint8_t)(packet->dscp << 2), .ttl = 64, .protocol = packet->proto,
 		.tot_len = htobe16(sizeof(ip) + UPPER_LEN),
 		.frag_off = htobe16(packet->later ? 8 : 0),
 		.saddr = src->w[0], .daddr = dst->w[0],
@@ -55,7 +56,7 @@ static uint32_t write_ipv6(const struct test_packet *packet, const union wire_ad
 	struct ip6_frag fragment = {
 		.ip6f_nxt = packet->proto, .ip6f_offlg = htobe16(8 << 3), .ip6f_ident = 1,
 	};
-	struct ip6_hdr ip = { .ip6_flow = htobe32(6u << 28) };
+	struct ip6_hdr ip = { .ip6_flow = htobe32(6u << 28 | (uint32_t)packet->dscp << 22) };
 
 	ip.ip6_nxt = packet->later ? IPPROTO_FRAGMENT : packet->proto;
 	ip.ip6_hlim = 64;
@@ -79,7 +80,12 @@ static uint32_t write_packet(const struct test_packet *packet, uint8_t *out)
 	uint8_t *upper;
 
 	memset(out, 2, 2 * ETH_ALEN);
-	store_be16(out + 2 * ETH_ALEN, packet->family == FAMILY_V4 ? ETH_P_IP : ETH_P_IPV6);
+	if (packet->vlan) {
+		store_be16(out + 2 * ETH_ALEN, ETH_P_8021Q);
+		store_be16(out + ETH_HLEN, packet->vlan);
+		len += VLAN_HLEN;
+	}
+	store_be16(out + len - 2, packet->family == FAMILY_V4 ? ETH_P_IP : ETH_P_IPV6);
 	len += packet->family == FAMILY_V4 ? write_ipv4(packet, src, dst, out + len)
 					   : write_ipv6(packet, src, dst, out + len);
 	upper = out + len;
@@ -150,10 +156,10 @@ static bool check_packet(struct check *check, const struct test_packet *packet)
 	check->by_rule += rule != SPD_RULE_DEFAULT;
 	check->packets++;
 	if (!right)
-		printf("FAIL %s %s proto %u ports %u %u icmp %u %u%s%s: verdict %d, expected rule %d, error %d\n",
+		printf("FAIL %s %s proto %u ports %u %u icmp %u %u vlan %u dscp %u%s%s: verdict %d, expected rule %d, error %d\n",
 		       in ? "in" : "out", packet->family == FAMILY_V4 ? "v4" : "v6", packet->proto,
 		       packet->local_port, packet->remote_port, packet->icmp_type,
-		       packet->icmp_code, packet->later ? " later" : "",
+		       packet->icmp_code, packet->vlan, packet->dscp, packet->later ? " later" : "",
 		       packet->forwarded ? " forwarded" : "", (int)shot.verdict, (int)rule, err);
 	return right;
 }

@@ -27,6 +27,8 @@ struct test_packet {
 	bool proto_hidden;	/* nor is the protocol (IPv6, later) */
 	uint16_t local_port, remote_port;
 	uint8_t icmp_type, icmp_code;
+	uint16_t vlan;		/* 0: untagged */
+	uint8_t dscp;
 	bool forwarded;
 };
 
@@ -106,7 +108,8 @@ static bool rule_matches(const struct rule *rule, const char *ifname,
 		return false;
 	return in_list(&rule->local, packet->family, packet->local) &&
 	       in_list(&rule->remote, packet->family, packet->remote) &&
-	       protocol_in_rule(rule, packet);
+	       protocol_in_rule(rule, packet) && port_in_list(&rule->vlan, packet->vlan) &&
+	       port_in_list(&rule->dscp, packet->dscp);
 }
 
 static inline uint32_t reference_verdict(const struct policy *policy, const char *ifname,
@@ -179,6 +182,17 @@ static void print_protocols(FILE *out)
 	}
 }
 
+static void print_tags(FILE *out)
+{
+	static const char *const vlans[] = { "0", "\"1-4094\"", "[0,2]", "[\"1-2\",7]" };
+	static const char *const dscps[] = { "\"ef\"", "[0,1]", "\"1-45\"", "\"cs0\"" };
+
+	if (below(8) == 0)
+		fprintf(out, ",\"vlan\":%s", vlans[below(4)]);
+	if (below(8) == 0)
+		fprintf(out, ",\"dscp\":%s", dscps[below(4)]);
+}
+
 static void print_rule(FILE *out, unsigned int index)
 {
 	static const char *const directions[] = {
@@ -193,6 +207,7 @@ static void print_rule(FILE *out, unsigned int index)
 	print_addresses(out, "local");
 	print_addresses(out, "remote");
 	print_protocols(out);
+	print_tags(out);
 	switch (below(4)) {
 	case 0:
 	case 1:
@@ -279,11 +294,12 @@ static struct addr128 random_address(enum ip_family family)
 
 static inline struct test_packet random_packet(void)
 {
-	static const uint8_t protocols[] = { 1, 58, 6, 17, 47 };
+	static const uint8_t protocols[] = { 1, 58, 6, 17, 47 }, dscps[] = { 0, 1, 46 };
 	struct test_packet packet = {
 		.direction = below(2), .family = below(2), .proto = protocols[below(5)],
 		.local_port = (uint16_t)below(9), .remote_port = (uint16_t)below(9),
 		.icmp_type = (uint8_t)below(5), .icmp_code = (uint8_t)below(3),
+		.vlan = (uint16_t)below(4), .dscp = dscps[below(3)],
 	};
 
 	packet.local = random_address(packet.family);
