@@ -74,3 +74,68 @@ def test_broken_icv_in_a_tag_is_dropped(tagged):
     packet = raw(tagged.peer.seal(datagram(b"broken")))
     send(tagged, Raw(packet[:-1] + bytes([packet[-1] ^ 1])), Dot1Q(vlan=42, type=0x0800))
     tagged.a.wait_drop("icv", before)
+
+
+# ---- rules by VLAN and DSCP --------------------------------------------------------------------
+
+@pytest.fixture
+def ruled(product, lone):
+    """VLAN 42 is for voice in the clear and for the peer; 0 for the peer. The tags that the stack has
+    taken off, or not yet put in, are not in the frames that tc sees."""
+    host = lone.a
+    sas = [net.new_sa("10.9.0.1", "10.9.0.2", 0x3000), net.new_sa("10.9.0.2", "10.9.0.1", 0x3001)]
+    policy = net.policy(
+        [{"name": "voice", "direction": "out", "vlan": 42, "dscp": "ef", "remote": "10.42.0.0/16",
+          "action": "bypass"},
+         {"name": "peer", "vlan": [0, 42], "action": "protect", "peer": "peer", "protection": "wire"}],
+        {"peer": ["10.9.0.2"]}, {"wire": net.protection_of()})
+    host.ipsecbpf("attach", net.IFNAME, "--policy", lone.write("policy.json", policy),
+                  "--sa", lone.write("sa.json", net.sa_file(*sas), mode=0o600), "--fresh")
+    lone.peer = Peer(sas[1])
+    lone.wire_port = lone.port(host)
+    return lone
+
+
+def bridged(host):
+    """A socket whose frames the host bridges to the NIC: the stack has taken their tags off by then."""
+    host.ip("link", "add", "br0", "type", "bridge")
+    host.ip("link", "add", "x0", "type", "veth", "peer", "name", "x1")
+    for name in (net.IFNAME, "x0"):
+        host.ip("link", "set", name, "master", "br0")
+    for name in ("br0", "x0", "x1"):
+        host.ip("link", "set", name, "up")
+    sender = host.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    sender.bind(("x1", 0))
+    net.wait_until(lambda: "state forwarding" in net.run_command(
+        ["bridge", "-n", host.netns, "link", "show", "dev", "x0"]).stdout, "bridge port")
+    return sender
+
+
+def test_what_goes_out_in_a_vlan(ruled):
+    """Tags that stand beside the frame in tc are in the frame again on the wire."""
+    host, capture = ruled.a, ruled.capture()
+    passed, dropped = host.passed("out_bypass"), host.drops("policy_discard")
+    voice = {"src": "10.42.0.1", "dst": "10.42.0.2"}
+    with bridged(host) as sender:
+        for tags, tos in (([43], 0xb8), ([42], 0xb4), ([42], 0), ([], 0xb8), ([43, 42], 0xb8),
+                          ([0, 43], 0xb8), ([42], 0xb8), ([42, 43], 0xbb), ([0, 42], 0xb8)):
+            frame = Ether(src="02:00:00:00:00:42", dst=PEER_MAC)
+            for tag in tags:
+                frame /= Dot1Q(vlan=tag)
+            sender.send(raw(frame / IP(tos=tos, **voice) / UDP(sport=9, dport=9) / Raw(bytes(20))))
+        host.wait_drop("policy_discard", dropped, 6)
+        net.wait_until(lambda: host.passed("out_bypass") == passed + 3, "three in the VLAN")
+    capture.wait(lambda frame: frame[12:22] == bytes.fromhex("81000000" "8100002a" "0800"), "the last")
+    sent = [frame for frame in capture.taken("a") if frame[6:12] == bytes.fromhex("020000000042")]
+    assert [frame[12:18].hex() for frame in sent] == ["8100002a0800", "8100002a8100", "810000008100"]
+
+
+def test_what_is_opened_in_a_vlan(ruled):
+    host = ruled.a
+    verified, refused = host.passed("in_verified"), host.drops("inner_policy")
+    for count, tags in enumerate(([], [Dot1Q(vlan=0, prio=5)], [Dot1Q(vlan=42)]), 1):
+        send(ruled, ruled.peer.seal(datagram(b"for us")), *tags)
+        net.wait_until(lambda: host.passed("in_verified") == verified + count, f"verified: {tags}")
+    send(ruled, ruled.peer.seal(datagram(b"not here")), Dot1Q(vlan=43))
+    host.wait_drop("inner_policy", refused)
+    assert host.passed("in_verified") == verified + 3
