@@ -19,6 +19,7 @@
 #include "nic.h"
 #include "policy_apply.h"
 #include "policy_keep.h"
+#include "policy_nic.h"
 #include "policy_store.h"
 #include "policy_trial.h"
 #include "sa_apply.h"
@@ -313,9 +314,11 @@ static int apply_files(struct attach *attach)
 	const struct policy_install_opts for_good = { 0 };
 	struct ipsecbpf_apply_result applied;
 
-	return attach->policy ? policy_install(&attach->pins, attach->ifname, attach->policy,
-					       &for_good, &applied, attach->report)
-			      : 0;
+	if (!attach->policy)
+		return 0;
+	policy_warn_nic(attach->policy, attach->ifname, attach->report);
+	return policy_install(&attach->pins, attach->ifname, attach->policy, &for_good, &applied,
+			      attach->report);
 }
 
 /* Read only now, after the supervisor was forked: no key may be in memory that it inherits. */

@@ -12,6 +12,7 @@
 
 #include "control.h"
 #include "policy_keep.h"
+#include "policy_nic.h"
 #include "policy_trial.h"
 #include "policy_store.h"
 #include "protections.h"
@@ -242,6 +243,7 @@ static int apply(const struct pins *pins, const struct policy *policy,
 	how.keep = !how.dry_run && !how.trial_seconds && !attachment_is_on_trial(pins);
 	if (!how.dry_run)
 		policy_trial_settle(pins);
+	policy_warn_nic(policy, pins->ifname, report);
 	err = policy_install(pins, pins->ifname, policy, &how, ret_result, report);
 	/* Without one (a guard, say) the hooks go back all the same. */
 	if (!err && how.trial_seconds)

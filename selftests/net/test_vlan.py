@@ -139,3 +139,21 @@ def test_what_is_opened_in_a_vlan(ruled):
     send(ruled, ruled.peer.seal(datagram(b"not here")), Dot1Q(vlan=43))
     host.wait_drop("inner_policy", refused)
     assert host.passed("in_verified") == verified + 3
+
+
+def test_offloads_that_hide_tags_are_told(product, lone):
+    """Where it matters: for inbound rules of this NIC, while the offload is on."""
+    host = lone.a
+    host.run("ethtool", "-K", net.IFNAME, "rxvlan", "on")
+    host.ipsecbpf("attach", net.IFNAME)
+
+    def warned(**rule):
+        rule = {"name": "tagged", "action": "discard"} | rule
+        path = lone.write("policy.json", net.policy([rule], {}, {}))
+        messages = host.json("policy", "apply", net.IFNAME, path)["messages"]
+        return [m["next"] for m in messages if "VLAN" in m["cause"]]
+    assert warned(vlan=42) == [f"ethtool -K {net.IFNAME} rxvlan off"]
+    assert warned(vlan=0, direction="in", interface="eth*") != []
+    assert warned(vlan=42, direction="out") == warned(vlan=42, interface="wlan*") == warned() == []
+    host.run("ethtool", "-K", net.IFNAME, "rxvlan", "off")
+    assert warned(vlan=42) == []
