@@ -177,7 +177,10 @@ struct rule_count {
 	__u64 packets;		/* as the hook sees them: super-packets count once */
 	__u64 bytes;		/* of the IP packets */
 	__u64 used_ns;		/* CLOCK_MONOTONIC of the last one, coarse; 0: none */
-	__u64 digest;		/* row 0: of the rule, for the next policy to know it again */
+	union {
+		__u64 digest;		/* row 0: of the rule, for the next policy to know it again */
+		__u64 used_jiffies;	/* other rows: at which used_ns was read */
+	};
 };
 _Static_assert(sizeof(struct rule_count) == 32, "rule_count is ABI");
 

@@ -16,98 +16,122 @@
 
 #include "maps.h"
 
+/* What a flow is known by: a query in a tree of a policy, of which the fields that no rule asks for are
+ * 0. */
+struct flow_key {
+	struct spd_query query;
+	__u32 serial;
+	__u32 tree;
+	__u32 hash;
+};
+
 /* NMH (Halevi and Krawczyk 1997) with random seeds, then mixed. */
-static __always_inline __u32 flow_hash(const struct spd_query *query)
+static __always_inline __u32 flow_hash(const struct flow_key *key)
 {
-	__u64 hash = 0;
+	__u64 hash = key->tree;
 
 #pragma clang loop unroll(full)
-	for (int i = 0; i < SPD_WORDS; i++)
-		hash += (__u64)((__u32)query->word[i] + flow_seeds[2 * i]) *
-			(__u32)((query->word[i] >> 32) + flow_seeds[2 * i + 1]);
+	for (int i = 0; i < SPD_WORDS; i++) {
+		__u64 word = key->query.word[i];
+
+		hash += (__u64)((__u32)word + flow_seeds[2 * i]) *
+			(__u32)((word >> 32) + flow_seeds[2 * i + 1]);
+	}
 	hash ^= hash >> 29;
 	hash *= 0x9e3779b97f4a7c15ull;
 	return hash >> 32;
 }
 
-static __always_inline struct flow_set *flow_set_of(const struct spd_query *query)
+static __always_inline struct flow_set *flow_set_of(const struct flow_key *key)
 {
-	__u32 key;
+	__u32 index;
 
 	if (!flow_sets)
 		return NULL;
-	key = bpf_get_smp_processor_id() * flow_sets + (flow_hash(query) & (flow_sets - 1));
-	return bpf_map_lookup_elem(&flow_cache, &key);
+	index = bpf_get_smp_processor_id() * flow_sets + (key->hash & (flow_sets - 1));
+	return bpf_map_lookup_elem(&flow_cache, &index);
 }
 
-static __always_inline bool flow_is(const struct flow *flow, const struct spd_query *query,
-				    __u8 tree, __u32 serial)
+static __always_inline bool flow_is(const struct flow *flow, const struct flow_key *key)
 {
-	__u64 differ = 0;
+	__u64 differ = flow->tree ^ key->tree;
 
-	if (flow->serial != serial || flow->tree != tree)
-		return false;
 #pragma clang loop unroll(full)
 	for (int i = 0; i < SPD_WORDS; i++)
-		differ |= flow->word[i] ^ query->word[i];
+		differ |= flow->word[i] ^ key->query.word[i];
 	return !differ;
 }
 
-static __always_inline struct flow *flow_find(struct flow_set *set, const struct spd_query *query,
-					      __u8 tree, __u32 serial)
+/* What is remembered of the flow: true, and *verdict. */
+static __always_inline bool flow_find(struct flow_set *set, const struct flow_key *key, __u32 now,
+				      struct spd_verdict *verdict)
 {
 #pragma clang loop unroll(full)
-	for (int i = 0; i < FLOW_WAYS; i++)
-		if (flow_is(&set->way[i], query, tree, serial))
-			return &set->way[i];
-	return NULL;
+	for (int i = 0; i < FLOW_WAYS; i++) {
+		struct flow_tag *tag = &set->tag[i];
+		const struct flow *flow = &set->flow[i];
+
+		if (tag->hash != key->hash || tag->serial != key->serial || !flow_is(flow, key))
+			continue;
+		tag->again = 1;
+		tag->used = now;
+		verdict->rule = flow->rule;
+		verdict->protect_id = flow->protect_id;
+		verdict->action = flow->action;
+		return true;
+	}
+	return false;
 }
 
 /* How gladly a flow is given up: 0 not at all. */
-static __always_inline __u32 flow_worth_leaving(const struct flow *flow, __u32 serial, __u64 now)
+static __always_inline __u32 flow_worth_leaving(const struct flow_tag *tag, __u32 serial, __u32 now)
 {
-	if (flow->serial != serial)
+	if (tag->serial != serial)
 		return 3;
-	if (now - flow->used_ns > FLOW_IDLE_NS)
+	if (now - tag->used > flow_idle)
 		return 2;
-	return !flow->again;
+	return !tag->again;
 }
 
-/* The place for a new flow, or NULL. */
-static __always_inline struct flow *flow_place(struct flow_set *set, __u32 serial, __u64 now)
+/* The way for a new flow, or FLOW_WAYS. */
+static __always_inline __u32 flow_place(struct flow_set *set, __u32 serial, __u32 now)
 {
-	struct flow *place = NULL;
-	__u32 best = 0;
+	__u32 place = FLOW_WAYS, best = 0;
 
 #pragma clang loop unroll(full)
-	for (int i = 0; i < FLOW_WAYS; i++) {
-		__u32 worth = flow_worth_leaving(&set->way[i], serial, now);
+	for (__u32 i = 0; i < FLOW_WAYS; i++) {
+		__u32 worth = flow_worth_leaving(&set->tag[i], serial, now);
 
 		if (worth > best) {
 			best = worth;
-			place = &set->way[i];
+			place = i;
 		}
 	}
 	return place;
 }
 
-static __always_inline void flow_note(struct flow_set *set, const struct spd_query *query,
-				      __u8 tree, __u64 now, const struct spd_verdict *verdict)
+static __always_inline void flow_note(struct flow_set *set, const struct flow_key *key, __u32 now,
+				      const struct spd_verdict *verdict)
 {
-	struct flow *flow = flow_place(set, verdict->serial, now);
+	__u32 place = flow_place(set, key->serial, now);
+	struct flow_tag *tag;
+	struct flow *flow;
 
-	if (!flow)
+	if (place >= FLOW_WAYS)
 		return;
+	tag = &set->tag[place];
+	flow = &set->flow[place];
 #pragma clang loop unroll(full)
 	for (int i = 0; i < SPD_WORDS; i++)
-		flow->word[i] = query->word[i];
-	flow->serial = verdict->serial;
+		flow->word[i] = key->query.word[i];
 	flow->rule = verdict->rule;
 	flow->protect_id = verdict->protect_id;
 	flow->action = verdict->action;
-	flow->tree = tree;
-	flow->again = 0;
-	flow->used_ns = now;
+	flow->tree = key->tree;
+	tag->hash = key->hash;
+	tag->serial = key->serial;
+	tag->used = now;
+	tag->again = 0;
 }
 
 #endif /* IPSECBPF_FLOW_CACHE_H */

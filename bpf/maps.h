@@ -28,7 +28,7 @@ struct {
 	__type(value, struct attachment);
 } attachment SEC(".maps");
 
-/* Compiled policies, one per generation. generation -> array of the snapshot's cells (spd_cell.h),
+/* Compiled policies, one per generation. generation -> array of the snapshot's chunks (spd_cell.h),
  * frozen. Written (the spare one) by policy apply; the kernel frees the old one after a grace period.
  * Read by every hook. The inner map here is only the template of those. */
 struct {
@@ -40,7 +40,7 @@ struct {
 		__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 		__uint(max_entries, 1);
 		__uint(key_size, sizeof(__u32));
-		__uint(value_size, sizeof(union spd_cell));
+		__uint(value_size, SPD_CHUNK_SIZE);
 	});
 } spd SEC(".maps");
 
@@ -262,6 +262,7 @@ const volatile bool xdp_generic;	/* generic XDP sees re-entered packets a second
 const volatile __u8 reentry_mac[6];	/* secret: marks those packets; random per attachment */
 
 const volatile __u32 flow_sets;		/* per CPU, a power of two; 0: flows are not remembered */
+const volatile __u32 flow_idle;		/* jiffies after which a flow may give way to another */
 const volatile __u32 flow_seeds[FLOW_SEEDS];	/* random: nobody shall choose where flows collide */
 
 const volatile bool explaining;		/* test runs of `ipsecbpf explain`: note every verdict */

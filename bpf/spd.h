@@ -131,9 +131,12 @@ static __always_inline __u32 spd_serial(__u32 generation)
 	return cell ? cell->head.serial : 0;
 }
 
-/* One more packet that a rule, or a default, decided. */
+/*
+ * One more packet that a rule, or a default, decided. The clock is read once a jiffy at most: it
+ * would cost a third of a remembered verdict.
+ */
 static __always_inline void count_rule(__u32 generation, const struct spd_head *head,
-				       enum spd_way way, __u32 rule, __u32 octets, __u64 now)
+				       enum spd_way way, __u32 rule, __u32 octets)
 {
 	void *counts = bpf_map_lookup_elem(&rule_counts, &generation);
 	__u32 slot = rule < head->rules ? rule :
@@ -145,56 +148,78 @@ static __always_inline void count_rule(__u32 generation, const struct spd_head *
 		return;
 	count->packets++;
 	count->bytes += octets;
-	count->used_ns = now;
+	if (count->used_jiffies == bpf_jiffies64())
+		return;
+	count->used_jiffies = bpf_jiffies64();
+	count->used_ns = bpf_ktime_get_coarse_ns();
 }
 
-/* Searches the tree. 0, or a negative drop reason. */
-static __always_inline int search_tree(struct spd_walk *walk, const struct spd_head *head,
-				       __u32 tree, enum spd_way way, struct spd_verdict *verdict)
+/*
+ * The first match in a tree of the generation, or the default of its direction. 0 and *verdict, or a
+ * negative drop reason. Looks the snapshot up itself: should another have taken its place since the
+ * caller did, all that it says is of that one, serial included. Not inlined: the verifier walks the
+ * loop once for each state in which it is entered, and here it is entered in one.
+ */
+__noinline int spd_search(const struct spd_query *query, __u32 generation, __u32 tree,
+			  struct spd_verdict *verdict)
 {
-	union spd_cell *roots = walk_cell(walk, SPD_ROOT_CELL(tree));
+	void *snapshot = bpf_map_lookup_elem(&spd, &generation);
+	struct spd_walk walk = { .rule = SPD_RULE_DEFAULT };
+	__u32 zero = 0;
 	int err;
 
-	if (!roots)
+	if (!query || !verdict || tree >= SPD_TREES || !snapshot)
 		return -DROP_INTERNAL;
-	walk->ref = roots->root[SPD_ROOT_INDEX(tree)];
-	walk->rule = SPD_RULE_DEFAULT;
-	walk->action = head->default_action[way == SPD_WAY_IN ? SPD_IN : SPD_OUT];
-	err = spd_walk(walk);
-	verdict->rule = walk->rule;
-	verdict->protect_id = walk->protect_id;
-	verdict->action = walk->action;
+	walk.snapshot = snapshot;
+	walk.query = query;
+	walk.family = SPD_TREE_FAMILY(tree);
+	walk.cells = 1 + walk.family;
+	walk.chunk = bpf_map_lookup_elem(snapshot, &zero);
+	if (!walk.chunk)
+		return -DROP_INTERNAL;
+	walk.nothing = walk.chunk->head.nothing;
+	for (int i = 0; i < SPD_ASIDE_MAX; i++)
+		walk.waiting[i] = walk.nothing;
+	walk.ref = walk.chunk[SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
+	walk.action = walk.chunk->head.default_action[SPD_TREE_WAY(tree) == SPD_WAY_IN ? SPD_IN :
+											 SPD_OUT];
+	verdict->serial = walk.chunk->head.serial;
+	err = spd_walk(&walk);
+	verdict->rule = walk.rule;
+	verdict->protect_id = walk.protect_id;
+	verdict->action = walk.action;
 	return err;
 }
 
 /* The first match, or the default: remembered or searched for. 0, or a negative drop reason. */
-static __always_inline int classify(void *snapshot, const struct spd_head *head,
-				    const struct packet_info *info, enum spd_way way, __u64 now,
+static __always_inline int classify(__u32 generation, const struct spd_head *head,
+				    const struct packet_info *info, enum spd_way way,
 				    struct spd_verdict *verdict)
 {
 	enum spd_shows shows = what_shows(info);
-	struct spd_walk walk = { .snapshot = snapshot, .family = info->family & 1 };
-	__u32 tree = SPD_TREE(way, walk.family, shows);
-	struct flow_set *set = NULL;
-	struct flow *flow;
+	__u32 tree = SPD_TREE(way, info->family & 1, shows), now = bpf_jiffies64();
+	struct flow_set *set;
+	struct flow_key key;
+	__u64 upper;
 	int err;
 
-	query_fill(&walk.query, info, way, shows);
-	walk.query.word[SPD_UPPER] &= head->upper_used;
-	if (info->fragment == FRAGMENT_NONE)
-		set = flow_set_of(&walk.query);
-	flow = set ? flow_find(set, &walk.query, tree, head->serial) : NULL;
-	if (flow) {
-		flow->again = 1;
-		flow->used_ns = now;
-		verdict->rule = flow->rule;
-		verdict->protect_id = flow->protect_id;
-		verdict->action = flow->action;
+	query_fill(&key.query, info, way, shows);
+	if (info->fragment != FRAGMENT_NONE)
+		return spd_search(&key.query, generation, tree, verdict);
+	upper = key.query.word[SPD_UPPER];
+	key.query.word[SPD_UPPER] &= head->upper_used;
+	key.serial = verdict->serial;
+	key.tree = tree;
+	key.hash = flow_hash(&key);
+	set = flow_set_of(&key);
+	if (set && flow_find(set, &key, now, verdict))
 		return 0;
-	}
-	err = search_tree(&walk, head, tree, way, verdict);
-	if (set && !err)
-		flow_note(set, &walk.query, tree, now, verdict);
+	/* Should another policy be in force by now, it may ask for more of the packet. */
+	key.query.word[SPD_UPPER] = upper;
+	err = spd_search(&key.query, generation, tree, verdict);
+	key.query.word[SPD_UPPER] &= head->upper_used;
+	if (set && !err && verdict->serial == key.serial)
+		flow_note(set, &key, now, verdict);
 	return err;
 }
 
@@ -208,32 +233,30 @@ __noinline int spd_ask(const struct packet_info *info, __u32 generation, __u32 w
 		       struct spd_verdict *verdict)
 {
 	void *snapshot = bpf_map_lookup_elem(&spd, &generation);
-	union spd_cell *cell = NULL;
+	union spd_cell *chunk = NULL;
 	__u32 zero = 0;
-	__u64 now;
 	int err;
 
 	if (!info || !verdict || way >= SPD_WAYS)
 		return -DROP_INTERNAL;
 	if (snapshot)
-		cell = bpf_map_lookup_elem(snapshot, &zero);
-	explain_asked(cell ? cell->head.serial : 0);
-	if (is_essential(info, cell ? cell->head.essential : ESSENTIAL_ALL, way)) {
+		chunk = bpf_map_lookup_elem(snapshot, &zero);
+	explain_asked(chunk ? chunk->head.serial : 0);
+	if (is_essential(info, chunk ? chunk->head.essential : ESSENTIAL_ALL, way)) {
 		verdict->action = SPD_BYPASS;
 		verdict->essential = 1;
 		return 0;
 	}
-	if (!cell)
+	if (!chunk)
 		return -DROP_NO_POLICY;
-	verdict->serial = cell->head.serial;
+	verdict->serial = chunk->head.serial;
 	if (!info->is_ip) {
-		verdict->action = cell->head.non_ip_action;
+		verdict->action = chunk->head.non_ip_action;
 		return verdict->action == SPD_BYPASS ? 0 : -DROP_NON_IP;
 	}
-	now = bpf_ktime_get_coarse_ns();
-	err = classify(snapshot, &cell->head, info, way, now, verdict);
+	err = classify(generation, &chunk->head, info, way, verdict);
 	if (!err)
-		count_rule(generation, &cell->head, way, verdict->rule, info->len, now);
+		count_rule(generation, &chunk->head, way, verdict->rule, info->len);
 	return err;
 }
 

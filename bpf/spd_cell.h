@@ -76,6 +76,8 @@ enum spd_shows { SPD_SHOWS_ALL, SPD_SHOWS_PROTO, SPD_SHOWS_ADDRESSES, SPD_SHOWS 
 
 #define SPD_TREE(way, family, shows) (((way) * FAMILY_COUNT + (family)) * SPD_SHOWS + (shows))
 #define SPD_TREES SPD_TREE(SPD_WAYS, 0, 0)
+#define SPD_TREE_WAY(tree) ((tree) / SPD_SHOWS / FAMILY_COUNT)
+#define SPD_TREE_FAMILY(tree) ((tree) / SPD_SHOWS % FAMILY_COUNT)
 
 /* A reference: cell << SPD_REF_BITS | number of entries, 0 of which means that it is a node. A
  * reference of 0 stands for nothing. */
@@ -109,7 +111,8 @@ struct spd_head {
 	__u32 entries;					/* in all its leaves */
 	__u32 steps;					/* of the longest search */
 	__u32 text_len;					/* octets of canonical JSON in policy_text */
-	__u64 pad2[2];
+	__u32 nothing;					/* 0 */
+	__u32 pad2[3];
 };
 
 struct spd_node {
@@ -137,6 +140,13 @@ struct spd_addresses {
 	struct addr128 remote_lo, remote_hi, local_lo, local_hi;
 };
 
+/* The cells of a snapshot lie in chunks, the elements of its map: a search that stays within one need
+ * not ask the kernel where the next cell is. */
+#define SPD_CHUNK_SHIFT 14
+#define SPD_CHUNK_CELLS (1u << SPD_CHUNK_SHIFT)
+#define SPD_CHUNK_SIZE (SPD_CHUNK_CELLS * 64)
+#define SPD_CHUNKS(cells) (((cells) + SPD_CHUNK_CELLS - 1) >> SPD_CHUNK_SHIFT)
+
 union spd_cell {
 	struct spd_head head;
 	__u32 root[16];
@@ -153,19 +163,25 @@ _Static_assert(sizeof(union spd_cell) == 64, "a cell is a cache line");
 /* ---- flow cache ---------------------------------------------------------------------------- */
 
 /*
- * A verdict remembered: what the search said of this query, in this snapshot. Only whole packets;
- * never state, only what could be found out again.
+ * Verdicts remembered: what the search said of a query, in a tree of a snapshot. Only whole packets;
+ * never state, only what could be found out again. What tells a set's flows apart is in one cache
+ * line, so that a flow that is not there costs no more.
  */
+struct flow_tag {
+	__u32 hash;
+	__u32 serial;		/* of the policy that said it; 0: empty */
+	__u32 used;		/* jiffies, the lower half, of the last packet */
+	__u8 again;		/* asked for since it was noted */
+	__u8 pad[3];
+};
+
 struct flow {
 	__u64 word[SPD_WORDS];
-	__u32 serial;		/* of the policy that said it; 0: empty */
 	__u32 rule;
 	__u32 protect_id;
 	__u8 action;		/* enum spd_action */
 	__u8 tree;		/* SPD_TREE() */
-	__u8 again;		/* asked for since it was noted */
-	__u8 pad;
-	__u64 used_ns;		/* CLOCK_MONOTONIC, coarse, of the last packet */
+	__u8 pad[14];
 };
 _Static_assert(sizeof(struct flow) == 64, "a flow is a cache line");
 
@@ -173,11 +189,9 @@ _Static_assert(sizeof(struct flow) == 64, "a flow is a cache line");
 
 /* Value of the map `flow_cache`. */
 struct flow_set {
-	struct flow way[FLOW_WAYS];
+	struct flow_tag tag[FLOW_WAYS];
+	struct flow flow[FLOW_WAYS];
 };
-
-/* A flow with a packet within this time does not give way to another. */
-#define FLOW_IDLE_NS 1000000000ull
 
 #define FLOW_SEEDS (2 * SPD_WORDS)
 
@@ -210,32 +224,37 @@ static inline __attribute__((always_inline)) int spd_upper_matches(const struct 
 	       SPD_UPPER_GUARDS;
 }
 
-static inline __attribute__((always_inline)) int
-spd_addresses4_match(const struct spd_entry *entry, const struct spd_query *query)
+/* Whether packet and entry agree is computed without branches, too, in IPv4: 0 says that they do. */
+static inline __attribute__((always_inline)) __u64
+spd_addresses4_differ(const struct spd_entry *entry, const struct spd_query *query)
 {
-	__u32 remote = (__u32)query->word[SPD_REMOTE_LO], local = (__u32)query->word[SPD_LOCAL_LO];
+	__u64 remote = (__u32)query->word[SPD_REMOTE_LO] - entry->remote_lo;
+	__u64 local = (__u32)query->word[SPD_LOCAL_LO] - entry->local_lo;
+	__u64 remote_size = entry->remote_hi - entry->remote_lo;
+	__u64 local_size = entry->local_hi - entry->local_lo;
 
-	return remote - entry->remote_lo <= entry->remote_hi - entry->remote_lo &&
-	       local - entry->local_lo <= entry->local_hi - entry->local_lo;
-}
-
-static inline __attribute__((always_inline)) int spd_within(const __u64 *address,
-							    const struct addr128 *from,
-							    const struct addr128 *to)
-{
-	__u64 hi = address[0], lo = address[1];
-
-	if (hi < from->hi || (hi == from->hi && lo < from->lo))
-		return 0;
-	return hi < to->hi || (hi == to->hi && lo <= to->lo);
+	return (remote_size - (__u32)remote | local_size - (__u32)local) >> 63;
 }
 
 static inline __attribute__((always_inline)) int
-spd_addresses6_match(const struct spd_addresses *addresses, const struct spd_query *query)
+spd_less(const __u64 *address, const struct addr128 *than)
 {
-	return spd_within(&query->word[SPD_REMOTE_HI], &addresses->remote_lo,
-			  &addresses->remote_hi) &&
-	       spd_within(&query->word[SPD_LOCAL_HI], &addresses->local_lo, &addresses->local_hi);
+	return address[0] < than->hi || (address[0] == than->hi && address[1] < than->lo);
+}
+
+static inline __attribute__((always_inline)) int
+spd_greater(const __u64 *address, const struct addr128 *than)
+{
+	return address[0] > than->hi || (address[0] == than->hi && address[1] > than->lo);
+}
+
+static inline __attribute__((always_inline)) int
+spd_addresses6_differ(const struct spd_addresses *at, const struct spd_query *query)
+{
+	const __u64 *remote = &query->word[SPD_REMOTE_HI], *local = &query->word[SPD_LOCAL_HI];
+
+	return spd_less(remote, &at->remote_lo) || spd_greater(remote, &at->remote_hi) ||
+	       spd_less(local, &at->local_lo) || spd_greater(local, &at->local_hi);
 }
 
 #endif /* IPSECBPF_SPD_CELL_H */

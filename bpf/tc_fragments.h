@@ -36,51 +36,49 @@ static __always_inline bool may_be_followed(const struct fragment_packet *packet
 	return verdict->action != SPD_BYPASS || packet->way != SPD_WAY_OUT_FORWARDED;
 }
 
+/* Functions of their own: what they need of the stack is not taken from the search's. */
+
 /* What was said of the first fragment of this packet, by the policy that is in force still? */
-static __always_inline bool verdict_of_first(const struct fragment_packet *packet, __u32 serial,
-					     struct spd_verdict *verdict)
+static __noinline int verdict_of_first(const struct packet_info *info, enum spd_way way,
+				       __u32 serial, struct spd_verdict *verdict)
 {
-	struct fragment_verdict *known = bpf_map_lookup_elem(&fragment_verdicts, packet);
+	struct fragment_packet packet = fragment_packet(info, way);
+	struct fragment_verdict *known = bpf_map_lookup_elem(&fragment_verdicts, &packet);
 
 	if (!known || known->verdict.serial != serial ||
 	    bpf_ktime_get_ns() - known->ns >= FRAGMENTS_WAIT_NS)
-		return false;
+		return 0;
 	explain_asked(serial);
 	*verdict = known->verdict;
-	return true;
+	return 1;
 }
 
-static __always_inline void note_first(const struct fragment_packet *packet,
-				       const struct spd_verdict *verdict)
+static __noinline int note_first(const struct packet_info *info, enum spd_way way,
+				 const struct spd_verdict *verdict)
 {
+	struct fragment_packet packet = fragment_packet(info, way);
 	struct fragment_verdict first;
 
-	if (!may_be_followed(packet, verdict)) {
-		bpf_map_delete_elem(&fragment_verdicts, packet);
-		return;
-	}
+	if (!may_be_followed(&packet, verdict))
+		return bpf_map_delete_elem(&fragment_verdicts, &packet);
 	__builtin_memset(&first, 0, sizeof(first));
 	first.ns = bpf_ktime_get_ns();
 	first.verdict = *verdict;
-	bpf_map_update_elem(&fragment_verdicts, packet, &first, BPF_ANY);
+	return bpf_map_update_elem(&fragment_verdicts, &packet, &first, BPF_ANY);
 }
 
 /* As spd_decide(), for packets of which each fragment comes by itself. */
 static __always_inline int tc_decide(const struct control *ctl, struct packet_info *info,
 				     enum spd_way way, struct spd_verdict *verdict)
 {
-	struct fragment_packet packet;
 	int err;
 
-	if (info->fragment == FRAGMENT_NONE)
-		return spd_decide(ctl, info, way, verdict);
-	packet = fragment_packet(info, way);
 	if (info->fragment == FRAGMENT_LATER &&
-	    verdict_of_first(&packet, spd_serial(live_generation(ctl)), verdict))
+	    verdict_of_first(info, way, spd_serial(live_generation(ctl)), verdict))
 		return 0;
 	err = spd_decide(ctl, info, way, verdict);
 	if (!err && info->fragment == FRAGMENT_FIRST)
-		note_first(&packet, verdict);
+		note_first(info, way, verdict);
 	return err;
 }
 

@@ -14,7 +14,7 @@ struct attach_args {
 	uint32_t sa_slots, trial;
 };
 
-static const char *xdp_word(size_t index)
+const char *xdp_mode_word(size_t index)
 {
 	static const char *const words[] = {
 		[XDP_MODE_NATIVE] = "native", [XDP_MODE_GENERIC] = "generic", NULL,
@@ -37,7 +37,7 @@ static const struct option_def options[] = {
 	{ "fresh", 0, OPT_FLAG, NULL,
 	  "declare the outbound keys in --sa FILE never used before, on any host", AT(fresh) },
 	{ "xdp", 0, OPT_WORD, "MODE", "how the XDP program runs: native (default) or generic",
-	  AT(xdp), .word_at = xdp_word },
+	  AT(xdp), .word_at = xdp_mode_word },
 	{ "mark", 0, OPT_MARK, "VALUE/MASK",
 	  "bits of the packet mark that say \"verified\" (default: 0xe5000000/0xff000000)",
 	  AT(mark) },
@@ -94,7 +94,7 @@ const struct verb verb_attach = {
 	.details = "Loads the BPF programs, the policy and the SAs, starts the supervisor and "
 		   "its worker in the background, and returns when packets flow under the "
 		   "policy. All or nothing: if anything is refused, the interface is as it was "
-		   "before.",
+		   "before. What preflight calls a failure is refused, in the same words.",
 	.operands = operands,
 	.options = options,
 	.args_size = sizeof(struct attach_args),

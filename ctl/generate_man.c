@@ -116,6 +116,31 @@ char *generate_man_drops(void)
 	return fclose(out) ? NULL : text;
 }
 
+char *generate_man_checks(void)
+{
+	const char *group = "";
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	for (int check = 0; check < PREFLIGHT_CHECK_COUNT; check++) {
+		const struct preflight_check_text *entry =
+			preflight_check_text((enum preflight_check)check);
+
+		if (strcmp(entry->group, group) != 0)
+			fprintf(out, ".SS %s\n", entry->group);
+		group = entry->group;
+		fprintf(out, ".TP\n\\fB%s\\fR (", entry->id);
+		put_roff(out, entry->title);
+		fputs(")\n", out);
+		put_roff(out, entry->asks);
+		fputs(strchr("?.", entry->asks[strlen(entry->asks) - 1]) ? "\n" : ".\n", out);
+	}
+	return fclose(out) ? NULL : text;
+}
+
 char *generate_man_risks(void)
 {
 	char *text = NULL;

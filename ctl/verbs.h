@@ -28,6 +28,9 @@ extern const struct verb verb_preflight;
 extern const struct verb verb_version;
 extern const struct verb verb_help;
 
+/* Of attach --xdp, by enum xdp_mode; NULL past the last. */
+const char *xdp_mode_word(size_t index);
+
 /* Help on one verb, on a group (verb NULL), or on everything (both NULL). */
 void help_show(const struct verb *verb, const char *group);
 void version_show(void);

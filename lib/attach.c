@@ -22,6 +22,7 @@
 #include "policy_nic.h"
 #include "policy_store.h"
 #include "policy_trial.h"
+#include "preflight.h"
 #include "sa_apply.h"
 #include "supervisor.h"
 #include "wire_port.h"
@@ -46,56 +47,24 @@ struct attach {
 
 /* ---- before anything is touched -------------------------------------------------------------- */
 
-static int check_nic(struct attach *attach)
+/* What preflight calls a failure is refused, in its words. */
+static int check_all(struct attach *attach)
 {
-	const char *ifname = attach->ifname;
-	struct nic *nic = &attach->nic;
-	int err = nic_read(ifname, nic);
+	const struct ipsecbpf_attach_opts *opts = attach->opts;
+	const struct ipsecbpf_preflight_opts wanted = {
+		.sz = sizeof(wanted),
+		.xdp_mode = opts->xdp_mode,
+		.mark_value = opts->mark_value,
+		.mark_mask = opts->mark_mask,
+	};
+	int err = preflight_refuse(attach->ifname, &wanted, attach->report);
 
-	if (err) {
-		report_error(attach->report, ifname, "ip link shows the interfaces",
-			     err == -ENODEV ? "no such interface in this network namespace"
-					    : "cannot read the interface");
+	if (!err)
+		err = nic_read(attach->ifname, &attach->nic);
+	if (err)
 		return err;
-	}
-	if (!nic->ethernet || nic->loopback) {
-		report_error(attach->report, ifname, "attach to an Ethernet interface",
-			     "not an Ethernet interface");
-		return -EINVAL;
-	}
-	if (nic->mtu < WIRE_MTU_MIN) {
-		report_error(attach->report, ifname, "ip link set dev NAME mtu 1500",
-			     "its MTU is %u; ESP needs at least %u", nic->mtu, WIRE_MTU_MIN);
-		return -EINVAL;
-	}
-	attach->frame_size = nic->mtu <= wire_port_mtu_max(WIRE_FRAME_SMALL) ? WIRE_FRAME_SMALL
-									     : WIRE_FRAME_LARGE;
-	if (nic->mtu > wire_port_mtu_max(WIRE_FRAME_LARGE)) {
-		report_error(attach->report, ifname, "ip link set dev NAME mtu 1500",
-			     "its MTU is %u; AF_XDP frames hold at most %u", nic->mtu,
-			     wire_port_mtu_max(WIRE_FRAME_LARGE));
-		return -EINVAL;
-	}
-	if (nic->queues > QUEUES_MAX) {
-		report_error(attach->report, ifname, "ethtool -L NAME combined 64",
-			     "it has %u queues; at most %u are served", nic->queues, QUEUES_MAX);
-		return -EINVAL;
-	}
-	return 0;
-}
-
-static int check_system(struct attach *attach)
-{
-	if (geteuid()) {
-		report_error(attach->report, attach->ifname, "run it as root",
-			     "attaching needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
-		return -EPERM;
-	}
-	if (paths_check_bpffs()) {
-		report_error(attach->report, BPFFS, "mount -t bpf bpf " BPFFS,
-			     "the BPF file system is not mounted");
-		return -ENOENT;
-	}
+	attach->frame_size = attach->nic.mtu <= wire_port_mtu_max(WIRE_FRAME_SMALL) ?
+			     WIRE_FRAME_SMALL : WIRE_FRAME_LARGE;
 	return 0;
 }
 
@@ -387,9 +356,7 @@ int ipsecbpf_attach(const char *ifname, const struct ipsecbpf_attach_opts *opts,
 		report_error(report, ifname, "ip link shows the names", "not an interface name");
 		return err;
 	}
-	err = check_system(&attach);
-	if (!err)
-		err = check_nic(&attach);
+	err = check_all(&attach);
 	if (!err)
 		err = load_files(&attach);
 	if (!err)

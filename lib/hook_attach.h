@@ -3,7 +3,7 @@
  * Attaching one program to one place: XDP by link, tc by tcx link where the kernel has it,
  * otherwise as a clsact filter. Foreign programs are never evicted.
  *
- * Included by: loader.c, pin.c, preflight.c. No state.
+ * Included by: loader.c, pin.c, preflight_kernel.c. No state.
  */
 #ifndef IPSECBPF_HOOK_ATTACH_H
 #define IPSECBPF_HOOK_ATTACH_H

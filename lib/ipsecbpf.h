@@ -16,6 +16,7 @@
 
 #include "abi_user.h"
 #include "policy.h"
+#include "preflight_checks.h"
 #include "report.h"
 #include "sa.h"
 
@@ -308,11 +309,27 @@ int ipsecbpf_monitor_poll(struct ipsecbpf_monitor *monitor, int timeout_ms);
 void ipsecbpf_monitor_close(struct ipsecbpf_monitor *monitor);
 
 enum preflight_result { PREFLIGHT_OK, PREFLIGHT_WARNING, PREFLIGHT_FAILURE };
-/* Called once per check, in order; `fix` is a command or NULL. */
-typedef void (*preflight_fn)(void *context, enum preflight_result result, const char *check,
-			     const char *finding, const char *fix);
-/* Changes nothing. Returns the number of failures, or -errno. */
-int ipsecbpf_preflight(const char *ifname, preflight_fn fn, void *context);
+
+struct preflight_finding {
+	enum preflight_check check;
+	enum preflight_result result;
+	char found[640];		/* what was found, one sentence */
+	char fix[224];			/* the command that mends it; "": none is known, or needed */
+};
+typedef void (*preflight_fn)(void *context, const struct preflight_finding *finding);
+
+struct ipsecbpf_preflight_opts {	/* as attach would be told */
+	size_t sz;
+	enum xdp_mode xdp_mode;
+	uint32_t mark_value, mark_mask;	/* mask 0: the defaults */
+};
+/*
+ * Would attach work? Calls fn once per check, in the order of preflight_checks.h; a check that
+ * cannot be asked (of an interface that is not there, without the capability) is left out. Changes
+ * nothing. opts may be NULL. Returns the number of failures, or -errno.
+ */
+int ipsecbpf_preflight(const char *ifname, const struct ipsecbpf_preflight_opts *opts,
+		       preflight_fn fn, void *context);
 
 const char *drop_reason_name(enum drop_reason reason);	/* "clear_text" */
 const char *drop_reason_text(enum drop_reason reason);

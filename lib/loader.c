@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "build_skeleton.h"
@@ -23,6 +24,9 @@
 /* Octets of the flow cache, of all CPUs together, and sets of one CPU, at most. */
 #define FLOW_CACHE_MAX (64u << 20)
 #define FLOW_SETS_MAX  16384
+
+/* A flow with a packet within this time does not give way to another. */
+#define FLOW_IDLE_SECONDS 1
 
 /* The last lines libbpf had to say: the verifier's reason for a refusal. Loading is
  * single-threaded. */
@@ -65,6 +69,16 @@ static uint32_t flow_sets(const struct loader_config *config)
 	return sets;
 }
 
+/* Jiffies in a second: the coarse clocks go by them. */
+static uint32_t kernel_hz(void)
+{
+	struct timespec jiffy;
+
+	if (clock_getres(CLOCK_MONOTONIC_COARSE, &jiffy) || jiffy.tv_sec || !jiffy.tv_nsec)
+		return 1000;
+	return (uint32_t)(1000000000 / jiffy.tv_nsec);
+}
+
 static int set_flow_knobs(struct loader *loader)
 {
 	struct ipsecbpf_bpf *object = loader->object;
@@ -75,6 +89,7 @@ static int set_flow_knobs(struct loader *loader)
 	for (size_t i = 0; i < FLOW_SEEDS; i++)
 		object->rodata->flow_seeds[i] = seeds[i];
 	object->rodata->flow_sets = flow_sets(&loader->config);
+	object->rodata->flow_idle = FLOW_IDLE_SECONDS * kernel_hz();
 	return 0;
 }
 

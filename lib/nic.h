@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What must be known of a NIC before attaching. Included by: attach.c, preflight.c.
+ * What must be known of a NIC before attaching. Included by: attach.c, preflight.h.
  */
 #ifndef IPSECBPF_NIC_H
 #define IPSECBPF_NIC_H

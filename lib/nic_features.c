@@ -2,21 +2,18 @@
 #include "nic_features.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
-#include <linux/ethtool.h>
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
-#include <linux/sockios.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define REPLY_MAX 32768
+#include "netlink_question.h"
 
 /* Newer than Debian 12's headers; part of the kernel's ABI since 6.3 (netdev) and 6.6 (tcx). */
 #define NETDEV_FAMILY	   "netdev"
@@ -24,90 +21,14 @@
 #define NETDEV_IFINDEX	   1
 #define NETDEV_XDP_FEATURES 3
 #define TCX_EGRESS	   47
-
-/* ---- netlink, as little as needed: one request, attributes or messages of its answer --------- */
-
-struct request {
-	struct nlmsghdr header;
-	union {
-		struct genlmsghdr genl;
-		struct tcmsg tc;
-	};
-	uint8_t attribute[64];
-};
-
-/* Called for each message of an answer. */
-typedef void (*message_fn)(const struct nlmsghdr *message, void *context);
-
-static void set_attribute(struct request *request, uint16_t type, const void *data, uint16_t len)
-{
-	const struct nlattr head = { .nla_len = (uint16_t)(NLA_HDRLEN + len), .nla_type = type };
-	uint8_t *at = (uint8_t *)request + request->header.nlmsg_len;
-
-	memcpy(at, &head, sizeof(head));
-	memcpy(at + NLA_HDRLEN, data, len);
-	request->header.nlmsg_len += NLA_ALIGN(head.nla_len);
-}
-
-/* Looks at one datagram. 1: more to come, 0: that was all, or -errno. */
-static int read_messages(const struct nlmsghdr *message, uint32_t len, message_fn fn, void *context)
-{
-	for (; NLMSG_OK(message, len); message = NLMSG_NEXT(message, len)) {
-		if (message->nlmsg_type == NLMSG_DONE)
-			return 0;
-		if (message->nlmsg_type == NLMSG_ERROR)
-			return ((const struct nlmsgerr *)NLMSG_DATA(message))->error;
-		fn(message, context);
-		if (!(message->nlmsg_flags & NLM_F_MULTI))
-			return 0;
-	}
-	return 1;
-}
-
-static int ask(int family, const struct request *request, message_fn fn, void *context)
-{
-	static const struct timeval patience = { .tv_sec = 5 };
-	_Alignas(struct nlmsghdr) uint8_t reply[REPLY_MAX];
-	int err = 1, fd;
-	ssize_t len;
-
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family);
-	if (fd < 0)
-		return -errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ||
-	    send(fd, request, request->header.nlmsg_len, 0) < 0)
-		err = -errno;
-	while (err > 0) {
-		len = recv(fd, reply, sizeof(reply), 0);
-		err = len < 0 ? -errno : read_messages((const void *)reply, (uint32_t)len, fn, context);
-	}
-	close(fd);
-	return err;
-}
-
-/* The value of an attribute after the generic netlink header, or NULL. */
-static const void *find_attribute(const struct nlmsghdr *message, uint16_t type, uint16_t len)
-{
-	const uint8_t *at = (const uint8_t *)NLMSG_DATA(message) + GENL_HDRLEN;
-	const uint8_t *end = (const uint8_t *)message + message->nlmsg_len;
-	struct nlattr head;
-
-	while (end - at >= (ptrdiff_t)sizeof(head)) {
-		memcpy(&head, at, sizeof(head));
-		if (head.nla_len < NLA_HDRLEN || head.nla_len > end - at)
-			return NULL;
-		if ((head.nla_type & NLA_TYPE_MASK) == type && head.nla_len >= NLA_HDRLEN + len)
-			return at + NLA_HDRLEN;
-		at += NLA_ALIGN(head.nla_len);
-	}
-	return NULL;
-}
+#define LINK_TYPE_TCX	   11
 
 /* ---- XDP ----------------------------------------------------------------------------------- */
 
 static void on_family(const struct nlmsghdr *message, void *context)
 {
-	const void *id = find_attribute(message, CTRL_ATTR_FAMILY_ID, sizeof(uint16_t));
+	const void *id = netlink_attribute(message, GENL_HDRLEN, CTRL_ATTR_FAMILY_ID,
+					   sizeof(uint16_t));
 
 	if (id)
 		memcpy(context, id, sizeof(uint16_t));
@@ -115,35 +36,36 @@ static void on_family(const struct nlmsghdr *message, void *context)
 
 static void on_features(const struct nlmsghdr *message, void *context)
 {
-	const void *features = find_attribute(message, NETDEV_XDP_FEATURES, sizeof(uint64_t));
+	const void *features = netlink_attribute(message, GENL_HDRLEN, NETDEV_XDP_FEATURES,
+						 sizeof(uint64_t));
 
 	if (features)
 		memcpy(context, features, sizeof(uint64_t));
 }
 
-static struct request generic_request(uint16_t type, uint8_t command)
+static void generic_question(struct netlink_question *question, uint16_t type, uint8_t command)
 {
-	return (struct request){
-		.header = { .nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN), .nlmsg_type = type,
-			    .nlmsg_flags = NLM_F_REQUEST },
-		.genl = { .cmd = command, .version = 1 },
-	};
+	const struct genlmsghdr head = { .cmd = command, .version = 1 };
+
+	netlink_question_init(question, type, 0, &head, sizeof(head));
 }
 
 int nic_xdp_features(uint32_t ifindex, uint64_t *ret_features)
 {
-	struct request request = generic_request(GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
+	struct netlink_question question;
 	uint64_t features = UINT64_MAX;
 	uint16_t family = 0;
 	int err;
 
-	set_attribute(&request, CTRL_ATTR_FAMILY_NAME, NETDEV_FAMILY, sizeof(NETDEV_FAMILY));
-	err = ask(NETLINK_GENERIC, &request, on_family, &family);
+	generic_question(&question, GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
+	netlink_question_add(&question, CTRL_ATTR_FAMILY_NAME, NETDEV_FAMILY,
+			     sizeof(NETDEV_FAMILY));
+	err = netlink_question_ask(NETLINK_GENERIC, &question, on_family, &family);
 	if (err || !family)
 		return !err || err == -ENOENT ? -EOPNOTSUPP : err;
-	request = generic_request(family, NETDEV_GET);
-	set_attribute(&request, NETDEV_IFINDEX, &ifindex, sizeof(ifindex));
-	err = ask(NETLINK_GENERIC, &request, on_features, &features);
+	generic_question(&question, family, NETDEV_GET);
+	netlink_question_add(&question, NETDEV_IFINDEX, &ifindex, sizeof(ifindex));
+	err = netlink_question_ask(NETLINK_GENERIC, &question, on_features, &features);
 	if (err)
 		return err;
 	if (features == UINT64_MAX)
@@ -169,27 +91,79 @@ bool nic_driver_has_xdp(const char *driver)
 	return false;
 }
 
-/* ---- ethtool ------------------------------------------------------------------------------- */
-
-int nic_offloads(const char *ifname, struct nic_offloads *ret_offloads)
+/* What drivers take with programs that know no fragments, in kernels with pages of 4096 octets. */
+uint32_t nic_xdp_mtu_max(const char *driver)
 {
-	struct ethtool_value flags = { .cmd = ETHTOOL_GFLAGS };
-	struct ifreq request = { .ifr_data = (void *)&flags };
-	int err = 0, fd;
+	static const struct {
+		const char *driver;
+		uint32_t mtu;
+	} known[] = {
+		{ "ena", 3498 }, { "hv_netvsc", 3506 }, { "i40e", 3046 }, { "ice", 3046 },
+		{ "mlx5_core", 3498 }, { "veth", 3506 }, { "virtio_net", 3506 },
+	};
 
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (!strcmp(driver, known[i].driver))
+			return known[i].mtu;
+	return 0;
+}
+
+/* The name needs CAP_SYS_ADMIN; without it, it stays empty. */
+static void read_prog_name(struct nic_xdp *xdp)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t len = sizeof(info);
+	int fd = bpf_prog_get_fd_by_id(xdp->prog_id);
+
 	if (fd < 0)
-		return -errno;
-	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", ifname);
-	if (ioctl(fd, SIOCETHTOOL, &request))
-		err = -errno;
+		return;
+	if (!bpf_obj_get_info_by_fd(fd, &info, &len))
+		snprintf(xdp->name, sizeof(xdp->name), "%s", info.name);
 	close(fd);
+}
+
+/*
+ * The id of the link by which a program is attached, 0 if there is none or it may not be seen.
+ * Interface indices repeat in other network namespaces: the program must be the one attached.
+ * The index stands first in what links of XDP and of tcx tell about themselves.
+ */
+static uint32_t find_link(uint32_t type, uint32_t ifindex, uint32_t prog_id)
+{
+	uint32_t id = 0;
+
+	while (!bpf_link_get_next_id(id, &id)) {
+		struct bpf_link_info info = { 0 };
+		uint32_t len = sizeof(info);
+		int fd = bpf_link_get_fd_by_id(id);
+		bool found;
+
+		if (fd < 0)
+			continue;
+		found = !bpf_obj_get_info_by_fd(fd, &info, &len) && info.type == type &&
+			info.prog_id == prog_id && info.xdp.ifindex == ifindex;
+		close(fd);
+		if (found)
+			return id;
+	}
+	return 0;
+}
+
+int nic_xdp_attached(uint32_t ifindex, struct nic_xdp *ret_xdp)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	struct nic_xdp xdp = { 0 };
+	int err = bpf_xdp_query((int)ifindex, 0, &query);
+
 	if (err)
 		return err;
-	*ret_offloads = (struct nic_offloads){
-		.rx_vlan = flags.data & ETH_FLAG_RXVLAN,
-		.lro = flags.data & ETH_FLAG_LRO,
-	};
+	xdp.prog_id = query.drv_prog_id ? query.drv_prog_id :
+		      query.skb_prog_id ? query.skb_prog_id : query.prog_id;
+	xdp.mode = query.drv_prog_id ? "native" : query.skb_prog_id ? "generic" : "offloaded";
+	if (xdp.prog_id) {
+		read_prog_name(&xdp);
+		xdp.link_id = find_link(BPF_LINK_TYPE_XDP, ifindex, xdp.prog_id);
+	}
+	*ret_xdp = xdp;
 	return 0;
 }
 
@@ -211,15 +185,13 @@ static void on_filter(const struct nlmsghdr *message, void *context)
 
 static int list_filters(uint32_t ifindex, struct nic_tc *tc)
 {
-	const struct request request = {
-		.header = { .nlmsg_len = NLMSG_LENGTH(sizeof(struct tcmsg)),
-			    .nlmsg_type = RTM_GETTFILTER,
-			    .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.tc = { .tcm_family = AF_UNSPEC, .tcm_ifindex = (int)ifindex,
-			.tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS) },
-	};
-	int err = ask(NETLINK_ROUTE, &request, on_filter, tc);
+	const struct tcmsg head = { .tcm_family = AF_UNSPEC, .tcm_ifindex = (int)ifindex,
+				    .tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS) };
+	struct netlink_question question;
+	int err;
 
+	netlink_question_init(&question, RTM_GETTFILTER, NLM_F_DUMP, &head, sizeof(head));
+	err = netlink_question_ask(NETLINK_ROUTE, &question, on_filter, tc);
 	return err == -EINVAL || err == -ENOENT ? 0 : err;	/* no clsact there: no filters */
 }
 
@@ -239,6 +211,8 @@ int nic_tc_egress(uint32_t ifindex, struct nic_tc *ret_tc)
 		tc.tcx_count = query.prog_cnt;
 	else if (err != -EINVAL && err != -ENOENT)
 		return err;
+	if (tc.tcx_count)
+		tc.tcx_link = find_link(LINK_TYPE_TCX, ifindex, tc.tcx_ids[0]);
 	err = list_filters(ifindex, &tc);
 	if (!err)
 		*ret_tc = tc;

@@ -134,7 +134,7 @@ int policy_store(const struct pins *pins, uint32_t spare, const struct policy *p
 	if (!err)
 		err = rule_counts_carry(pins, !spare, spare);
 	if (!err)
-		err = inner_map_store(pins->spd_fd, spare, "spd", sizeof(*cells->items),
+		err = inner_map_store(pins->spd_fd, spare, "spd", SPD_CHUNK_SIZE,
 				      cells->items, cells->count * sizeof(*cells->items));
 	return err;
 }

@@ -20,9 +20,9 @@ static bool beats(const struct search *search, uint32_t rule)
 static bool entry_matches(const struct search *search, const union spd_cell *cell)
 {
 	return spd_upper_matches(&cell->entry, search->query->word[SPD_UPPER]) &&
-	       (search->family == FAMILY_V4 ?
-			spd_addresses4_match(&cell->entry, search->query) :
-			spd_addresses6_match(&cell[1].addresses, search->query));
+	       !(search->family == FAMILY_V4 ?
+			 spd_addresses4_differ(&cell->entry, search->query) :
+			 spd_addresses6_differ(&cell[1].addresses, search->query));
 }
 
 /* Entries are in the order of their rules. */

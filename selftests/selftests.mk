@@ -61,9 +61,13 @@ $(B)/net/net_watch_driver: selftests/net/net_watch_driver.c $(B)/libipsecbpf.a
 $(B)/wirecount: selftests/net/wirecount.c
 	$(call say,CC,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $<
 
+# Runs a command as on a kernel that lacks something; see its head.
+$(B)/net/deny: selftests/net/deny.c
+	$(call say,TEST,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lseccomp
+
 # Namespaces, real daemons, bytes on the wire. Root. NETTEST="-k demo -x" passes options to pytest.
 .PHONY: check-net
-check-net: all $(B)/wirecount $(B)/net/net_watch_driver
+check-net: all $(B)/wirecount $(B)/net/net_watch_driver $(B)/net/deny
 	$(Q)B=$(abspath $(B)) $(PYTHON) -B -m pytest -q -p no:cacheprovider selftests/net $(NETTEST)
 
 # Installs first, then starts make anew: what it finds out about the compiler is right then.

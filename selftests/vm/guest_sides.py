@@ -270,6 +270,13 @@ class IpsecbpfSide:
     def status(self):
         return json.loads(self.run("--json", "status", self.host.dev))["attachments"][0]
 
+    def preflight(self):
+        """The checks; exit code 1 where one of them is a failure."""
+        with in_netns(self.host.name):
+            result = subprocess.run([self.program, "--json", "preflight", self.host.dev],
+                                    capture_output=True, text=True, check=False)
+        return json.loads(result.stdout)["checks"]
+
     def drops(self, reason):
         return json.loads(self.run("--json", "stats", self.host.dev))["dropped"][reason]
 

@@ -106,6 +106,24 @@ def test_attached_to_this_kernel(sides):
 
 
 @PRODUCT
+def test_preflight_knows_this_kernel(sides):
+    """Nothing that attach needs is missing; clsact is found by trying; other tunnels are named."""
+    checks = sides[0].preflight()
+    assert [name for name in checks if checks[name]["result"] == "failure"] == ["attachment"]
+    assert ("clsact" in checks["tc_hook"]["finding"]) == (tcx_programs(A) is None)
+    assert "WireGuard" not in checks["others"]["finding"]
+    if os.system(f"ip -n {A.name} link add wg9 type wireguard") == 0:
+        finding = sides[0].preflight()["others"]["finding"]
+        os.system(f"ip -n {A.name} link del wg9")
+        assert "wg9: WireGuard" in finding
+    ip_batch(A.name, ["xfrm policy add dir out src 192.0.2.1 dst 192.0.2.2 tmpl proto esp"])
+    check = sides[0].preflight()["others"]
+    assert check["result"] == "warning" and "1 policies" in check["finding"]
+    assert os.system(f"ip -n {A.name} {check['fix'].removeprefix('ip ')}") == 0
+    assert sides[0].preflight()["others"]["result"] == "ok"
+
+
+@PRODUCT
 @FAMILIES
 def test_without_sa_nothing_leaves(bare_link, family):
     link = bare_link
