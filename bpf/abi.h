@@ -175,7 +175,7 @@ union wire_addr {
  */
 struct rule_count {
 	__u64 packets;		/* as the hook sees them: super-packets count once */
-	__u64 bytes;		/* of the IP packets */
+	__u64 bytes;		/* of the frames, as the hook sees them */
 	__u64 used_ns;		/* CLOCK_MONOTONIC of the last one, coarse; 0: none */
 	union {
 		__u64 digest;		/* row 0: of the rule, for the next policy to know it again */

@@ -233,7 +233,7 @@ spd_addresses4_differ(const struct spd_entry *entry, const struct spd_query *que
 	__u64 remote_size = entry->remote_hi - entry->remote_lo;
 	__u64 local_size = entry->local_hi - entry->local_lo;
 
-	return (remote_size - (__u32)remote | local_size - (__u32)local) >> 63;
+	return ((remote_size - (__u32)remote) | (local_size - (__u32)local)) >> 63;
 }
 
 static inline __attribute__((always_inline)) int

@@ -22,18 +22,15 @@
 
 static uint32_t count_orphans(const struct pins *pins, const struct protections *protections)
 {
+	bool served[PROTECT_MAX] = { false };
 	uint32_t orphans = 0;
 	struct sa_slot slot;
 
-	for (uint32_t i = 1; i < pins->attachment.sa_slots; i++) {
-		bool served = false;
-
-		if (bpf_map_lookup_elem(pins->sa_slots_fd, &i, &slot) || !slot.used)
-			continue;
-		for (size_t k = 0; k < protections->count && !served; k++)
-			served = protections->values[k].id == slot.protect_id;
-		orphans += !served;
-	}
+	for (size_t i = 0; i < protections->count; i++)
+		served[protections->values[i].id % PROTECT_MAX] = true;
+	for (uint32_t i = 1; i < pins->attachment.sa_slots; i++)
+		if (!bpf_map_lookup_elem(pins->sa_slots_fd, &i, &slot) && slot.used)
+			orphans += !served[slot.protect_id % PROTECT_MAX];
 	return orphans;
 }
 

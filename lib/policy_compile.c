@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * struct policy -> the snapshot that the BPF programs search. Pure: the same policy, interface and ids
- * give the same cells.
+ * struct policy -> the snapshot that the BPF programs search. Pure: the same policy, interface and
+ * ids give the same cells.
  */
 #include <errno.h>
 #include <fnmatch.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* What a (peer, protection) pair means for SAs (SHA-256 over a canonical text), and what a rule says, as
- * numbers. */
+/* What a (peer, protection) pair means for SAs, and what a rule says, as numbers: the one of SHA-256
+ * over a canonical text, the other quickly. */
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,8 +99,8 @@ uint64_t policy_protection_digest(const struct policy *policy, size_t peer, size
 /* ---- rules --------------------------------------------------------------------------------- */
 
 /*
- * There may be 100,000 of them, and no more depends on it than whose counters go on: FNV-1a, over whole
- * words. Each list is preceded by its length, so that none can be taken for another.
+ * There may be 100,000 of them, and no more depends on it than whose counters go on: FNV-1a, over
+ * whole words. Each list is preceded by its length, so that none can be taken for another.
  */
 static void put(uint64_t *hash, uint64_t word)
 {

@@ -59,14 +59,16 @@ void protections_fini(struct protections *protections)
 {
 	free(protections->keys);
 	free(protections->values);
+	free(protections->pairs);
 	protections->keys = NULL;
 	protections->values = NULL;
+	protections->pairs = NULL;
 }
 
 static bool grow(struct protections *protections)
 {
 	size_t capacity = protections->capacity ? protections->capacity * 2 : 16;
-	void *keys, *values;
+	void *keys, *values, *pairs;
 
 	if (protections->count < protections->capacity)
 		return true;
@@ -78,6 +80,10 @@ static bool grow(struct protections *protections)
 	if (!values)
 		return false;
 	protections->values = values;
+	pairs = reallocarray(protections->pairs, capacity, sizeof(*protections->pairs));
+	if (!pairs)
+		return false;
+	protections->pairs = pairs;
 	protections->capacity = capacity;
 	return true;
 }
@@ -90,17 +96,44 @@ static uint32_t free_id(struct protections *protections)
 	return 0;
 }
 
-/* The new policy's pair of that name; NULL if it was not asked for yet. Keys are those of the
- * generation in force: what is unchanged is looked up by them. */
-static const struct protection_val *find_new(const struct protections *protections,
-					     const struct protection_key *key)
+/* Where a pair of the new policy is in `places`, or would be. Pairs are fewer than ids. */
+static size_t place_of(const struct protections *protections, struct policy_pair pair)
 {
-	for (size_t i = 0; i < protections->count; i++)
-		if (!memcmp(&protections->keys[i], key, sizeof(*key)))
-			return &protections->values[i];
-	return NULL;
+	const size_t mask = 2 * PROTECT_MAX - 1;
+	size_t place = (pair.peer * 0x9e3779b97f4a7c15u + pair.protection) * 0xc2b2ae3d27d4eb4fu >> 48;
+
+	for (place &= mask; protections->places[place]; place = (place + 1) & mask) {
+		const struct policy_pair *known =
+			&protections->pairs[protections->places[place] - 1];
+
+		if (known->peer == pair.peer && known->protection == pair.protection)
+			break;
+	}
+	return place;
 }
 
+/* A pair of the new policy; NULL if it was not asked for yet. */
+static const struct protection_val *find_new(const struct protections *protections,
+					     struct policy_pair pair)
+{
+	uint16_t known = protections->places[place_of(protections, pair)];
+
+	return known ? &protections->values[known - 1] : NULL;
+}
+
+static void note_new(struct protections *protections, struct policy_pair pair,
+		     const struct protection_key *key, const struct protection_val *value)
+{
+	size_t place = place_of(protections, pair);
+
+	protections->taken[value->id] = 1;
+	protections->keys[protections->count] = *key;
+	protections->values[protections->count] = *value;
+	protections->pairs[protections->count++] = pair;
+	protections->places[place] = (uint16_t)protections->count;
+}
+
+/* Keys are those of the generation in force: what is unchanged is looked up by them. */
 static void key_of_pair(struct protection_key *key, const struct protections *protections,
 			struct policy_pair pair)
 {
@@ -114,12 +147,9 @@ static void key_of_pair(struct protection_key *key, const struct protections *pr
 static uint32_t outer_id(const struct protections *protections, struct policy_pair pair)
 {
 	const struct protection_val *value = NULL;
-	struct protection_key key;
 
-	if (policy_outer_pair(protections->policy, pair, &pair)) {
-		key_of_pair(&key, protections, pair);
-		value = find_new(protections, &key);
-	}
+	if (policy_outer_pair(protections->policy, pair, &pair))
+		value = find_new(protections, pair);
 	return value ? value->id : 0;
 }
 
@@ -132,10 +162,10 @@ uint32_t protections_id(void *context, size_t peer, size_t protection)
 	const struct protection_val *known;
 	struct protection_key key;
 
-	key_of_pair(&key, protections, pair);
-	known = find_new(protections, &key);
+	known = find_new(protections, pair);
 	if (known)
 		return known->id;
+	key_of_pair(&key, protections, pair);
 	wanted.digest = policy_protection_digest(policy, peer, protection);
 	wanted.within_id = outer_id(protections, pair);
 	if (bpf_map_lookup_elem(protections->pins->protections_fd, &key, &value) ||
@@ -145,9 +175,7 @@ uint32_t protections_id(void *context, size_t peer, size_t protection)
 	}
 	if (!value.id || !grow(protections))
 		return 0;
-	protections->taken[value.id] = 1;
-	protections->keys[protections->count] = key;
-	protections->values[protections->count++] = value;
+	note_new(protections, pair, &key, &value);
 	return value.id;
 }
 

@@ -20,7 +20,9 @@ struct protections {
 	uint8_t taken[PROTECT_MAX];  /* ids that live SAs or the live policy hold */
 	struct protection_key *keys; /* pairs of the new policy, with their ids */
 	struct protection_val *values;
+	struct policy_pair *pairs;
 	size_t count, capacity;
+	uint16_t places[2 * PROTECT_MAX]; /* hash table: index of a pair + 1, or 0 */
 };
 
 /* Reads what is live. */

@@ -21,7 +21,7 @@ struct rule_stat {
 	char name[NAME_LEN];	/* empty: a default */
 	uint32_t line;		/* in what `ipsecbpf policy show` prints, from 1; 0: a default */
 	uint64_t packets;	/* super-packets count once */
-	uint64_t bytes;		/* of the IP packets */
+	uint64_t bytes;		/* of the frames */
 	uint64_t idle_ms;	/* since the last packet; UINT64_MAX: never used */
 };
 

@@ -99,7 +99,7 @@ check-vm-harness:
 	$(Q)B=$(B) selftests/vm/test-guest --self-proof bookworm -- $(GUESTTEST)
 
 # BPF_PROG_TEST_RUN: packets as data through the three programs, attached to nothing. Root.
-BPF_TESTS := $(B)/bpf/run_fixtures $(B)/bpf/cross_check $(B)/bpf/flip_under_load
+BPF_TESTS := $(addprefix $(B)/bpf/,run_fixtures cross_check flip_under_load rule_counters)
 $(BPF_TESTS): $(B)/bpf/%: selftests/bpf/%.c selftests/bpf/datapath.c selftests/bpf/datapath.h \
 		$(B)/libipsecbpf.a
 	$(call say,TEST,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ \
@@ -113,8 +113,8 @@ $(B)/bpf/fixtures.json: selftests/bpf/expand.py selftests/bpf/policies.json \
 .PHONY: check-bpf
 check-bpf: $(BPF_TESTS) $(B)/bpf/fixtures.json
 	$(Q){ $(B)/bpf/run_fixtures $(B)/bpf/fixtures.json; $(B)/bpf/cross_check; \
-		$(B)/bpf/flip_under_load; } | awk ' \
+		$(B)/bpf/flip_under_load; $(B)/bpf/rule_counters; } | awk ' \
 		/^[0-9]+ passed, [0-9]+ failed$$/ { passed += $$1; failed += $$3; runs++; next } \
 		{ print } \
-		END { failed += runs != 3; print passed + 0 " passed, " failed " failed"; \
+		END { failed += runs != 4; print passed + 0 " passed, " failed " failed"; \
 		      exit failed > 0 }'

@@ -235,6 +235,18 @@ static uint64_t field(uint64_t upper, unsigned int shift, unsigned int width)
 
 #define FIELD(upper, id) field(upper, SPD_##id##_SHIFT, SPD_##id##_WIDTH)
 
+static void assert_head(const struct spd_head *head, size_t cells)
+{
+	assert_int_equal(head->essential, ESSENTIAL(ARP) | ESSENTIAL(ND));
+	assert_int_equal(head->default_action[SPD_IN], SPD_BYPASS);
+	assert_int_equal(head->default_action[SPD_OUT], SPD_DISCARD);
+	assert_int_equal(head->non_ip_action, SPD_BYPASS);
+	assert_int_equal(head->rules, 4);
+	assert_int_equal(head->cells, cells);
+	assert_int_equal(head->upper_used,
+			 SPD_UPPER_FIELD_MASK(PROTO) | SPD_UPPER_FIELD_MASK(LOCAL_PORT));
+}
+
 static void test_cross_product(void **state)
 {
 	struct policy *policy = parse_good(POLICY_HEAD
@@ -248,7 +260,6 @@ static void test_cross_product(void **state)
 		"\"action\":\"discard\"}" POLICY_TAIL);
 	struct policy_compiled compiled;
 	struct tree_entries found;
-	const struct spd_head *head;
 
 	(void)state;
 	assert_int_equal(policy_compile(policy, "eth0", pair_id, NULL, &compiled, NULL), 0);
@@ -284,15 +295,7 @@ static void test_cross_product(void **state)
 	assert_int_equal(FIELD(found.items[1]->entry.upper_lo, LOCAL_PORT), 128);
 	assert_int_equal(FIELD(found.items[1]->entry.upper_hi, LOCAL_PORT), 128);
 	assert_int_equal(FIELD(found.items[1]->entry.upper_hi, REMOTE_PORT), 65535);
-	head = policy_head(&compiled);
-	assert_int_equal(head->essential, ESSENTIAL(ARP) | ESSENTIAL(ND));
-	assert_int_equal(head->default_action[SPD_IN], SPD_BYPASS);
-	assert_int_equal(head->default_action[SPD_OUT], SPD_DISCARD);
-	assert_int_equal(head->non_ip_action, SPD_BYPASS);
-	assert_int_equal(head->rules, 4);
-	assert_int_equal(head->cells, compiled.cells.count);
-	assert_int_equal(head->upper_used,
-			 SPD_UPPER_FIELD_MASK(PROTO) | SPD_UPPER_FIELD_MASK(LOCAL_PORT));
+	assert_head(policy_head(&compiled), compiled.cells.count);
 	policy_compiled_fini(&compiled);
 	policy_free(policy);
 }
