@@ -225,7 +225,7 @@ static inline __attribute__((always_inline)) int spd_upper_matches(const struct 
 }
 
 /* Whether packet and entry agree is computed without branches, too, in IPv4: 0 says that they do. */
-static inline __attribute__((always_inline)) __u64
+static inline __attribute__((always_inline)) int
 spd_addresses4_differ(const struct spd_entry *entry, const struct spd_query *query)
 {
 	__u64 remote = (__u32)query->word[SPD_REMOTE_LO] - entry->remote_lo;
@@ -233,7 +233,7 @@ spd_addresses4_differ(const struct spd_entry *entry, const struct spd_query *que
 	__u64 remote_size = entry->remote_hi - entry->remote_lo;
 	__u64 local_size = entry->local_hi - entry->local_lo;
 
-	return ((remote_size - (__u32)remote) | (local_size - (__u32)local)) >> 63;
+	return (int)(((remote_size - (__u32)remote) | (local_size - (__u32)local)) >> 63);
 }
 
 static inline __attribute__((always_inline)) int

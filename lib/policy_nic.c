@@ -27,7 +27,7 @@ void policy_warn_nic(const struct policy *policy, const char *ifname,
 
 		if (!asks_for_vlan(rule, ifname))
 			continue;
-		if (nic_offloads(ifname, &offloads) || !offloads.rx_vlan)
+		if (nic_offloads(ifname, &offloads) || !offloads.on[NIC_OFFLOAD_RX_VLAN])
 			return;
 		snprintf(next, sizeof(next), "ethtool -K %s rxvlan off", ifname);
 		report_warning(report, ifname, next, "rule \"%s\" asks for VLANs of what comes in, "
