@@ -67,7 +67,7 @@ $(B)/wirecount: selftests/net/wirecount.c
 NETJOBS ?= 3
 .PHONY: check-net
 check-net: all $(B)/wirecount $(B)/net/net_watch_driver
-	$(Q)B=$(abspath $(B)) setpriv --pdeathsig TERM $(PYTHON) -B -m pytest -q -p no:cacheprovider \
+	$(Q)export B=$(abspath $(B)) && exec setpriv --pdeathsig TERM $(PYTHON) -B -m pytest -q -p no:cacheprovider \
 		$(if $(filter-out 1,$(NETJOBS)),-n $(NETJOBS) --max-worker-restart=0) selftests/net $(NETTEST)
 
 # Installs first, then starts make anew: what it finds out about the compiler is right then.
