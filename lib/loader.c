@@ -23,7 +23,7 @@
 
 /* Octets of the flow cache, of all CPUs together, and sets of one CPU, at most. */
 #define FLOW_CACHE_MAX (64u << 20)
-#define FLOW_SETS_MAX  16384
+#define FLOW_SETS_MAX  4096
 
 /* A flow with a packet within this time does not give way to another. */
 #define FLOW_IDLE_SECONDS 1
