@@ -103,22 +103,15 @@ int egress_verdict(struct __sk_buff *skb)
 static __always_inline int judge_by_tree(struct __sk_buff *skb, const struct control *ctl,
 					 struct packet_info *info, struct spd_verdict *verdict)
 {
-	__u32 generation = live_generation(ctl), zero = 0;
-	void *snapshot = bpf_map_lookup_elem(&spd, &generation);
-	struct spd_walk walk = { .snapshot = snapshot };
-	union spd_cell *cell;
+	struct spd_query query;
 	int err;
 
 	err = parse_skb(skb, info);
 	if (err)
 		return err;
-	cell = snapshot ? bpf_map_lookup_elem(snapshot, &zero) : NULL;
-	if (!cell)
-		return -DROP_NO_POLICY;
-	walk.family = info->family & 1;
-	query_fill(&walk.query, info, SPD_WAY_OUT_LOCAL, SPD_SHOWS_ALL);
-	err = search_tree(&walk, &cell->head, SPD_TREE(SPD_WAY_OUT_LOCAL, walk.family, SPD_SHOWS_ALL),
-			  SPD_WAY_OUT_LOCAL, verdict);
+	query_fill(&query, info, SPD_WAY_OUT_LOCAL, SPD_SHOWS_ALL);
+	err = spd_search(&query, live_generation(ctl),
+			 SPD_TREE(SPD_WAY_OUT_LOCAL, info->family & 1, SPD_SHOWS_ALL), verdict);
 	if (err)
 		return err;
 	note_rule(verdict->rule);
@@ -149,12 +142,12 @@ static long scan_step(__u64 index, struct scan *scan)
 	if (!spd_upper_matches(&cell->entry, scan->query.word[SPD_UPPER]))
 		return 0;
 	if (scan->family == FAMILY_V4) {
-		if (!spd_addresses4_match(&cell->entry, &scan->query))
+		if (spd_addresses4_differ(&cell->entry, &scan->query))
 			return 0;
 	} else {
 		key++;
 		addresses = bpf_map_lookup_elem(&rule_list, &key);
-		if (!addresses || !spd_addresses6_match(&addresses->addresses, &scan->query))
+		if (!addresses || spd_addresses6_differ(&addresses->addresses, &scan->query))
 			return 0;
 	}
 	scan->rule = cell->entry.rule;

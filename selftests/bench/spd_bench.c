@@ -115,7 +115,7 @@ static uint32_t flows_hit(const struct bench *bench, const struct subject *subje
 
 	for (uint32_t i = 0; i < subject->sets; i++)
 		for (int way = 0; way < FLOW_WAYS; way++)
-			hit += sets[i].way[way].serial && sets[i].way[way].again;
+			hit += sets[i].tag[way].serial && sets[i].tag[way].again;
 	return hit;
 }
 
