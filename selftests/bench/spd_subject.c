@@ -42,6 +42,7 @@ static void copy_knobs(const struct subject *subject)
 	struct spd_bench_bpf *to = subject->object;
 
 	to->rodata->flow_sets = from->rodata->flow_sets;
+	to->rodata->flow_idle = from->rodata->flow_idle;
 	for (size_t i = 0; i < FLOW_SEEDS; i++)
 		to->rodata->flow_seeds[i] = from->rodata->flow_seeds[i];
 }
