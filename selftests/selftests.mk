@@ -65,10 +65,14 @@ $(B)/wirecount: selftests/net/wirecount.c
 $(B)/net/deny: selftests/net/deny.c
 	$(call say,TEST,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $< -lseccomp
 
-# Namespaces, real daemons, bytes on the wire. Root. NETTEST="-k demo -x" passes options to pytest.
+# Namespaces, real daemons, bytes on the wire. Root. NETTEST="-k demo -x" passes options to pytest,
+# NETJOBS=1 runs one test at a time. Most of the time is waiting: more jobs than two cores pay.
+# setpriv: should make be killed, pytest ends as well, in good order.
+NETJOBS ?= 3
 .PHONY: check-net
 check-net: all $(B)/wirecount $(B)/net/net_watch_driver $(B)/net/deny
-	$(Q)B=$(abspath $(B)) $(PYTHON) -B -m pytest -q -p no:cacheprovider selftests/net $(NETTEST)
+	$(Q)B=$(abspath $(B)) setpriv --pdeathsig TERM $(PYTHON) -B -m pytest -q -p no:cacheprovider \
+		$(if $(filter-out 1,$(NETJOBS)),-n $(NETJOBS) --max-worker-restart=0) selftests/net $(NETTEST)
 
 # Installs first, then starts make anew: what it finds out about the compiler is right then.
 .PHONY: demo demo-run

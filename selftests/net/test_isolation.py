@@ -12,7 +12,9 @@ import topology as net
 BPF_MAP = "anon_inode:bpf-map"
 PAGE = os.sysconf("SC_PAGESIZE")
 STATE_SIZE, SLOTS = 704, 1025           # struct sa_state; 1024 SAs unless asked otherwise, slot 0 is none
-CONTROL_HEAD = struct.pack("=II", 2, 1)     # struct control: ABI version, ATTACH_RUNNING
+with open(os.path.join(net.HERE, "..", "..", "bpf", "abi.h")) as header:
+    ABI_VERSION = int(re.search(r"#define IPSECBPF_ABI_VERSION (\d+)", header.read()).group(1))
+CONTROL_HEAD = struct.pack("=II", ABI_VERSION, 1)       # struct control; 1: ATTACH_RUNNING
 OUT_SA_SIZE = 4096 * 2 * 8               # PROTECT_MAX (peer, protection) pairs in two families
 
 # capabilities(7), by number

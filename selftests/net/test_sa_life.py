@@ -33,6 +33,16 @@ def limited(topology, soft=None, hard=None, **more):
     return document
 
 
+def attach_watched(topology, monitor, document):
+    """As attach(), but `a` gets its SAs while it is watched: none ends before. Returns the monitor
+    and the SPI of the SA that it sends by, with IPv4."""
+    a = topology.a
+    attach(topology, document, only=topology.b)
+    told = monitor(a)
+    a.ipsecbpf("sa", "apply", net.IFNAME, topology.path("sa.json"), "--fresh")
+    return told, next(sa["spi"] for sa in document["sas"] if sa["src"] == a.address(4))
+
+
 def sas_of(host, **wanted):
     return [sa for sa in host.json("sa", "list", net.IFNAME)["sas"]
             if all(sa[key] == value for key, value in wanted.items())]
@@ -189,16 +199,14 @@ def test_hard_limit_in_bytes(product, wire, monitor):
 
 
 def test_hard_limit_in_seconds(product, wire, monitor):
-    attach(wire, limited(wire, hard={"seconds": 2}))
     a, b = wire.a, wire.b
-    told = monitor(a)
-    spi = outbound(a)["spi"]
+    told, spi = attach_watched(wire, monitor, limited(wire, hard={"seconds": 3}))
     a.run("ping", "-c1", "-W5", b.address(4))
     event = told.wait(change="expired", spi=spi)
     assert event["why"] == "seconds"
     capture = fills_up(wire, 4, ("no_sa_out",))
     assert esp_from(capture, a) == [] and clear(capture) == []
-    net.wait_until(lambda: not sas_of(b, spi=spi), "b has added its half, with the limit, later")
+    net.wait_until(lambda: not sas_of(b, spi=spi), "b's half has the limit too")
 
 
 def test_an_inbound_sa_expires_too(product, wire, monitor):
@@ -234,11 +242,10 @@ def test_an_older_sa_takes_over(product, wire, monitor):
 
 
 def test_soft_limits_are_told_once_each(product, wire, monitor):
-    attach(wire, limited(wire, soft={"packets": 5, "seconds": 1, "bytes": 200},
-                         hard={"packets": 1000, "bytes": 100000, "seconds": 3600}))
     a, b = wire.a, wire.b
-    told = monitor(a)
-    spi = outbound(a)["spi"]
+    told, spi = attach_watched(wire, monitor, limited(
+            wire, soft={"packets": 5, "seconds": 1, "bytes": 200},
+            hard={"packets": 1000, "bytes": 100000, "seconds": 3600}))
     a.run("ping", "-c10", "-i0.01", "-W5", b.address(4))
     for why in ("packets", "bytes", "seconds"):
         event = told.wait(change="dying", spi=spi, why=why)

@@ -209,6 +209,18 @@ def _process_state(pid):
         return file.read().rpartition(")")[2].split()[0]
 
 
+def processes_in(inodes):
+    """The processes in network namespaces, by inode numbers of those."""
+    found, inodes = [], set(inodes)
+    for pid in filter(str.isdigit, _listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{pid}/ns/net").st_ino in inodes:
+                found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
 def netlink_drops(host, pid):
     """How many messages the kernel could not give to the netlink sockets of a process."""
     inodes = set()
@@ -241,7 +253,6 @@ class Topology:
         self.hosts = []
         self.processes = []
         self.closers = []
-        self.made_dirs = []
         self.base = base
         self.directory = None
         Topology.live.append(self)
@@ -253,10 +264,7 @@ class Topology:
 
     def _build(self, names, mtu):
         self.directory = tempfile.mkdtemp(prefix=f"{self.tag}-", dir=self.base)
-        for path in (STATE_ROOT,):
-            if not os.path.isdir(path):
-                os.makedirs(path, mode=0o700)
-                self.made_dirs.append(path)
+        make_roots()
         if self.wire:
             self._build_wire()
         for number, name in enumerate(names, 1):
@@ -340,24 +348,22 @@ class Topology:
         return path
 
     def close(self):
-        """Removes everything. Safe to call twice and after a failed construction."""
+        """Removes everything. Safe to call twice, after a failed construction, and once more if it
+        was interrupted."""
         if self not in Topology.live:
             return
-        Topology.live.remove(self)
         for closer in reversed(self.closers):
             _quietly(closer)
         for process in self.processes:
             _end(process)
         for host in self.hosts:
             host.cleanup()
-        if self.wire:
-            for pid in run_command(["ip", "netns", "pids", self.wire], check=False).stdout.split():
-                _quietly(os.kill, int(pid), signal.SIGKILL)
-            _quietly(run_command, ["ip", "netns", "del", self.wire], check=False)
+        for name in _listdir("/run/netns"):     # the wire, and what is not in self.hosts yet
+            if name.startswith(self.tag + "-"):
+                remove_namespace(name)
         if self.directory:
             shutil.rmtree(self.directory, ignore_errors=True)
-        for path in self.made_dirs + [PIN_ROOT, RUN_ROOT]:
-            _quietly(os.rmdir, path)        # only if nobody else uses it
+        Topology.live.remove(self)
 
     def residue(self):
         """What is left of this run on the machine (call after close()): should be empty."""
@@ -366,13 +372,8 @@ class Topology:
         for host in self.hosts:
             left += [f"{root}/{name}" for root in (PIN_ROOT, RUN_ROOT)
                      for name in _listdir(root) if f"@{host.inode}" in name]
-        for pid in filter(str.isdigit, _listdir("/proc")):
-            try:
-                inode = os.stat(f"/proc/{pid}/ns/net").st_ino
-            except OSError:
-                continue
-            left += [f"process {pid} of host {host.name}" for host in self.hosts
-                     if inode == host.inode]
+        left += [f"process {pid} of host {host.name}" for host in self.hosts
+                 for pid in processes_in([host.inode])]
         if self.directory and os.path.exists(self.directory):
             left.append(self.directory)
         return left
@@ -428,20 +429,49 @@ def _end(process):
             _quietly(stream.close)
 
 
-def sweep():
-    """Removes what killed runs have left: namespaces whose process is gone."""
-    for name in _listdir("/run/netns"):
-        match = re.fullmatch(rf"{PREFIX}-(\d+)-\d+-\w+", name)
-        if not match or os.path.exists(f"/proc/{match[1]}"):
-            continue
+def remove_namespace(name):
+    """With its processes and what is pinned for its interface. Never raises."""
+    try:
         key = f"{IFNAME}@{os.stat(netns_path(name)).st_ino}"
-        for pid in run_command(["ip", "netns", "pids", name], check=False).stdout.split():
-            _quietly(os.kill, int(pid), signal.SIGKILL)
-        shutil.rmtree(os.path.join(PIN_ROOT, key), ignore_errors=True)
-        for entry in _listdir(RUN_ROOT):
-            if key in entry:
-                _quietly(os.unlink, os.path.join(RUN_ROOT, entry))
-        _quietly(run_command, ["ip", "netns", "del", name], check=False)
+    except OSError:
+        return
+    for pid in run_command(["ip", "netns", "pids", name], check=False).stdout.split():
+        _quietly(os.kill, int(pid), signal.SIGKILL)
+    shutil.rmtree(os.path.join(PIN_ROOT, key), ignore_errors=True)
+    for entry in _listdir(RUN_ROOT):
+        if key in entry:
+            _quietly(os.unlink, os.path.join(RUN_ROOT, entry))
+    _quietly(run_command, ["ip", "netns", "del", name], check=False)
+
+
+def sweep():
+    """Removes what killed runs have left: namespaces and directories whose process is gone."""
+    for where, remove in (("/run/netns", remove_namespace),
+                          (tempfile.gettempdir(), _remove_directory)):
+        for name in _listdir(where):
+            match = re.match(rf"{PREFIX}-(\d+)-\d+-", name)
+            if match and not os.path.exists(f"/proc/{match[1]}"):
+                remove(name)
+
+
+def _remove_directory(name):
+    shutil.rmtree(os.path.join(tempfile.gettempdir(), name), ignore_errors=True)
+
+
+made_roots = []
+
+
+def make_roots():
+    """Directories of the machine that hosts need, all of them the same ones."""
+    if not os.path.isdir(STATE_ROOT):
+        os.makedirs(STATE_ROOT, mode=0o700)
+        made_roots.append(STATE_ROOT)
+
+
+def remove_roots():
+    """At the end, not before: another process could be about to make a host's directory in one."""
+    for path in made_roots + [PIN_ROOT, RUN_ROOT]:
+        _quietly(os.rmdir, path)        # only if nobody else uses it
 
 
 def close_all():
@@ -457,4 +487,5 @@ def exit_on_signals():
         signal.signal(number, leave)
 
 
-atexit.register(close_all)
+atexit.register(remove_roots)
+atexit.register(close_all)      # goes first
