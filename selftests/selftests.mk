@@ -71,7 +71,8 @@ $(B)/net/deny: selftests/net/deny.c
 NETJOBS ?= 3
 .PHONY: check-net
 check-net: all $(B)/wirecount $(B)/net/net_watch_driver $(B)/net/deny
-	$(Q)B=$(abspath $(B)) setpriv --pdeathsig TERM $(PYTHON) -B -m pytest -q -p no:cacheprovider \
+	$(Q)export B=$(abspath $(B)) && \
+		exec setpriv --pdeathsig TERM $(PYTHON) -B -m pytest -q -p no:cacheprovider \
 		$(if $(filter-out 1,$(NETJOBS)),-n $(NETJOBS) --max-worker-restart=0) selftests/net $(NETTEST)
 
 # Installs first, then starts make anew: what it finds out about the compiler is right then.
