@@ -107,7 +107,9 @@ static void worker_died(struct supervisor *supervisor)
 		supervisor->pause_ms = 0;
 	else if (!supervisor->pause_ms)
 		supervisor->pause_ms = RESTART_PAUSE_MS;
-	else if (supervisor->pause_ms < RESTART_PAUSE_MAX_MS)
+	else if (supervisor->pause_ms > RESTART_PAUSE_MAX_MS / 2)
+		supervisor->pause_ms = RESTART_PAUSE_MAX_MS;
+	else
 		supervisor->pause_ms *= 2;
 	supervisor->restart_at_ns = clock_ns() + (uint64_t)supervisor->pause_ms * NS_PER_MS;
 }
