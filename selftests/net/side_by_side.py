@@ -98,7 +98,7 @@ class Ending:
 
 
 def shared_directory():
-    """For the locks, and a file of each process's number. Whoever deals out makes and removes it."""
+    """For the locks, and a file of each process's number. Whoever deals out owns it."""
     return tempfile.mkdtemp(prefix=f"{net.PREFIX}-{os.getpid()}-0-turns-")
 
 

@@ -57,8 +57,8 @@ class Run:
         environment = {name: value for name, value in os.environ.items()
                        if not name.startswith("PYTEST")}
         self.process = subprocess.Popen(
-                [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "conftest",
-                 *options, path], start_new_session=True, text=True, stdin=subprocess.DEVNULL,
+                [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                 "-p", "conftest", *options, path], start_new_session=True, text=True, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=self.directory,
                 env=environment | {"PYTHONPATH": net.HERE, "HELD": self.directory,
                                    "TMPDIR": self.directory})
@@ -104,7 +104,8 @@ ONE, TWO = (), ("-n", "2", "--max-worker-restart=0")
 
 @pytest.mark.parametrize("options, kill, number", [
     (ONE, os.kill, signal.SIGTERM), (ONE, os.killpg, signal.SIGHUP),
-    (TWO, os.kill, signal.SIGTERM), (TWO, os.killpg, signal.SIGTERM), (TWO, os.killpg, signal.SIGINT)])
+    (TWO, os.kill, signal.SIGTERM), (TWO, os.killpg, signal.SIGTERM),
+    (TWO, os.killpg, signal.SIGINT)])
 def test_a_signal_ends_it_all(product, run, options, kill, number):
     """Whether it is for the process that was started, or, as from a terminal, for all at once."""
     held = run(HELD, *options)

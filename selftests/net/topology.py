@@ -170,13 +170,16 @@ class Host:
         _quietly(run_command, ["ip", "netns", "del", self.netns], check=False)
 
     def _end_processes(self):
-        for pid in self.pids():
-            _quietly(os.kill, pid, signal.SIGKILL)
+        def none_left():
+            pids = self.pids()
+            for pid in pids:        # again and again: one may have started another meanwhile
+                _quietly(os.kill, pid, signal.SIGKILL)
+            return not pids
+        _quietly(wait_until, none_left, f"end of {self.name}'s processes", 5)
         if self.holder:
             self.holder.kill()
             self.holder.wait()
             self.holder.stdout.close()
-        _quietly(wait_until, lambda: not self.pids(), f"end of {self.name}'s processes", 5)
 
 
 def _listdir(path):
