@@ -3,6 +3,7 @@
 
 #include "output.h"
 #include "verbs.h"
+#include "worker_counters.h"
 
 struct stats_args {
 	const char *ifname;
@@ -19,15 +20,6 @@ static const struct option_def options[] = {
 	  offsetof(struct stats_args, all) },
 	OPTION_END,
 };
-
-#define WORKER_COUNTERS(X)							\
-	X(wire_rx, "ESP packets received by the worker")			\
-	X(wire_tx, "ESP packets sent by the worker")				\
-	X(host_rx, "frames read from the host port")				\
-	X(host_tx, "frames written to the host port")				\
-	X(host_rx_segments, "packets that the frames read were cut into")	\
-	X(host_tx_coalesced, "packets that left merged into another frame")	\
-	X(polls, "times the worker had nothing to do and slept")
 
 /* One counter: a member in JSON; as text a row, unless it is zero and not asked for. */
 static void counter(const char *name, uint64_t value, const char *text, bool all)
