@@ -325,6 +325,19 @@ def test_listener(pair, listener):
     assert scrape(pair.a).one("up") == 1
 
 
+def test_listener_follows_the_policy(pair, listener):
+    served = listener(pair.a, "--listen", PORT)
+    assert served.scrape().one("sa_missing", direction="out") == 0
+    for suite, missing in (("aes256gcm16", 1), ("aes128gcm16", 0)):
+        pair.a.ipsecbpf("policy", "apply", net.IFNAME,
+                        pair.write("next.json", net.protect_all(pair.b, suite)))
+        net.wait_until(lambda: served.scrape().one("sa_missing", direction="out") == missing,
+                       "SAs are of another definition, or of this one")
+    pair.a.ipsecbpf("policy", "apply", net.IFNAME, pair.write("none.json", net.policy([])))
+    net.wait_until(lambda: served.scrape().all("sa_missing") == [], "nothing is protected now")
+    served.stop()
+
+
 @pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))
 def test_listener_ends(pair, listener, number):
     served = listener(pair.a, "--listen", PORT)
