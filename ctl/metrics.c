@@ -6,11 +6,12 @@
 #include "verbs.h"
 
 #define SAS_DEFAULT 1024
+#define RULES_MAX 10000
 
 struct metrics_args {
 	const char *ifname, *listen;
 	bool remote;
-	uint32_t sas;
+	uint32_t sas, rules;
 };
 
 static const struct operand_def operands[] = {
@@ -29,6 +30,9 @@ static const struct option_def options[] = {
 	{ "sas", 0, OPT_UINT, "N",
 	  "SAs of an attachment that are described one by one (1024 unless given)",
 	  offsetof(struct metrics_args, sas), 1, SA_SLOTS_MAX },
+	{ "rules", 0, OPT_UINT, "N",
+	  "also the counters of the N rules of an attachment that were hit most (none unless given)",
+	  offsetof(struct metrics_args, rules), 1, RULES_MAX },
 	OPTION_END,
 };
 
@@ -69,7 +73,10 @@ static int run(const void *data, struct ipsecbpf_report *report)
 	const struct metrics_args *args = data;
 	struct metrics metrics = {
 		.only = args->ifname,
-		.limits.sas = args->sas ? args->sas : SAS_DEFAULT,
+		.limits = {
+			.sas = args->sas ? args->sas : SAS_DEFAULT,
+			.rules = args->rules,
+		},
 	};
 	int code;
 

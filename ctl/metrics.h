@@ -6,6 +6,7 @@
  *   metrics_gather.c     the library's answers about each attachment
  *   metrics_families.c   the table: name, type, help and samples of each metric
  *   metrics_sa.c         those that each SA has
+ *   rule_order.c         the rules hit most
  *   metrics_listen.c     the socket, and the process that reads
  *   metrics_http.c       the process that answers
  *
@@ -19,6 +20,7 @@
 #include "lib/exposition.h"
 #include "lib/ipsecbpf.h"
 #include "lib/observe.h"
+#include "lib/rule_stats.h"
 
 struct metrics_limits {
 	uint32_t sas;		/* described one by one; 0: all */
@@ -38,6 +40,9 @@ struct metrics_source {
 	struct ipsecbpf_map_use *maps;
 	size_t map_count;
 	struct ipsecbpf_view view;
+	struct rule_stats rules;	/* if limits.rules */
+	const struct rule_stat **top;	/* of those, by packets; limits.rules at most */
+	size_t top_count;
 };
 
 struct metrics {
@@ -47,8 +52,8 @@ struct metrics {
 };
 
 /*
- * Reads everything anew. 0 or -errno, if it cannot even be said what is attached. With `only`, and a
- * report, an interface that cannot be read is an error.
+ * Reads everything anew. 0 or -errno, if it cannot even be said what is attached. With `only`,
+ * and a report, an interface that cannot be read is an error.
  */
 int metrics_gather(struct metrics *metrics, struct ipsecbpf_report *report);
 void metrics_fini(struct metrics *metrics);
@@ -93,8 +98,8 @@ int metrics_listen(struct metrics *metrics, const struct metrics_listen_opts *op
 		   struct ipsecbpf_report *report);
 
 /*
- * The process that answers: has given up everything but `socket` and `reader`, from which it gets the
- * text for each octet it writes to it (uint64_t length in host order, then the text). Returns when
+ * The process that answers: has given up everything but `socket` and `reader`, from which it gets
+ * the text for each octet it writes to it (uint64_t length in host order, then the text). Returns when
  * the reader closes. 0 or -errno.
  */
 int metrics_http(int socket, int reader);

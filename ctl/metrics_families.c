@@ -174,6 +174,46 @@ static void write_confirm_left(const struct metrics_writer *writer)
 		metrics_whole(writer, (uint64_t)writer->source->status.confirm_left);
 }
 
+static void write_applied(const struct metrics_writer *writer)
+{
+	if (writer->source->view.policy)
+		metrics_real(writer, (double)writer->source->view.head.applied_ns / 1e9);
+}
+
+static void write_entries(const struct metrics_writer *writer)
+{
+	if (writer->source->view.policy)
+		metrics_whole(writer, writer->source->view.head.entries);
+}
+
+static void write_memory(const struct metrics_writer *writer)
+{
+	if (writer->source->view.policy)
+		metrics_whole(writer, (uint64_t)writer->source->view.head.cells *
+				      sizeof(union spd_cell));
+}
+
+static void write_rule_packets(const struct metrics_writer *writer)
+{
+	for (size_t i = 0; i < writer->source->top_count; i++)
+		metrics_whole(writer, writer->source->top[i]->packets,
+			      writer->source->top[i]->name);
+}
+
+static void write_rule_bytes(const struct metrics_writer *writer)
+{
+	for (size_t i = 0; i < writer->source->top_count; i++)
+		metrics_whole(writer, writer->source->top[i]->bytes, writer->source->top[i]->name);
+}
+
+static void write_rule_idle(const struct metrics_writer *writer)
+{
+	for (size_t i = 0; i < writer->source->top_count; i++)
+		if (writer->source->top[i]->idle_ms != UINT64_MAX)
+			metrics_real(writer, (double)writer->source->top[i]->idle_ms / 1000,
+				     writer->source->top[i]->name);
+}
+
 /* ---- SAs and maps -------------------------------------------------------------------------- */
 
 static const char *const directions[SPD_DIRECTION_COUNT] = { [SPD_IN] = "in", [SPD_OUT] = "out" };
@@ -251,10 +291,21 @@ static void write_map_max(const struct metrics_writer *writer)
 	  "What the worker has done, by kind (see ipsecbpf stats).", write_worker, "counter")	\
 	X("policy_serial", GAUGE, "Number of the policy in force; 0: none.", write_serial)	\
 	X("policy_rules", GAUGE, "Rules of the policy in force.", write_rules)			\
+	X("policy_entries", GAUGE, "Entries that its rules were compiled to.", write_entries)	\
+	X("policy_memory_bytes", GAUGE, "Of the map that packets are searched in.", write_memory)	\
+	X("policy_applied_timestamp_seconds", GAUGE, "When the policy in force was applied.",	\
+	  write_applied)									\
 	X("policy_on_trial", GAUGE, "1 if the policy before comes back unless this one is confirmed.", \
 	  write_on_trial)									\
 	X("policy_trial_remaining_seconds", GAUGE,						\
 	  "Until the policy before comes back; absent without a trial.", write_confirm_left)	\
+	X("rule_packets_total", COUNTER,							\
+	  "Packets that a rule has decided (super-packets count once); of the rules hit "	\
+	  "most, see --rules.",									\
+	  write_rule_packets, "rule")								\
+	X("rule_bytes_total", COUNTER, "Octets of those packets, Ethernet headers included.",	\
+	  write_rule_bytes, "rule")								\
+	X("rule_idle_seconds", GAUGE, "Since the last of them.", write_rule_idle, "rule")	\
 	X("sas", GAUGE, "SAs installed.", write_sas, "direction")				\
 	X("sas_left_out", GAUGE, "SAs that are not described one by one (see --sas).",		\
 	  write_sas_left_out)									\

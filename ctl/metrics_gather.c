@@ -5,24 +5,49 @@
 #include <string.h>
 
 #include "metrics.h"
+#include "rule_order.h"
 
 /* What was read the last time; the view stays, as it is dear. */
 static void forget(struct metrics_source *source)
 {
 	free(source->sas);
 	free(source->maps);
+	free(source->top);
 	source->sas = NULL;
 	source->maps = NULL;
-	source->sa_count = source->map_count = 0;
+	source->top = NULL;
+	source->sa_count = source->map_count = source->top_count = 0;
 	source->up = false;
 }
 
-static int read_source(struct metrics_source *source, struct ipsecbpf_report *report)
+/* No policy, no rules: that is no failure. */
+static int read_rules(struct metrics_source *source, uint32_t limit,
+		      struct ipsecbpf_report *report)
 {
+	int err;
+
+	if (!limit || !source->view.policy)
+		return 0;
+	err = ipsecbpf_rule_stats(source->ifname, &source->rules, report);
+	if (err)
+		return err == -ENODATA ? 0 : err;
+	source->top = rule_order(&source->rules, limit, &source->top_count);
+	return source->top ? 0 : -ENOMEM;
+}
+
+static int read_source(struct metrics_source *source, const struct metrics_limits *limits,
+		       struct ipsecbpf_report *report)
+{
+	uint32_t identity = source->view.identity;
 	int err;
 
 	forget(source);
 	err = ipsecbpf_view_update(&source->view, source->ifname, report);
+	/* Names are kept from one reading to the next, but not beyond an attachment. */
+	if (source->view.identity != identity)
+		rule_stats_fini(&source->rules);
+	if (!err)
+		err = read_rules(source, limits->rules, report);
 	if (!err)
 		err = ipsecbpf_status(source->ifname, &source->status, report);
 	if (!err)
@@ -42,6 +67,7 @@ static void free_source(struct metrics_source *source)
 {
 	forget(source);
 	ipsecbpf_view_fini(&source->view);
+	rule_stats_fini(&source->rules);
 	free(source);
 }
 
@@ -104,7 +130,7 @@ int metrics_gather(struct metrics *metrics, struct ipsecbpf_report *report)
 		return err;
 	drop_unlisted(metrics);
 	for (struct metrics_source *source = metrics->sources; source; source = source->next)
-		err = read_source(source, metrics->only ? report : NULL);
+		err = read_source(source, &metrics->limits, metrics->only ? report : NULL);
 	return metrics->only ? err : 0;
 }
 

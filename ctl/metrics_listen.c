@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The listener is two processes. The one that reads can see everything and takes a single octet from
- * the one that answers; that one takes what anybody sends and can do nothing but send back the text.
+ * The listener is two processes. The one that reads can see everything and takes a single octet
+ * from the one that answers; that one takes what anybody sends and can do nothing but send back
+ * the text.
  */
 #include <arpa/inet.h>
 #include <errno.h>

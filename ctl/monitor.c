@@ -412,7 +412,8 @@ const struct verb verb_monitor = {
 	.summary = "print dropped packets, and what happens to SAs, as it comes",
 	.details = "One line for each drop, with the reason and the rule that decided, with -j one JSON "
 		   "object for each. Events are rate limited; how many were lost is told within a "
-		   "second (monitors that run at the same time share the events), and \"ipsecbpf stats\" has the exact counts. What the worker drops is told "
+		   "second (monitors that run at the same time share the events), and "
+		   "\"ipsecbpf stats\" has the exact counts. What the worker drops is told "
 		   "by reason only. SAs that are added, are "
 		   "dying (a soft limit is reached, or three quarters of the sequence numbers "
 		   "are used), have expired, were removed or have taken over in a rotation are "

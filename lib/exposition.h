@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Prometheus' text exposition format, version 0.0.4: what a scrape reads. Pure: makes text, no more.
+ * Prometheus' text exposition format, version 0.0.4: what a scrape reads. Pure.
  *
  * Included by: ctl/metrics*.c, unit tests. Part of the public interface.
  * Ownership:   a struct exposition owns its text until exposition_fini(). Not thread safe.

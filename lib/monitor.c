@@ -57,8 +57,8 @@ static void look_at_policy(struct ipsecbpf_monitor *monitor)
 }
 
 /*
- * The policy that was in force when an event happened: the one that is so now, if it was before. What
- * happens while one follows another is of neither for sure: NULL.
+ * The policy that was in force when an event happened: the one that is so now, if it was before.
+ * What happens while one follows another is of neither for sure: NULL.
  */
 static const struct policy *policy_at(struct ipsecbpf_monitor *monitor, uint64_t ns)
 {

@@ -3,7 +3,8 @@
  * What a live attachment is short of: SAs that its policy needs, and room in its maps.
  *
  * Included by: ctl/metrics*.c. Part of the public interface.
- * Ownership:   a view is the caller's, zeroed at first, freed by ipsecbpf_view_fini(). Not thread safe.
+ * Ownership:   a view is the caller's, zeroed at first, freed by ipsecbpf_view_fini().
+ * Threading:   none.
  */
 #ifndef IPSECBPF_OBSERVE_H
 #define IPSECBPF_OBSERVE_H
@@ -22,6 +23,7 @@ struct ipsecbpf_pair_use {
 struct ipsecbpf_view {
 	uint32_t identity;		/* as policy_identity() */
 	struct policy *policy;		/* NULL: none is loaded */
+	struct spd_head head;		/* of what it was compiled to */
 	struct ipsecbpf_pair_use *pairs;
 	size_t pair_count;
 };

@@ -54,6 +54,8 @@ static int note_policy(struct ipsecbpf_view *view, const struct pins *pins,
 		return 0;
 	view->policy = policy_read_live(pins, report);
 	err = view->policy ? note_pairs(view, pins->ifname) : -errno;
+	if (!err)
+		err = policy_read_head(pins, policy_generation(pins), &view->head);
 	if (err)
 		ipsecbpf_view_fini(view);
 	else

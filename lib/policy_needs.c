@@ -1,20 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* Which SAs a policy cannot do without on one interface. Pure. */
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdlib.h>
 
 #include "policy_internal.h"
-
-static bool on_interface(const struct rule *rule, const char *ifname)
-{
-	if (!rule->interface_count)
-		return true;
-	for (size_t i = 0; i < rule->interface_count; i++)
-		if (!fnmatch(rule->interfaces[i], ifname, 0))
-			return true;
-	return false;
-}
 
 static int compare_needs(const void *a, const void *b)
 {
@@ -60,7 +49,7 @@ int policy_needs(const struct policy *policy, const char *ifname, struct policy_
 		};
 		struct policy_pair outer;
 
-		if (rule->action != SPD_PROTECT || !on_interface(rule, ifname))
+		if (rule->action != SPD_PROTECT || !rule_applies_to(rule, ifname))
 			continue;
 		needs[count++] = need;
 		for (int depth = 1; depth < BUNDLE_MAX &&

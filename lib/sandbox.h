@@ -22,8 +22,8 @@ int sandbox_supervisor(void);
 int sandbox_worker(void);
 
 /*
- * Who reads metrics for others: stays root, with CAP_SYS_ADMIN alone (maps within maps are opened by
- * their ids), and a seccomp filter under which that opens no more: of bpf() only what reads, files
+ * Who reads metrics for others: stays root, with CAP_SYS_ADMIN alone (maps within maps are opened
+ * by their ids), and a seccomp filter under which that opens no more: of bpf() only what reads, files
  * only for reading. What is not allowed fails with EPERM. 0 or -errno.
  */
 int sandbox_reader(void);
