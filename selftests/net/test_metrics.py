@@ -240,7 +240,8 @@ def test_json(pair):
     names = {metric["name"] for metric in document["metrics"]}
     assert names == {name for name, _ in told.samples} | \
         {"ipsecbpf_attachment_trial_remaining_seconds", "ipsecbpf_policy_trial_remaining_seconds",
-         "ipsecbpf_sa_soft_limit_used_ratio", "ipsecbpf_sa_hard_limit_used_ratio"}
+         "ipsecbpf_sa_soft_limit_used_ratio", "ipsecbpf_sa_hard_limit_used_ratio",
+         *("ipsecbpf_" + metric for metric in OF_RULES)}
     for metric in document["metrics"]:
         assert metric["help"] and metric["type"] in ("counter", "gauge")
         for sample in metric["samples"]:
