@@ -403,7 +403,7 @@ def test_listener_outlives_attachments(pair, listener):
     assert not named.scrape(port=PORT + 1).all("drops_total")
     a.ipsecbpf("attach", net.IFNAME, "--policy", policy)
     for served, where in ((every, {}), (named, {"port": PORT + 1})):
-        net.wait_until(lambda: served.scrape(**where).all("up")[0][1] == 1, "it is back")
+        net.wait_until(lambda: [up for _, up in served.scrape(**where).all("up")] == [1], "it is back")
         told = served.scrape(**where)
         assert told.one("policy_rules") == 2 and told.one("policy_serial") == before == 1
         assert told.all("sa_missing") == [], "of the policy before"
