@@ -33,6 +33,8 @@ ifneq ($(SAN),)
 ALL_CFLAGS := $(filter-out -D_FORTIFY_SOURCE=2,$(ALL_CFLAGS))
 endif
 LIBS := -lxdp -lbpf -lelf -lz -ljansson -lcrypto -lIPSec_MB -lseccomp -lcap-ng -lmnl -lm
+# Of the command alone: `metrics --listen`.
+CTL_LIBS := -lmicrohttpd
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now $(SAN) $(LDFLAGS)
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -std=gnu17 -Wall -Wextra -Werror -Wno-unused-parameter \
@@ -55,7 +57,7 @@ deps:
 	$(Q)tools/deps
 
 $(B)/ipsecbpf: $(CTL_OBJ) $(B)/libipsecbpf.a
-	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(CTL_LIBS)
 
 $(B)/libipsecbpf.a: $(LIB_OBJ)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^

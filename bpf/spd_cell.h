@@ -112,7 +112,9 @@ struct spd_head {
 	__u32 steps;					/* of the longest search */
 	__u32 text_len;					/* octets of canonical JSON in policy_text */
 	__u32 nothing;					/* 0 */
-	__u32 pad2[3];
+	__u32 pad2;
+	__u64 applied_ns;				/* CLOCK_REALTIME at which it was put here */
+	__u64 pad3;
 };
 
 struct spd_node {

@@ -13,14 +13,17 @@ INSTALL ?= install
 .PHONY: man
 man: $(MAN)
 
-# @COMMANDS@, @CHECKS@, @DROPS@ and @RISKS@ stand alone on their lines; the command itself knows what belongs there.
+# @COMMANDS@, @CHECKS@, @DROPS@, @METRICS@ and @RISKS@ stand alone on their lines; the command itself knows
+# what belongs there.
 $(B)/man/ipsecbpf.8: ctl/man/ipsecbpf.8.in $(B)/ipsecbpf
 	$(call say,MAN,$@)mkdir -p $(@D) && $(B)/ipsecbpf help --man-options > $@.commands && \
 		$(B)/ipsecbpf help --man-drops > $@.drops && \
 		$(B)/ipsecbpf help --man-checks > $@.checks && \
+		$(B)/ipsecbpf help --man-metrics > $@.metrics && \
 		sed -e '/^@COMMANDS@$$/{r $@.commands' -e 'd}' -e '/^@DROPS@$$/{r $@.drops' -e 'd}' \
-			-e '/^@CHECKS@$$/{r $@.checks' -e 'd}' $< > $@.tmp && mv $@.tmp $@ && \
-		rm -f $@.commands $@.drops $@.checks
+			-e '/^@CHECKS@$$/{r $@.checks' -e 'd}' \
+			-e '/^@METRICS@$$/{r $@.metrics' -e 'd}' $< > $@.tmp && mv $@.tmp $@ && \
+		rm -f $@.commands $@.drops $@.checks $@.metrics
 
 $(B)/man/ipsecbpf-policy.5: ctl/man/ipsecbpf-policy.5.in $(B)/ipsecbpf
 	$(call say,MAN,$@)mkdir -p $(@D) && $(B)/ipsecbpf help --man-risks > $@.risks && \

@@ -13,6 +13,7 @@ char *generate_man_commands(void);	/* generate_man.c */
 char *generate_man_drops(void);
 char *generate_man_checks(void);	/* of preflight */
 char *generate_man_risks(void);		/* of ipsecbpf-policy(5) */
+char *generate_man_metrics(void);
 char *generate_bash_completion(void);	/* generate_completion.c */
 void generate_free(char *text);
 

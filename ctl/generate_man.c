@@ -6,6 +6,7 @@
 
 #include "advice.h"
 #include "generate.h"
+#include "metrics.h"
 #include "options.h"
 #include "lib/policy_risk.h"
 
@@ -159,6 +160,30 @@ char *generate_man_risks(void)
 		fputs(".\nNext: ", out);
 		put_roff(out, entry->next);
 		fputs(".\n", out);
+	}
+	return fclose(out) ? NULL : text;
+}
+
+char *generate_man_metrics(void)
+{
+	const struct metric *metric;
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	for (size_t i = 0; (metric = metrics_at(i)); i++) {
+		fputs(".TP\n.B ", out);
+		put_roff(out, metric->name);
+		fprintf(out, "\n(%s%s", metric_type_name(metric->type),
+			metric->global ? "; labels" : "; labels interface");
+		for (size_t label = 0; metric->labels[label]; label++)
+			fprintf(out, "%s%s", label || !metric->global ? ", " : " ",
+				metric->labels[label]);
+		fputs(") ", out);
+		put_roff(out, metric->help);
+		fputc('\n', out);
 	}
 	return fclose(out) ? NULL : text;
 }

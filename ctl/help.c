@@ -9,7 +9,7 @@
 
 struct help_args {
 	const char *first, *second;
-	bool man_options, man_drops, man_risks, man_checks, bash_completion;
+	bool man_options, man_drops, man_risks, man_checks, man_metrics, bash_completion;
 };
 
 #define AT(field) offsetof(struct help_args, field)
@@ -29,6 +29,8 @@ static const struct option_def options[] = {
 	{ "man-risks", 0, OPT_FLAG, NULL, "print the man page's warnings of policies", AT(man_risks),
 	  .hidden = true },
 	{ "man-checks", 0, OPT_FLAG, NULL, "print the man page's checks of preflight", AT(man_checks),
+	  .hidden = true },
+	{ "man-metrics", 0, OPT_FLAG, NULL, "print the man page's metrics", AT(man_metrics),
 	  .hidden = true },
 	OPTION_END,
 };
@@ -156,6 +158,8 @@ static int run(const void *data, struct ipsecbpf_report *report)
 		text = generate_man_risks();
 	else if (args->man_checks)
 		text = generate_man_checks();
+	else if (args->man_metrics)
+		text = generate_man_metrics();
 	else if (args->bash_completion)
 		text = generate_bash_completion();
 	if (text) {

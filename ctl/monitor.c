@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/packet_spec.h"
 #include "output.h"
 #include "verbs.h"
 
@@ -16,10 +17,114 @@
 
 static volatile sig_atomic_t stop_requested;
 
+struct monitor_args {
+	const char *ifname;
+	unsigned int reason, direction;		/* 1 + their number; 0: not given */
+	const char *proto, *address, *rule;
+	uint32_t port, count;
+};
+
+static const char *reason_at(size_t index)
+{
+	return index + 1 < DROP_REASON_COUNT ? drop_reason_name(index + 1) : NULL;
+}
+
+static const char *direction_at(size_t index)
+{
+	static const char *const words[] = { [SPD_IN] = "in", [SPD_OUT] = "out" };
+
+	return index < SPD_DIRECTION_COUNT ? words[index] : NULL;
+}
+
+static const struct operand_def operands[] = {
+	{ "IFNAME", OPERAND_IFNAME, offsetof(struct monitor_args, ifname) },
+	OPERAND_END,
+};
+
+static const struct option_def options[] = {
+	{ "reason", 0, OPT_WORD, "REASON", "only drops for this reason",
+	  offsetof(struct monitor_args, reason), .word_at = reason_at },
+	{ "direction", 0, OPT_WORD, "in|out", "only drops of packets that arrive, or leave",
+	  offsetof(struct monitor_args, direction), .word_at = direction_at },
+	{ "proto", 0, OPT_STRING, "PROTOCOL", "only drops of this protocol, a name or a number",
+	  offsetof(struct monitor_args, proto) },
+	{ "address", 0, OPT_STRING, "PREFIX", "only drops of packets from or to it",
+	  offsetof(struct monitor_args, address) },
+	{ "port", 0, OPT_UINT, "PORT", "only drops of packets from or to it",
+	  offsetof(struct monitor_args, port), 1, UINT16_MAX },
+	{ "rule", 0, OPT_STRING, "NAME", "only drops that this rule decides",
+	  offsetof(struct monitor_args, rule) },
+	{ "count", 'n', OPT_UINT, "N", "end after so many",
+	  offsetof(struct monitor_args, count), 1, UINT32_MAX },
+	OPTION_END,
+};
+
 struct watcher {
+	const struct monitor_args *args;
+	struct address_range address;	/* if args->address */
+	uint8_t proto;			/* if args->proto */
 	int64_t clock_offset_ns;	/* CLOCK_REALTIME minus CLOCK_MONOTONIC */
+	uint32_t shown;
 	bool output_closed;
 };
+
+/* ---- filters ------------------------------------------------------------------------------- */
+
+static bool is_ip(const struct drop_event *event)
+{
+	uint16_t ethertype = ntohs(event->ethertype);
+
+	return ethertype == 0x0800 || ethertype == 0x86dd;
+}
+
+static bool within(const struct address_range *range, uint8_t family, const union wire_addr *wire)
+{
+	struct addr128 addr = addr128_from_wire((enum ip_family)family, wire);
+
+	return family == range->family &&
+	       (addr.hi > range->lo.hi || (addr.hi == range->lo.hi && addr.lo >= range->lo.lo)) &&
+	       (addr.hi < range->hi.hi || (addr.hi == range->hi.hi && addr.lo <= range->hi.lo));
+}
+
+static bool packet_wanted(const struct watcher *watcher, const struct drop_event *event)
+{
+	const struct monitor_args *args = watcher->args;
+	__be16 port = htons((uint16_t)args->port);
+
+	if (!args->proto && !args->address && !args->port)
+		return true;
+	return is_ip(event) && (!args->proto || event->proto == watcher->proto) &&
+	       (!args->port || event->src_port == port || event->dst_port == port) &&
+	       (!args->address || within(&watcher->address, event->family, &event->src) ||
+		within(&watcher->address, event->family, &event->dst));
+}
+
+static bool is_full(const struct watcher *watcher)
+{
+	return watcher->args->count && watcher->shown >= watcher->args->count;
+}
+
+static bool drop_wanted(const struct watcher *watcher, const struct drop_event *event,
+			const struct rule *rule)
+{
+	const struct monitor_args *args = watcher->args;
+
+	return !is_full(watcher) && (!args->reason || event->reason == args->reason) &&
+	       (!args->direction || event->direction == args->direction - 1) &&
+	       (!args->rule || (rule && !strcmp(rule->name, args->rule))) &&
+	       packet_wanted(watcher, event);
+}
+
+/* What is no drop of a packet is not meant by those who ask for some packets. */
+static bool others_wanted(const struct watcher *watcher)
+{
+	const struct monitor_args *args = watcher->args;
+
+	return !is_full(watcher) && !args->direction && !args->rule && !args->proto &&
+	       !args->address && !args->port;
+}
+
+/* ---- events -------------------------------------------------------------------------------- */
 
 static void on_signal(int number)
 {
@@ -52,24 +157,6 @@ static void show_time(const struct watcher *watcher, uint64_t monotonic_ns)
 	out_text("%s.%03d ", clock, (int)(ns % 1000000000 / 1000000));
 }
 
-static const char *protocol_name(uint8_t proto, char *out, size_t out_len)
-{
-	static const struct {
-		uint8_t number;
-		const char *name;
-	} known[] = {
-		{ IPPROTO_ICMP, "icmp" }, { IPPROTO_TCP, "tcp" }, { IPPROTO_UDP, "udp" },
-		{ IPPROTO_ESP, "esp" }, { IPPROTO_AH, "ah" }, { IPPROTO_ICMPV6, "icmpv6" },
-		{ IPPROTO_SCTP, "sctp" }, { IPPROTO_DCCP, "dccp" }, { IPPROTO_UDPLITE, "udplite" },
-	};
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (known[i].number == proto)
-			return known[i].name;
-	snprintf(out, out_len, "%u", proto);
-	return out;
-}
-
 static void show_end(const char *key, const char *port_key, const char *fmt,
 		     const struct drop_event *event, const union wire_addr *addr, __be16 port)
 {
@@ -89,15 +176,14 @@ static void show_end(const char *key, const char *port_key, const char *fmt,
 
 static void show_packet(const struct drop_event *event)
 {
-	uint16_t ethertype = ntohs(event->ethertype);
-	char number[8];
+	char number[4];
 
-	out_uint(OUT_JSON, "ethertype", out_plain, ethertype);
-	if (ethertype != 0x0800 && ethertype != 0x86dd) {
-		out_text("ethertype 0x%04x", ethertype);
+	out_uint(OUT_JSON, "ethertype", out_plain, ntohs(event->ethertype));
+	if (!is_ip(event)) {
+		out_text("ethertype 0x%04x", ntohs(event->ethertype));
 		return;
 	}
-	out_string(OUT_ANY, "proto", "%s", protocol_name(event->proto, number, sizeof(number)));
+	out_string(OUT_ANY, "proto", "%s", packet_protocol_name(event->proto, number));
 	show_end("src", "src_port", " ", event, &event->src, event->src_port);
 	show_end("dst", "dst_port", " > ", event, &event->dst, event->dst_port);
 	if (event->spi) {
@@ -112,12 +198,29 @@ static void end_record(struct watcher *watcher)
 		watcher->output_closed = true;
 }
 
-static void on_drop(void *context, const struct drop_event *event)
+static void show_rule(const struct drop_event *event, const struct rule *rule)
+{
+	if (event->rule == SPD_RULE_DEFAULT)
+		out_null(OUT_JSON, "rule", NULL);
+	else
+		out_uint(OUT_ANY, "rule", " by rules[%" PRIu64 "]", event->rule);
+	if (!rule) {
+		out_null(OUT_JSON, "rule_name", NULL);
+		out_null(OUT_JSON, "rule_line", NULL);
+		return;
+	}
+	out_string(OUT_ANY, "rule_name", " \"%s\"", rule->name);
+	out_uint(OUT_ANY, "rule_line", ", line %" PRIu64 " of policy show", rule->at.line);
+}
+
+static void on_drop(void *context, const struct drop_event *event, const struct rule *rule)
 {
 	struct watcher *watcher = context;
 	const char *name = event->reason < DROP_REASON_COUNT ? drop_reason_name(event->reason) :
 							       "unknown";
 
+	if (!drop_wanted(watcher, event, rule))
+		return;
 	out_string(OUT_JSON, "event", out_plain, "drop");
 	show_time(watcher, event->ns);
 	out_string(OUT_ANY, "direction", "%-3s ", event->direction == SPD_OUT ? "out" : "in");
@@ -126,15 +229,32 @@ static void on_drop(void *context, const struct drop_event *event)
 	out_text(": ");
 	out_colour(COLOUR_BAD);
 	out_string(OUT_ANY, "reason", "%s", name);
-	if (event->rule != SPD_RULE_DEFAULT)
-		out_uint(OUT_ANY, "rule", " by rules[%" PRIu64 "]", event->rule);
-	else
-		out_null(OUT_JSON, "rule", NULL);
+	show_rule(event, rule);
+	watcher->shown++;
 	end_record(watcher);
+}
+
+/* Told whatever was asked for: some of it may have been among them. */
+static void on_lost(void *context, uint64_t count)
+{
+	if (is_full(context))
+		return;
+	out_string(OUT_JSON, "event", out_plain, "lost");
+	show_time(context, (uint64_t)clock_ns(CLOCK_MONOTONIC));
+	out_colour(COLOUR_WARN);
+	out_uint(OUT_ANY, "count", "%" PRIu64
+		 " more drops, too many at once to be shown, or shown by another monitor", count);
+	end_record(context);
 }
 
 static void on_worker_drop(void *context, enum drop_reason reason, uint64_t count)
 {
+	struct watcher *watcher = context;
+
+	if (!others_wanted(watcher) ||
+	    (watcher->args->reason && watcher->args->reason != reason))
+		return;
+	watcher->shown++;
 	out_string(OUT_JSON, "event", out_plain, "worker_drop");
 	show_time(context, (uint64_t)clock_ns(CLOCK_MONOTONIC));
 	out_uint(OUT_ANY, "count", "worker dropped %" PRIu64 ": ", count);
@@ -146,6 +266,11 @@ static void on_worker_drop(void *context, enum drop_reason reason, uint64_t coun
 
 static void on_notice(void *context, const char *text)
 {
+	struct watcher *watcher = context;
+
+	if (!others_wanted(watcher) || watcher->args->reason)
+		return;
+	watcher->shown++;
 	out_string(OUT_JSON, "event", out_plain, "notice");
 	show_time(context, (uint64_t)clock_ns(CLOCK_MONOTONIC));
 	out_string(OUT_ANY, "text", "%s", text);
@@ -155,7 +280,7 @@ static void on_notice(void *context, const char *text)
 static void show_sa(const struct ipsecbpf_sa_event *event)
 {
 	const int family = event->family == FAMILY_V6 ? AF_INET6 : AF_INET;
-	char src[INET6_ADDRSTRLEN], dst[INET6_ADDRSTRLEN], number[8];
+	char src[INET6_ADDRSTRLEN], dst[INET6_ADDRSTRLEN], number[4];
 
 	inet_ntop(family, event->src.b, src, sizeof(src));
 	inet_ntop(family, event->dst.b, dst, sizeof(dst));
@@ -163,7 +288,7 @@ static void show_sa(const struct ipsecbpf_sa_event *event)
 	out_string(OUT_ANY, "src", "%s", src);
 	out_string(OUT_ANY, "dst", " > %s", dst);
 	out_string(OUT_ANY, "proto", " %s",
-		   protocol_name(event->proto, number, sizeof(number)));
+		   packet_protocol_name(event->proto, number));
 	out_uint(OUT_JSON, "spi", out_plain, ntohl(event->spi));
 	out_text(" spi 0x%08x: ", ntohl(event->spi));
 	out_string(OUT_JSON, "peer", out_plain, event->peer);
@@ -173,8 +298,12 @@ static void show_sa(const struct ipsecbpf_sa_event *event)
 static void on_sa(void *context, const struct ipsecbpf_sa_event *event)
 {
 	bool bad = event->change == SA_CHANGE_EXPIRED;
+	struct watcher *watcher = context;
 	char text[128];
 
+	if (!others_wanted(watcher) || watcher->args->reason)
+		return;
+	watcher->shown++;
 	out_string(OUT_JSON, "event", out_plain, "notice");
 	show_time(context, event->ns);
 	show_sa(event);
@@ -208,44 +337,90 @@ static bool reader_left(void)
 	return poll(&fd, 1, 0) > 0 && (fd.revents & POLLERR);
 }
 
-static int run(const void *data, struct ipsecbpf_report *report)
+static int read_filters(struct watcher *watcher, struct ipsecbpf_report *report)
+{
+	const struct monitor_args *args = watcher->args;
+	const char *wrong = "not a protocol's name or number";
+
+	if (args->proto && !packet_protocol_parse(args->proto, &watcher->proto))
+		report_error(report, "ipsecbpf monitor", NULL, "--proto: \"%s\": %s", args->proto,
+			     wrong);
+	if (args->address && !address_parse(args->address, &watcher->address, &wrong))
+		report_error(report, "ipsecbpf monitor", NULL, "--address: \"%s\": %s",
+			     args->address, wrong);
+	return report->errors ? EXIT_USAGE : EXIT_DONE;
+}
+
+/* A name that no rule has would show nothing for ever. */
+static int check_rule(const struct monitor_args *args, struct ipsecbpf_report *report)
+{
+	struct policy *policy = ipsecbpf_policy_live(args->ifname, report);
+	bool found = false;
+
+	if (!policy && errno != ENODATA)
+		return exit_code(-errno, args->ifname, report);
+	for (size_t i = 0; policy && i < policy->rule_count && !found; i++)
+		found = !strcmp(policy->rules[i].name, args->rule);
+	policy_free(policy);
+	if (found)
+		return EXIT_DONE;
+	report_error(report, args->ifname, "ipsecbpf policy show has the names",
+		     "the policy has no rule \"%s\"", args->rule);
+	return EXIT_REFUSED;
+}
+
+static int watch(struct watcher *watcher, struct ipsecbpf_report *report)
 {
 	static const struct ipsecbpf_monitor_ops ops = {
-		.drop = on_drop, .worker_drop = on_worker_drop, .notice = on_notice,
-		.sa = on_sa,
+		.drop = on_drop, .lost = on_lost, .worker_drop = on_worker_drop,
+		.notice = on_notice, .sa = on_sa,
 	};
-	const struct ifname_args *args = data;
-	struct watcher watcher = {
-		.clock_offset_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC),
-	};
+	const char *ifname = watcher->args->ifname;
 	struct ipsecbpf_monitor *monitor;
 	int result = 0;
 
 	catch_signals();
-	monitor = ipsecbpf_monitor_open(args->ifname, &ops, &watcher, report);
+	monitor = ipsecbpf_monitor_open(ifname, &ops, watcher, report);
 	if (!monitor)
-		return exit_code(-errno, args->ifname, report);
+		return exit_code(-errno, ifname, report);
 	out_stream();
-	while (!stop_requested && !watcher.output_closed && !reader_left()) {
+	while (!stop_requested && !watcher->output_closed && !is_full(watcher) && !reader_left()) {
 		result = ipsecbpf_monitor_poll(monitor, POLL_MS);
 		if (result < 0 && result != -EINTR)
 			break;
 		result = 0;
 	}
 	ipsecbpf_monitor_close(monitor);
-	return exit_code(result, args->ifname, report);
+	return exit_code(result, ifname, report);
+}
+
+static int run(const void *data, struct ipsecbpf_report *report)
+{
+	struct watcher watcher = {
+		.args = data,
+		.clock_offset_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC),
+	};
+	int code = read_filters(&watcher, report);
+
+	if (!code && watcher.args->rule)
+		code = check_rule(watcher.args, report);
+	return code ? code : watch(&watcher, report);
 }
 
 const struct verb verb_monitor = {
 	.name = "monitor",
 	.summary = "print dropped packets, and what happens to SAs, as it comes",
-	.details = "One line for each drop, with -j one JSON object for each. Events are rate "
-		   "limited; \"ipsecbpf stats\" has the exact counts. SAs that are added, are "
+	.details = "One line for each drop, with the reason and the rule that decided, with -j one JSON "
+		   "object for each. Events are rate limited; how many were lost is told within a "
+		   "second (monitors that run at the same time share the events), and "
+		   "\"ipsecbpf stats\" has the exact counts. What the worker drops is told "
+		   "by reason only. SAs that are added, are "
 		   "dying (a soft limit is reached, or three quarters of the sequence numbers "
 		   "are used), have expired, were removed or have taken over in a rotation are "
-		   "told within a second. Ends at Ctrl-C, SIGTERM or when its output is closed.",
-	.operands = ifname_operand,
-	.options = no_options,
-	.args_size = sizeof(struct ifname_args),
+		   "told within a second. With options, only the drops that all of them mean. Ends at "
+		   "Ctrl-C, SIGTERM or when its output is closed.",
+	.operands = operands,
+	.options = options,
+	.args_size = sizeof(struct monitor_args),
 	.run = run,
 };

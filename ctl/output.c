@@ -252,6 +252,12 @@ void out_int(unsigned int where, const char *key, const char *fmt, int64_t value
 		emit(format(fmt != out_plain ? fmt : "%" PRId64, value), true);
 }
 
+void out_real(const char *key, double value)
+{
+	if (out.json)
+		json_add(key, json_real(value));
+}
+
 void out_bool(unsigned int where, const char *key, const char *fmt, bool value)
 {
 	if (json_wanted(where))

@@ -44,6 +44,8 @@ void out_uint(unsigned int where, const char *key, const char *fmt, uint64_t val
 	__attribute__((format(printf, 3, 0)));
 void out_int(unsigned int where, const char *key, const char *fmt, int64_t value)
 	__attribute__((format(printf, 3, 0)));
+/* JSON only. */
+void out_real(const char *key, double value);
 /* The text is "yes" or "no", through a %s. */
 void out_bool(unsigned int where, const char *key, const char *fmt, bool value)
 	__attribute__((format(printf, 3, 0)));

@@ -23,6 +23,7 @@ extern const struct verb verb_sa_genkey;
 extern const struct verb verb_sa_export;
 extern const struct verb verb_explain;
 extern const struct verb verb_stats;
+extern const struct verb verb_metrics;
 extern const struct verb verb_monitor;
 extern const struct verb verb_preflight;
 extern const struct verb verb_version;

@@ -79,7 +79,8 @@ struct ipsecbpf_status {
 int ipsecbpf_status(const char *ifname, struct ipsecbpf_status *ret_status,
 		    struct ipsecbpf_report *report);
 
-/* Names of all attachments in this network namespace; *ret_names is malloc'd, as are its items. */
+/* Names of all attachments in this network namespace; *ret_names is malloc'd, as are its items.
+ * -EPERM or -EACCES: the caller may not look. */
 int ipsecbpf_list(char ***ret_names, size_t *ret_count);
 
 /* ---- policy (struct policy and its functions are in policy.h) ------------------------------- */
@@ -295,7 +296,10 @@ int ipsecbpf_stats(const char *ifname, struct ipsecbpf_stats *ret_stats,
 
 struct ipsecbpf_monitor;
 struct ipsecbpf_monitor_ops {
-	void (*drop)(void *context, const struct drop_event *event);
+	/* `rule` is the one that decided: NULL if none did, or if another policy has come between */
+	void (*drop)(void *context, const struct drop_event *event, const struct rule *rule);
+	/* drops that no event came of: there were too many at once */
+	void (*lost)(void *context, uint64_t count);
 	/* counters that the worker raised since the last call, and changes of state */
 	void (*worker_drop)(void *context, enum drop_reason reason, uint64_t count);
 	void (*notice)(void *context, const char *text);
@@ -333,6 +337,7 @@ int ipsecbpf_preflight(const char *ifname, const struct ipsecbpf_preflight_opts 
 
 const char *drop_reason_name(enum drop_reason reason);	/* "clear_text" */
 const char *drop_reason_text(enum drop_reason reason);
+const char *drop_reason_where(enum drop_reason reason);	/* "bpf", "worker", "bpf+worker" */
 const char *pass_counter_name(enum pass_counter counter);
 const char *pass_counter_text(enum pass_counter counter);
 

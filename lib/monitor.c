@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "control.h"
 #include "pin.h"
+#include "policy_store.h"
 #include "policy_trial.h"
 #include "stats.h"
 
@@ -30,27 +31,69 @@ struct ipsecbpf_monitor {
 	uint64_t sa_serial;	/* of the last SA event told */
 	uint64_t ask_sas_ns;	/* CLOCK_MONOTONIC of the next question */
 	unsigned int events;
+	struct policy *policy;	/* to name the rules of events; NULL: not needed yet */
+	uint32_t identity;	/* of the policy in force, */
+	uint64_t from_ns;	/* since when that is known (CLOCK_MONOTONIC), */
+	uint64_t until_ns;	/* and until when */
+	bool counting;		/* what follows counts from the first poll on */
+	uint64_t drops;		/* of the hooks, at the end of the last poll */
+	uint64_t received;	/* events, and the drops before the first poll */
+	uint64_t lost;		/* told so far */
 };
+
+/* Which policy is in force, and since when for sure. */
+static void look_at_policy(struct ipsecbpf_monitor *monitor)
+{
+	uint64_t now = clock_ns();
+	uint32_t identity = policy_identity(&monitor->pins);
+
+	monitor->until_ns = now;
+	if (identity == monitor->identity)
+		return;
+	monitor->identity = identity;
+	monitor->from_ns = now;
+	policy_free(monitor->policy);
+	monitor->policy = NULL;
+}
+
+/*
+ * The policy that was in force when an event happened: the one that is so now, if it was before.
+ * What happens while one follows another is of neither for sure: NULL.
+ */
+static const struct policy *policy_at(struct ipsecbpf_monitor *monitor, uint64_t ns)
+{
+	if (ns > monitor->until_ns)
+		look_at_policy(monitor);
+	if (ns < monitor->from_ns)
+		return NULL;
+	if (!monitor->policy) {
+		monitor->policy = policy_read_live(&monitor->pins, NULL);
+		/* Reading takes a while: it may be the next one already. */
+		look_at_policy(monitor);
+	}
+	return ns < monitor->from_ns ? NULL : monitor->policy;
+}
+
+static const struct rule *rule_of(struct ipsecbpf_monitor *monitor, const struct drop_event *event)
+{
+	const struct policy *policy;
+
+	if (event->rule == SPD_RULE_DEFAULT)
+		return NULL;
+	policy = policy_at(monitor, event->ns);
+	return policy && event->rule < policy->rule_count ? &policy->rules[event->rule] : NULL;
+}
 
 static int on_event(void *context, void *data, size_t size)
 {
 	struct ipsecbpf_monitor *monitor = context;
 
 	if (size >= sizeof(struct drop_event)) {
-		monitor->ops.drop(monitor->context, data);
+		monitor->ops.drop(monitor->context, data, rule_of(monitor, data));
 		monitor->events++;
+		monitor->received++;
 	}
 	return 0;
-}
-
-static int read_worker(struct ipsecbpf_monitor *monitor, struct worker_stats *ret_stats)
-{
-	struct ipsecbpf_stats stats;
-	int err = stats_read(&monitor->pins, &stats);
-
-	if (!err)
-		*ret_stats = stats.worker;
-	return err;
 }
 
 /* SA events after a serial; *ret_events is malloc'd. No supervisor: no events. */
@@ -82,6 +125,7 @@ struct ipsecbpf_monitor *ipsecbpf_monitor_open(const char *ifname,
 					       void *context, struct ipsecbpf_report *report)
 {
 	struct ipsecbpf_monitor *monitor = calloc(1, sizeof(*monitor));
+	struct ipsecbpf_stats stats;
 	int err;
 
 	if (!monitor)
@@ -92,13 +136,16 @@ struct ipsecbpf_monitor *ipsecbpf_monitor_open(const char *ifname,
 	if (err)
 		goto fail;
 	monitor->ring = ring_buffer__new(monitor->pins.events_fd, on_event, monitor, NULL);
-	err = monitor->ring ? read_worker(monitor, &monitor->seen) : -errno;
+	err = monitor->ring ? stats_read(&monitor->pins, &stats) : -errno;
 	if (err) {
 		report_error(report, ifname, NULL, "cannot read events: %s", strerror(-err));
 		ring_buffer__free(monitor->ring);
 		pins_close(&monitor->pins);
 		goto fail;
 	}
+	monitor->seen = stats.worker;
+	monitor->identity = policy_identity(&monitor->pins);
+	monitor->from_ns = monitor->until_ns = clock_ns();
 	monitor->state = monitor->pins.control->state;
 	monitor->generation = policy_generation(&monitor->pins);
 	skip_events(monitor);
@@ -109,21 +156,56 @@ fail:
 	return NULL;
 }
 
-static void tell_worker_drops(struct ipsecbpf_monitor *monitor)
+static void tell_worker_drops(struct ipsecbpf_monitor *monitor, const struct worker_stats *now)
 {
-	struct worker_stats now;
-
-	if (read_worker(monitor, &now))
-		return;
 	for (int reason = 0; reason < DROP_REASON_COUNT; reason++) {
-		uint64_t more = now.drops[reason] - monitor->seen.drops[reason];
+		uint64_t more = now->drops[reason] - monitor->seen.drops[reason];
 
 		if (!more)
 			continue;
 		monitor->ops.worker_drop(monitor->context, (enum drop_reason)reason, more);
 		monitor->events++;
 	}
-	monitor->seen = now;
+	monitor->seen = *now;
+}
+
+static uint64_t hook_drops(const struct ipsecbpf_stats *stats)
+{
+	uint64_t sum = 0;
+
+	for (int reason = 0; reason < DROP_SLOTS; reason++)
+		sum += stats->drops[reason] - stats->worker.drops[reason];
+	return sum;
+}
+
+/*
+ * Drops that no event came of, for there were too many at once (bpf/stats.h), or we were too slow.
+ * Events of all that had been counted when the last poll ended have been received by now: what is
+ * wanting is lost. Never too many; while drops go on, some are told a poll later.
+ */
+static void tell_lost(struct ipsecbpf_monitor *monitor, const struct ipsecbpf_stats *now)
+{
+	uint64_t expected = monitor->drops;
+
+	monitor->drops = hook_drops(now);
+	if (expected <= monitor->received + monitor->lost)
+		return;
+	monitor->ops.lost(monitor->context, expected - monitor->received - monitor->lost);
+	monitor->lost = expected - monitor->received;
+	monitor->events++;
+}
+
+/* From now on every drop is expected to come as an event. */
+static int start_counting(struct ipsecbpf_monitor *monitor)
+{
+	struct ipsecbpf_stats stats;
+	int err = monitor->counting ? 0 : stats_read(&monitor->pins, &stats);
+
+	if (err || monitor->counting)
+		return err;
+	monitor->counting = true;
+	monitor->drops = monitor->received = hook_drops(&stats);
+	return 0;
 }
 
 static void tell_state(struct ipsecbpf_monitor *monitor)
@@ -173,14 +255,21 @@ static void tell_sa_events(struct ipsecbpf_monitor *monitor)
 int ipsecbpf_monitor_poll(struct ipsecbpf_monitor *monitor, int timeout_ms)
 {
 	uint64_t until = clock_ns() + WATCH_NS + (uint64_t)timeout_ms * 1000000u;
+	struct ipsecbpf_stats stats;
 	int err;
 
 	monitor->events = 0;
 	__atomic_store_n(&monitor->pins.control->events_until, until, __ATOMIC_RELEASE);
-	err = ring_buffer__poll(monitor->ring, timeout_ms);
+	err = start_counting(monitor);
+	if (!err)
+		err = ring_buffer__poll(monitor->ring, timeout_ms);
+	if (err >= 0)
+		err = stats_read(&monitor->pins, &stats);
 	if (err < 0)
 		return err;
-	tell_worker_drops(monitor);
+	tell_worker_drops(monitor, &stats.worker);
+	tell_lost(monitor, &stats);
+	look_at_policy(monitor);
 	tell_state(monitor);
 	tell_sa_events(monitor);
 	return (int)monitor->events;
@@ -191,6 +280,7 @@ void ipsecbpf_monitor_close(struct ipsecbpf_monitor *monitor)
 	if (!monitor)
 		return;
 	ring_buffer__free(monitor->ring);
+	policy_free(monitor->policy);
 	pins_close(&monitor->pins);
 	free(monitor);
 }

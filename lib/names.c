@@ -8,6 +8,9 @@ static const char *const drop_names[] = { DROP_REASONS(X) };
 #define X(id, word, where, text) [DROP_##id] = text,
 static const char *const drop_texts[] = { DROP_REASONS(X) };
 #undef X
+#define X(id, word, where, text) [DROP_##id] = where,
+static const char *const drop_wheres[] = { DROP_REASONS(X) };
+#undef X
 #define X(id, word, text) [PASS_##id] = word,
 static const char *const pass_names[] = { PASS_COUNTERS(X) };
 #undef X
@@ -37,6 +40,11 @@ const char *drop_reason_text(enum drop_reason reason)
 {
 	return reason < DROP_REASON_COUNT ? drop_texts[reason]
 					  : "a reason this version does not know";
+}
+
+const char *drop_reason_where(enum drop_reason reason)
+{
+	return reason < DROP_REASON_COUNT ? drop_wheres[reason] : "bpf+worker";
 }
 
 const char *pass_counter_name(enum pass_counter counter)

@@ -9,16 +9,25 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
-/* Are we in the network namespace of process 1? Where that may not be asked: take it that we are
- * not, since the longer name never collides. */
+/*
+ * Are we in the network namespace of process 1? Where that may not be asked: take it that we are
+ * not, since the longer name never collides. Asked once, as a process stays where it is: one that
+ * has given up its privileges meanwhile may not ask any more.
+ */
 static int netns_inode(ino_t *ret_inode, int *ret_initial)
 {
+	static ino_t inode;
+	static int initial;
 	struct stat own, init;
 
-	if (stat("/proc/self/ns/net", &own))
-		return -errno;
-	*ret_initial = !stat("/proc/1/ns/net", &init) && own.st_ino == init.st_ino;
-	*ret_inode = own.st_ino;
+	if (!inode) {
+		if (stat("/proc/self/ns/net", &own))
+			return -errno;
+		initial = !stat("/proc/1/ns/net", &init) && own.st_ino == init.st_ino;
+		inode = own.st_ino;
+	}
+	*ret_initial = initial;
+	*ret_inode = inode;
 	return 0;
 }
 

@@ -9,6 +9,7 @@
  *   policy_compile.c  struct policy -> struct policy_compiled for one interface
  *   policy_show.c     struct policy -> canonical JSON; and the differences of two policies
  *   policy_digest.c   what a protection means, as a number
+ *   policy_needs.c    the SAs that it cannot do without
  * policy_apply.c (not pure) writes a compiled policy into the BPF maps.
  *
  * Included by: the files above, sa_apply.c, the CLI, unit tests.
@@ -178,6 +179,19 @@ uint64_t policy_protection_digest(const struct policy *policy, size_t peer, size
  * names of its peer and protection; not where it stands, nor which risks it accepts.
  */
 uint64_t policy_rule_digest(const struct policy *policy, size_t index);
+
+/* SAs of a pair without which rules that protect by it can only drop. */
+struct policy_need {
+	struct policy_pair pair;
+	bool needed[SPD_DIRECTION_COUNT];
+};
+
+/*
+ * What the rules for interface `ifname` need, the pairs around theirs included; each pair once, sorted
+ * by peer, then protection. *ret_needs is malloc'd. 0 or -ENOMEM.
+ */
+int policy_needs(const struct policy *policy, const char *ifname, struct policy_need **ret_needs,
+		 size_t *ret_count);
 
 /* A snapshot (bpf/spd_cell.h), ready to be stored but for serial and text_len, which are 0. */
 struct policy_compiled {

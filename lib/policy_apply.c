@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "control.h"
 #include "policy_keep.h"
 #include "policy_nic.h"
@@ -123,6 +124,7 @@ static int install_compiled(struct install *install, struct policy_compiled *com
 		return install->opts->dry_run ? 0 : keep_live(install);
 	}
 	head->serial = pins->control->last_serial + 1;
+	head->applied_ns = wall_clock_ns();
 	head->text_len = (uint32_t)strlen(install->text);
 	result->changed = true;
 	result->serial = head->serial;

@@ -9,7 +9,7 @@
 
 #include "policy_boxes.h"
 
-static bool applies_to(const struct rule *rule, const char *ifname)
+bool rule_applies_to(const struct rule *rule, const char *ifname)
 {
 	if (!rule->interface_count)
 		return true;
@@ -24,7 +24,7 @@ static int plan_rules(const struct policy *policy, const char *ifname, struct ru
 	int err = 0;
 
 	for (size_t i = 0; i < policy->rule_count && !err; i++) {
-		plans[i].applies = applies_to(&policy->rules[i], ifname);
+		plans[i].applies = rule_applies_to(&policy->rules[i], ifname);
 		if (plans[i].applies)
 			err = selector_init(&plans[i].selector, &policy->rules[i]);
 	}

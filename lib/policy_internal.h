@@ -152,6 +152,9 @@ struct selector {
 int selector_init(struct selector *selector, const struct rule *rule);
 void selector_fini(struct selector *selector);
 
+/* Does the rule take part on this interface? */
+bool rule_applies_to(const struct rule *rule, const char *ifname);
+
 /* Whether a packet of this family can match at all. */
 bool selector_matches_family(const struct selector *selector, enum ip_family family);
 

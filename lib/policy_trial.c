@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "policy_trial.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
 
 #include "clock.h"
@@ -15,6 +16,14 @@ static uint64_t active_word(const struct pins *pins)
 uint32_t policy_generation(const struct pins *pins)
 {
 	return (uint32_t)GENERATION_AT(active_word(pins), clock_ns());
+}
+
+/* Each policy's text is in a map of its own, and the kernel counts maps. */
+uint32_t policy_identity(const struct pins *pins)
+{
+	uint32_t generation = policy_generation(pins), id;
+
+	return bpf_map_lookup_elem(pins->policy_text_fd, &generation, &id) ? 0 : id;
 }
 
 uint64_t policy_trial_deadline(const struct pins *pins)

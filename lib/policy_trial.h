@@ -19,6 +19,10 @@
 /* The generation in force at this moment, as the hooks see it. */
 uint32_t policy_generation(const struct pins *pins);
 
+/* Identifies the policy in force: of every one that is applied it is another, and never given again.
+ * 0: none has been loaded. */
+uint32_t policy_identity(const struct pins *pins);
+
 /* CLOCK_MONOTONIC ns at which the trial is or was over; 0: none is running, nor has one run out
  * since the last change. */
 uint64_t policy_trial_deadline(const struct pins *pins);

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "clock.h"
+#include "pin.h"
 #include "policy_store.h"
 #include "policy_trial.h"
 #include "rule_counts.h"
@@ -107,5 +109,23 @@ int rule_stats_read(const struct pins *pins, struct rule_stats *stats)
 
 	for (int i = 0; err == -EAGAIN && i < TRIES; i++)
 		err = read_once(pins, stats);
+	return err;
+}
+
+int ipsecbpf_rule_stats(const char *ifname, struct rule_stats *stats,
+			struct ipsecbpf_report *report)
+{
+	struct pins pins;
+	int err = pins_open(&pins, ifname, report);
+
+	if (err)
+		return err;
+	err = rule_stats_read(&pins, stats);
+	pins_close(&pins);
+	if (err == -ENODATA)
+		report_error(report, ifname, "ipsecbpf policy apply", "no policy is loaded");
+	else if (err)
+		report_error(report, ifname, NULL, "cannot read the rules' counters: %s",
+			     strerror(-err));
 	return err;
 }

@@ -15,7 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pin.h"
+#include "abi_user.h"
+#include "report.h"
+
+struct pins;
 
 struct rule_stat {
 	char name[NAME_LEN];	/* empty: a default */
@@ -38,6 +41,9 @@ struct rule_stats {
  * -errno; to be finished in all cases.
  */
 int rule_stats_read(const struct pins *pins, struct rule_stats *stats);
+/* The same of an interface; the cause is in report. */
+int ipsecbpf_rule_stats(const char *ifname, struct rule_stats *stats,
+			struct ipsecbpf_report *report);
 void rule_stats_fini(struct rule_stats *stats);
 
 #endif /* IPSECBPF_RULE_STATS_H */

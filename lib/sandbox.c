@@ -3,7 +3,9 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <linux/bpf.h>
 #include <linux/capability.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -16,6 +18,7 @@
 /* Nobody's: outside of what distributions, systemd and containers give out, so that no other
  * process has it and could signal ours. */
 #define WORKER_ID 2147483000
+#define LISTENER_ID 2147483001	/* not the worker's: they could signal each other */
 
 static int compare_ints(const void *a, const void *b)
 {
@@ -66,73 +69,75 @@ int sandbox_supervisor(void)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
 }
 
-static int drop_identity(void)
+static int drop_identity(unsigned int id)
 {
-	if (setgroups(0, NULL) || setresgid(WORKER_ID, WORKER_ID, WORKER_ID) ||
-	    setresuid(WORKER_ID, WORKER_ID, WORKER_ID))
+	if (setgroups(0, NULL) || setresgid(id, id, id) || setresuid(id, id, id))
 		return -errno;
 	return 0;
 }
 
-static int drop_capabilities(void)
+static int drop_capabilities(unsigned int id)
 {
+	int err;
+
 	/* Bounding set first, while CAP_SETPCAP is still there. */
 	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
 		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EINVAL)
 			return -errno;
-	if (drop_identity())
-		return -errno;
+	err = drop_identity(id);
+	if (err)
+		return err;
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (capng_apply(CAPNG_SELECT_CAPS))
 		return -EPERM;
 	return capng_have_capabilities(CAPNG_SELECT_CAPS) == CAPNG_NONE ? 0 : -EPERM;
 }
 
-static int install_filter(void)
+/* What every process needs: memory (but none that can be executed), locks, time, and its end. */
+static int allow_basics(scmp_filter_ctx filter)
 {
-	static const int allowed[] = {
-		/* moving packets and messages */
-		SCMP_SYS(read),
-		SCMP_SYS(readv),
-		SCMP_SYS(write),
-		SCMP_SYS(writev),
-		SCMP_SYS(sendto),
-		SCMP_SYS(recvfrom),
-		SCMP_SYS(poll),
-		SCMP_SYS(ppoll),
-		SCMP_SYS(close),
-		/* memory, locks and time, for libc and the crypto libraries */
-		SCMP_SYS(brk),
-		SCMP_SYS(munmap),
-		SCMP_SYS(mremap),
-		SCMP_SYS(madvise),
-		SCMP_SYS(futex),
-		SCMP_SYS(clock_gettime),
-		SCMP_SYS(getrandom),
-		/* being stopped, continued and ended */
-		SCMP_SYS(rt_sigreturn),
-		SCMP_SYS(restart_syscall),
-		SCMP_SYS(exit),
-		SCMP_SYS(exit_group),
+	static const int basics[] = {
+		SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(close), SCMP_SYS(poll), SCMP_SYS(ppoll),
+		SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(brk), SCMP_SYS(munmap),
+		SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(futex), SCMP_SYS(clock_gettime),
+		SCMP_SYS(getrandom), SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
+		SCMP_SYS(exit), SCMP_SYS(exit_group),
 	};
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int err = filter ? 0 : -ENOMEM;
+	int err = 0;
 
-	for (size_t i = 0; !err && i < sizeof(allowed) / sizeof(allowed[0]); i++)
+	for (size_t i = 0; !err && i < sizeof(basics) / sizeof(basics[0]); i++)
+		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, basics[i], 0);
+	return err ? err : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+					    SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+}
+
+/* The basics and what is listed; anything else: `otherwise`. */
+static scmp_filter_ctx new_filter(uint32_t otherwise, const int *allowed, size_t count)
+{
+	scmp_filter_ctx filter = seccomp_init(otherwise);
+	int err = filter ? allow_basics(filter) : -ENOMEM;
+
+	for (size_t i = 0; !err && i < count; i++)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
-	/* Memory, but none that can be executed. */
 	if (!err)
-		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-				       SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	if (!err)
-		err = seccomp_load(filter);
+		return filter;
+	seccomp_release(filter);
+	errno = -err;
+	return NULL;
+}
+
+static int load_filter(scmp_filter_ctx filter)
+{
+	int err = filter ? seccomp_load(filter) : -errno;
+
 	seccomp_release(filter);
 	return err;
 }
 
-int sandbox_worker(void)
+/* Nothing of root's, for good. */
+static int become_nobody(unsigned int id)
 {
-	int err = drop_capabilities();
+	int err = drop_capabilities(id);
 
 	if (!err)
 		err = no_dumps(); /* changing identity had reset it */
@@ -141,5 +146,76 @@ int sandbox_worker(void)
 	/* Changing identity clears this too. */
 	if (!err && prctl(PR_SET_PDEATHSIG, SIGKILL))
 		err = -errno;
-	return err ? err : install_filter();
+	return err;
+}
+
+int sandbox_worker(void)
+{
+	static const int allowed[] = { SCMP_SYS(readv), SCMP_SYS(writev) };
+	int err = become_nobody(WORKER_ID);
+
+	return err ? err : load_filter(new_filter(SCMP_ACT_KILL_PROCESS, allowed,
+						  sizeof(allowed) / sizeof(allowed[0])));
+}
+
+int sandbox_listener(void)
+{
+	static const int allowed[] = {
+		SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait),
+		SCMP_SYS(epoll_pwait), SCMP_SYS(sendmsg), SCMP_SYS(setsockopt),
+		SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(shutdown), SCMP_SYS(fcntl),
+	};
+	int err = become_nobody(LISTENER_ID);
+
+	return err ? err : load_filter(new_filter(SCMP_ACT_KILL_PROCESS, allowed,
+						  sizeof(allowed) / sizeof(allowed[0])));
+}
+
+/* What reads BPF objects: nothing is made, changed or attached. */
+static int allow_reading(scmp_filter_ctx filter)
+{
+	static const unsigned int commands[] = {
+		BPF_MAP_LOOKUP_ELEM, BPF_MAP_GET_NEXT_KEY, BPF_MAP_LOOKUP_BATCH, BPF_OBJ_GET,
+		BPF_OBJ_GET_INFO_BY_FD, BPF_MAP_GET_FD_BY_ID, BPF_PROG_GET_FD_BY_ID,
+	};
+	int err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(commands) / sizeof(commands[0]); i++)
+		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(bpf), 1,
+				       SCMP_A0(SCMP_CMP_EQ, commands[i]));
+	return err ? err : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+					    SCMP_A2(SCMP_CMP_MASKED_EQ,
+						    O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
+}
+
+int sandbox_reader(void)
+{
+	/* The supervisors' sockets, rtnetlink, interfaces' names; what paths are. */
+	static const int allowed[] = {
+		SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(sendmsg),
+		SCMP_SYS(recvmsg), SCMP_SYS(setsockopt), SCMP_SYS(getsockopt),
+		SCMP_SYS(getsockname), SCMP_SYS(ioctl), SCMP_SYS(fcntl), SCMP_SYS(fstat),
+		SCMP_SYS(stat), SCMP_SYS(newfstatat), SCMP_SYS(access), SCMP_SYS(faccessat),
+		SCMP_SYS(faccessat2), SCMP_SYS(lseek), SCMP_SYS(getpid), SCMP_SYS(sysinfo),
+		SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(wait4),
+	};
+	scmp_filter_ctx filter;
+	int err = no_dumps();
+
+	if (err)
+		return err;
+	capng_clear(CAPNG_SELECT_BOTH);
+	if (capng_update(CAPNG_ADD, (capng_type_t)(CAPNG_EFFECTIVE | CAPNG_PERMITTED),
+			 CAP_SYS_ADMIN) ||
+	    capng_apply(CAPNG_SELECT_CAPS))
+		return -EPERM;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -errno;
+	filter = new_filter(SCMP_ACT_ERRNO(EPERM), allowed, sizeof(allowed) / sizeof(allowed[0]));
+	err = filter ? allow_reading(filter) : -errno;
+	if (err) {
+		seccomp_release(filter);
+		return err;
+	}
+	return load_filter(filter);
 }

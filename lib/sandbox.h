@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Giving up privilege. Included by: supervisor.c, worker.c.
+ * Giving up privilege. Included by: supervisor.c, worker.c, ctl/metrics_*.c.
  */
 #ifndef IPSECBPF_SANDBOX_H
 #define IPSECBPF_SANDBOX_H
@@ -20,5 +20,18 @@ int sandbox_supervisor(void);
  * else ends the process. 0 or -errno.
  */
 int sandbox_worker(void);
+
+/*
+ * Who reads metrics for others: stays root, with CAP_SYS_ADMIN alone (maps within maps are opened
+ * by their ids), and a seccomp filter under which that opens no more: of bpf() only what reads, files
+ * only for reading. What is not allowed fails with EPERM. 0 or -errno.
+ */
+int sandbox_reader(void);
+
+/*
+ * Who answers HTTP requests: nothing, as the worker, under another nobody's identity; the filter
+ * allows what serving an open listening socket takes. 0 or -errno.
+ */
+int sandbox_listener(void);
 
 #endif /* IPSECBPF_SANDBOX_H */

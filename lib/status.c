@@ -99,19 +99,45 @@ int ipsecbpf_status(const char *ifname, struct ipsecbpf_status *ret_status,
 	return 0;
 }
 
-static bool is_attached(const char *ifname)
+/* 1, 0, or -errno: nobody may look. */
+static int is_attached(const char *ifname)
 {
 	struct paths paths;
 	char path[256];
 	int fd;
 
 	if (paths_init(&paths, ifname))
-		return false;
+		return 0;
 	pin_map_path(&paths, "control", path, sizeof(path));
 	fd = bpf_obj_get(path);
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
+	if (fd < 0)
+		return errno == EPERM || errno == EACCES ? -errno : 0;
+	close(fd);
+	return 1;
+}
+
+static void free_names(char **names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(names[i]);
+	free(names);
+}
+
+static int list_names(const struct if_nameindex *at, char **names, size_t *count)
+{
+	for (; at->if_index; at++) {
+		int attached = is_attached(at->if_name);
+
+		if (attached < 0)
+			return attached;
+		if (!attached)
+			continue;
+		names[*count] = strdup(at->if_name);
+		if (!names[*count])
+			return -ENOMEM;
+		(*count)++;
+	}
+	return 0;
 }
 
 int ipsecbpf_list(char ***ret_names, size_t *ret_count)
@@ -119,22 +145,19 @@ int ipsecbpf_list(char ***ret_names, size_t *ret_count)
 	struct if_nameindex *interfaces = if_nameindex();
 	size_t count = 0, capacity = 1;
 	char **names;
+	int err;
 
 	if (!interfaces)
 		return -errno;
 	for (const struct if_nameindex *at = interfaces; at->if_index; at++)
 		capacity++;
 	names = calloc(capacity, sizeof(*names));
-	for (const struct if_nameindex *at = interfaces; names && at->if_index; at++) {
-		if (!is_attached(at->if_name))
-			continue;
-		names[count] = strdup(at->if_name);
-		if (names[count])
-			count++;
-	}
+	err = names ? list_names(interfaces, names, &count) : -ENOMEM;
 	if_freenameindex(interfaces);
-	if (!names)
-		return -ENOMEM;
+	if (err) {
+		free_names(names, count);
+		return err;
+	}
 	*ret_names = names;
 	*ret_count = count;
 	return 0;
