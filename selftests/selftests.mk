@@ -83,12 +83,28 @@ demo: deps
 demo-run: all $(B)/wirecount
 	$(Q)B=$(abspath $(B)) $(PYTHON) -B selftests/demo
 
+# BENCH=tcp (the default), spd or presence: selftests/bench/bench_$(BENCH). ROUNDS=n makes it shorter or
+# longer.
+BENCH ?= tcp
+BENCH_NEEDS_spd := $(B)/bench/spd_bench
 .PHONY: bench bench-run
 bench: deps
 	$(Q)$(MAKE) --no-print-directory bench-run
 
-bench-run: all
-	$(Q)B=$(abspath $(B)) $(PYTHON) -B selftests/bench/bench_tcp
+bench-run: all $(BENCH_NEEDS_$(BENCH))
+	$(Q)B=$(abspath $(B)) $(PYTHON) -B selftests/bench/bench_$(BENCH)
+
+$(B)/bench/spd_bench.bpf.o: selftests/bench/spd_bench.bpf.c selftests/bench/spd_bench.h \
+		$(wildcard bpf/*.h)
+	$(call say,BPF,$@)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $< && \
+		$(BPFTOOL) gen object $@ $@.tmp && rm -f $@.tmp
+
+SPD_BENCH_SRC := $(addprefix selftests/bench/,spd_bench.c spd_subject.c spd_load.c spd_frames.c) \
+	selftests/bpf/datapath.c $(filter-out %_main.c,$(wildcard selftests/spd/rulegen*.c))
+$(B)/bench/spd_bench: $(SPD_BENCH_SRC) $(B)/bench/spd_bench.skel.h $(B)/libipsecbpf.a \
+		$(wildcard selftests/bench/spd_*.h selftests/spd/*.h selftests/bpf/*.h)
+	$(call say,BENCH,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ \
+		$(filter %.c %.a,$^) $(LIBS)
 
 # Stock Debian kernels in QEMU, by emulation; kernel XFRM is the peer. GUESTTEST="-k tcp -x" passes
 # options to pytest; check-vm-harness has XFRM on both sides, which tests the tests.
