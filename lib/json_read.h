@@ -20,7 +20,7 @@
 #include "json_where.h"
 #include "report.h"
 
-#define JSON_TEXT_MAX (16u << 20)	/* octets of one file */
+#define JSON_TEXT_MAX (64u << 20)	/* octets of one file */
 
 /* A value and where it stands. */
 struct json_value {

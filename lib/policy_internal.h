@@ -10,7 +10,7 @@
 #include "policy.h"
 #include "policy_risk.h"
 
-#define POLICY_RULES_MAX	16384	/* bounds the comparison of rules with each other */
+#define POLICY_RULES_MAX	131072	/* bounds the comparison of rules with each other */
 #define POLICY_LIST_MAX		1024	/* elements of one selector: more would not compile */
 
 #define PROTO_ICMP	1
