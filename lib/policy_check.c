@@ -269,23 +269,26 @@ static bool hides(void *context, size_t earlier)
 	       selector_covers(&selectors[earlier], &selectors[reaching->index]);
 }
 
+/* Of most rules there is a packet that none before matches: that is soon found out. */
+static void look_at_corner(struct checking *checking, size_t index)
+{
+	struct reaching reaching = { checking, index };
+
+	checking->at_corner[index] = rule_space_first(&checking->space, &(struct rule_search){
+		.relation = RULES_AT_CORNER, .below = index, .action_hi = SPD_PROTECT,
+		.accept = may_hide, .context = &reaching,
+	}, index) != RULE_NONE;
+}
+
 static void check_reachable(struct checking *checking, size_t index)
 {
 	const struct rule *rules = checking->policy->rules;
 	struct reaching reaching = { checking, index };
-	struct rule_search search = {
-		.relation = RULES_AT_CORNER, .below = index, .action_hi = SPD_PROTECT,
-		.accept = may_hide, .context = &reaching,
-	};
-	size_t earlier;
+	size_t earlier = rule_space_first(&checking->space, &(struct rule_search){
+		.relation = RULES_AROUND, .below = index, .action_hi = SPD_PROTECT,
+		.accept = hides, .context = &reaching,
+	}, index);
 
-	/* Of most rules there is a packet that none before matches: that is soon found out. */
-	checking->at_corner[index] = rule_space_first(&checking->space, &search, index) != RULE_NONE;
-	if (!checking->at_corner[index])
-		return;
-	search.relation = RULES_AROUND;
-	search.accept = hides;
-	earlier = rule_space_first(&checking->space, &search, index);
 	if (earlier != RULE_NONE)
 		check_error(checking, rules[index].at, "rule \"%s\" can never match: rule \"%s\" "
 			    "at line %u matches all its packets first", rules[index].name,
@@ -295,16 +298,20 @@ static void check_reachable(struct checking *checking, size_t index)
 static bool check_against_each_other(struct checking *checking)
 {
 	const struct policy *policy = checking->policy;
+	struct rule_space *space = &checking->space;
 
-	if (rule_space_init(&checking->space, checking->selectors, policy->rule_count))
+	if (rule_space_init(space, checking->selectors, policy->rule_count))
 		return false;
-	for (size_t i = 1; i < policy->rule_count; i++)
-		if (!checking->skip[i])
+	for (size_t i = 0; i < space->order_count; i++)
+		if (!checking->skip[space->order[i]])
+			look_at_corner(checking, space->order[i]);
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (checking->at_corner[i])
 			check_reachable(checking, i);
 	return checking->errors || policy_lint(&(struct linting){
 		.policy = policy,
 		.selectors = checking->selectors,
-		.space = &checking->space,
+		.space = space,
 		.at_corner = checking->at_corner,
 		.log = checking->log,
 	});

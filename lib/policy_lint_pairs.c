@@ -5,11 +5,13 @@
 #include "policy_internal.h"
 #include "rule_space.h"
 
-/* One rule against others; and for each rule, where the next one is that stops some of its packets. */
+/* One rule against others; and of each rule, which others were found. */
 struct pairing {
 	const struct linting *linting;
 	size_t index;
-	size_t *stop;		/* 0: not looked for yet */
+	size_t *stop;		/* the next that stops some of its packets; 0: not looked for yet */
+	size_t *narrower;	/* the first before it that it makes useless, or RULE_NONE */
+	size_t *stricter;	/* the first behind it that it makes useless, or RULE_NONE */
 };
 
 /* ---- wider than its sibling ---- */
@@ -52,23 +54,26 @@ static bool is_narrower_sibling(void *context, size_t other)
 	       !parted(pairing, other, pairing->index);
 }
 
-static void warn_of_wider(struct pairing *pairing)
+static size_t find_narrower(struct pairing *pairing)
 {
 	const struct linting *linting = pairing->linting;
-	const struct rule *rules = linting->policy->rules, *wider = &rules[pairing->index];
-	size_t narrow;
+	size_t found;
 
-	if (wider->action != SPD_BYPASS)
-		return;
-	narrow = rule_space_first(linting->space, &(struct rule_search){
+	if (linting->policy->rules[pairing->index].action != SPD_BYPASS)
+		return RULE_NONE;
+	found = rule_space_first(linting->space, &(struct rule_search){
 		.relation = RULES_WITHIN, .below = pairing->index,
 		.accept = is_narrower_sibling, .context = pairing,
 	}, pairing->index);
 	/* With no work left, rules that part the two may not have been found. */
-	if (narrow != RULE_NONE && linting->space->work)
-		lint_warn(linting, WIDER_SIBLING, wider, "rule \"%s\" lets pass all that rule "
-			  "\"%s\" at line %u does, and more", wider->name, rules[narrow].name,
-			  rules[narrow].at.line);
+	return linting->space->work ? found : RULE_NONE;
+}
+
+static void warn_of_wider(const struct linting *linting, const struct rule *wider,
+			  const struct rule *narrow)
+{
+	lint_warn(linting, WIDER_SIBLING, wider, "rule \"%s\" lets pass all that rule \"%s\" at line "
+		  "%u does, and more", wider->name, narrow->name, narrow->at.line);
 }
 
 /* ---- the first match is not the stricter one ---- */
@@ -106,42 +111,68 @@ static bool has_one_range(const struct linting *linting, const struct selector *
 	return count == 1 && !linting->space->hulls;
 }
 
-static void warn_of_conflict(struct pairing *pairing)
+static size_t find_stricter(struct pairing *pairing)
 {
 	const struct linting *linting = pairing->linting;
 	const struct selector *first = &linting->selectors[pairing->index];
-	const struct rule *rules = linting->policy->rules;
-	size_t second;
 
 	/* What names no hosts is meant for all of them, those that others protect included. */
 	if (first->rule->action != SPD_BYPASS || !first->rule->remote.count)
-		return;
-	second = rule_space_first(linting->space, &(struct rule_search){
+		return RULE_NONE;
+	return rule_space_first(linting->space, &(struct rule_search){
 		.relation = has_one_range(linting, first) ? RULES_CROSSING : RULES_MEETING,
 		.from = pairing->index + 1, .below = linting->policy->rule_count,
 		.action_lo = SPD_DISCARD, .action_hi = SPD_PROTECT,
 		.accept = conflicts, .context = pairing,
 	}, pairing->index);
-	if (second != RULE_NONE)
-		lint_warn(linting, CONFLICT, first->rule, "rule \"%s\" lets pass some of what rule "
-			  "\"%s\" at line %u would %s", first->rule->name, rules[second].name,
-			  rules[second].at.line, policy_action_words[rules[second].action]);
+}
+
+static void warn_of_conflict(const struct linting *linting, const struct rule *first,
+			     const struct rule *second)
+{
+	lint_warn(linting, CONFLICT, first, "rule \"%s\" lets pass some of what rule \"%s\" at line "
+		  "%u would %s", first->name, second->name, second->at.line,
+		  policy_action_words[second->action]);
+}
+
+/* ---- all of them ---- */
+
+static void find_all(struct pairing *pairing)
+{
+	const struct rule_space *space = pairing->linting->space;
+
+	for (size_t i = 0; i < pairing->linting->policy->rule_count; i++)
+		pairing->narrower[i] = pairing->stricter[i] = RULE_NONE;
+	for (size_t i = 0; i < space->order_count && space->work; i++) {
+		pairing->index = space->order[i];
+		pairing->narrower[pairing->index] = find_narrower(pairing);
+		pairing->stricter[pairing->index] = find_stricter(pairing);
+	}
 }
 
 bool policy_lint_pairs(const struct linting *linting)
 {
 	size_t count = linting->policy->rule_count;
-	struct pairing pairing = { .linting = linting };
+	const struct rule *rules = linting->policy->rules;
 	struct lint_gaps *gaps = lint_gaps_init(linting);
+	size_t *found = calloc(3 * count + 1, sizeof(*found));
+	struct pairing pairing = { .linting = linting };
+	bool done = gaps && found;
 
-	pairing.stop = calloc(count + 1, sizeof(*pairing.stop));
-	for (size_t i = 0; gaps && pairing.stop && i < count && linting->space->work; i++) {
-		pairing.index = i;
+	if (done) {
+		pairing.stop = found;
+		pairing.narrower = found + count;
+		pairing.stricter = found + 2 * count;
+		find_all(&pairing);
+	}
+	for (size_t i = 0; i < count && done; i++) {
 		lint_gaps_warn(gaps, i);
-		warn_of_wider(&pairing);
-		warn_of_conflict(&pairing);
+		if (pairing.narrower[i] != RULE_NONE)
+			warn_of_wider(linting, &rules[i], &rules[pairing.narrower[i]]);
+		if (pairing.stricter[i] != RULE_NONE)
+			warn_of_conflict(linting, &rules[i], &rules[pairing.stricter[i]]);
 	}
 	lint_gaps_fini(gaps);
-	free(pairing.stop);
-	return gaps && pairing.stop;
+	free(found);
+	return done;
 }

@@ -199,6 +199,25 @@ static int add_rule(struct rule_space *space, size_t rule, int family)
 	return 0;
 }
 
+static int put_in_order(struct rule_space *space)
+{
+	bool *seen = calloc(space->rule_count + 1, sizeof(*seen));
+	int err;
+
+	space->order = calloc(space->rule_count + 1, sizeof(*space->order));
+	for (int family = 0; family < FAMILY_COUNT && seen && space->order; family++)
+		for (size_t i = 0; i < space->family[family].count; i++) {
+			uint32_t rule = space->family[family].boxes[i].at[AT_RULE];
+
+			if (!seen[rule])
+				space->order[space->order_count++] = rule;
+			seen[rule] = true;
+		}
+	err = seen && space->order ? 0 : -ENOMEM;
+	free(seen);
+	return err;
+}
+
 int rule_space_init(struct rule_space *space, const struct selector *selectors, size_t rule_count)
 {
 	int err;
@@ -214,7 +233,7 @@ int rule_space_init(struct rule_space *space, const struct selector *selectors, 
 		if (!err)
 			err = rule_tree_build(&space->family[family]);
 	}
-	return err;
+	return err ? err : put_in_order(space);
 }
 
 void rule_space_fini(struct rule_space *space)
@@ -224,6 +243,7 @@ void rule_space_fini(struct rule_space *space)
 		free(space->family[family].nodes);
 	}
 	free(space->bounds);
+	free(space->order);
 	*space = (struct rule_space){ 0 };
 }
 

@@ -44,6 +44,8 @@ struct rule_space {
 	struct addr128 *bounds;		/* of IPv6 ranges, sorted, each once */
 	size_t bound_count;
 	struct rule_space_family family[FAMILY_COUNT];
+	uint32_t *order;		/* rules that match something, neighbours next to each other: */
+	size_t order_count;		/* asked in this order, questions find their answers in cache */
 	bool hulls;			/* some boxes span gaps of their lists of remote addresses */
 	uint64_t work;			/* left; 0: searches find nothing any more */
 };

@@ -4,8 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define LEAF_BOXES 8
-#define SAMPLES 32
+#define LEAF_BOXES 16
+#define SAMPLES 16
+#define DEPTH_MAX 64
 #define ACCEPT_WORK 4	/* what asking about a rule costs, in boxes looked at */
 
 /* ---- building ---- */
@@ -23,37 +24,78 @@ static void bound(struct rule_node *node, const struct rule_box *boxes)
 		}
 }
 
-/* How much a coordinate varies among some of the boxes, for its whole width at the root. */
-static double spread(const struct rule_box *boxes, uint32_t count, int c, double width)
+/* Some of a node's boxes, and where to part them by one coordinate. */
+struct sample {
+	const struct rule_box *boxes[SAMPLES];
+	uint32_t count;
+};
+
+static struct sample sample(const struct rule_box *boxes, uint32_t count)
 {
-	uint32_t step = count / SAMPLES + 1;
-	double sum = 0, squares = 0, samples = 0;
+	struct sample some = { .count = count < SAMPLES ? count : SAMPLES };
 
-	for (uint32_t i = 0; i < count; i += step) {
-		double value = boxes[i].at[c] / width;
-
-		sum += value;
-		squares += value * value;
-		samples++;
-	}
-	return squares / samples - sum / samples * (sum / samples);
+	for (uint32_t i = 0; i < some.count; i++)
+		some.boxes[i] = &boxes[(uint64_t)i * count / some.count];
+	return some;
 }
 
-/* The coordinate that parts the boxes best; AT_COUNT if all are equal. */
-static int choose(const struct rule_node *root, const struct rule_node *node,
-		  const struct rule_box *boxes)
+/* The value that half of them are below; the next greater one if none is. */
+static uint32_t find_middle(const struct sample *some, int c)
 {
-	double most = -1, value;
+	uint32_t values[SAMPLES], value, k;
+
+	for (uint32_t i = 0; i < some->count; i++) {
+		value = some->boxes[i]->at[c];
+		for (k = i; k && values[k - 1] > value; k--)
+			values[k] = values[k - 1];
+		values[k] = value;
+	}
+	for (k = some->count / 2; k < some->count && values[k] == values[0]; k++)
+		;
+	return k < some->count ? values[k] : values[0];
+}
+
+/* How many pairs of a box and a half have to do with each other, if the boxes are parted here. */
+static uint32_t count_meetings(const struct sample *some, int c, uint32_t middle)
+{
+	int lo = c & ~1, hi = lo + 1;
+	uint32_t least[2] = { UINT32_MAX, UINT32_MAX }, greatest[2] = { 0 }, size[2] = { 0 };
+	uint32_t meetings = 0;
+
+	for (uint32_t i = 0; i < some->count; i++) {
+		const uint32_t *at = some->boxes[i]->at;
+		int half = at[c] >= middle;
+
+		least[half] = at[lo] < least[half] ? at[lo] : least[half];
+		greatest[half] = at[hi] > greatest[half] ? at[hi] : greatest[half];
+		size[half]++;
+	}
+	for (uint32_t i = 0; i < some->count; i++)
+		for (int half = 0; half < 2; half++)
+			if (some->boxes[i]->at[lo] <= greatest[half] &&
+			    some->boxes[i]->at[hi] >= least[half])
+				meetings += size[half];
+	return meetings;
+}
+
+/* The coordinate whose halves have the least to do with each other; AT_COUNT if all are equal. */
+static int choose(const struct rule_node *node, const struct rule_box *boxes, uint32_t *ret_middle)
+{
+	struct sample some = sample(boxes, node->count);
+	uint32_t fewest = UINT32_MAX, meetings, middle;
 	int best = AT_COUNT;
 
-	for (int c = 0; c < AT_COUNT; c++) {
+	for (int c = 0; c < AT_RULE; c++) {
 		if (node->least[c] == node->greatest[c])
 			continue;
-		value = spread(boxes, node->count, c,
-			       (double)root->greatest[c] - root->least[c] + 1);
-		if (value > most) {
-			most = value;
+		middle = find_middle(&some, c);
+		if (middle == node->least[c])
+			middle++;	/* all of the sample are equal, not all boxes */
+		meetings = count_meetings(&some, c, middle);
+		if (meetings < fewest) {
+			fewest = meetings;
 			best = c;
+			*ret_middle = middle;
 		}
 	}
 	return best;
@@ -67,30 +109,15 @@ static void swap(struct rule_box *a, struct rule_box *b)
 	*b = kept;
 }
 
-/* Puts the boxes in such an order that none before `middle` is greater in `c` than any from it on. */
-static void halve(struct rule_box *boxes, size_t count, size_t middle, int c)
+/* Puts the boxes below `middle` first; returns how many there are. */
+static uint32_t part(struct rule_box *boxes, uint32_t count, int c, uint32_t middle)
 {
-	size_t lo = 0, hi = count - 1;
+	uint32_t below = 0;
 
-	while (lo < hi) {
-		uint32_t pivot = boxes[lo + (hi - lo) / 2].at[c];
-		size_t i = lo, k = hi;
-
-		for (;;) {
-			while (boxes[i].at[c] < pivot)
-				i++;
-			while (boxes[k].at[c] > pivot)
-				k--;
-			if (i >= k)
-				break;
-			swap(&boxes[i++], &boxes[k--]);
-		}
-		/* Up to k none is greater than the pivot, behind it none is less. */
-		if (middle <= k)
-			hi = k;
-		else
-			lo = k + 1;
-	}
+	for (uint32_t i = 0; i < count; i++)
+		if (boxes[i].at[c] < middle)
+			swap(&boxes[i], &boxes[below++]);
+	return below;
 }
 
 static int add_node(struct rule_space_family *family, uint32_t first, uint32_t count)
@@ -111,30 +138,30 @@ static int add_node(struct rule_space_family *family, uint32_t first, uint32_t c
 	return 0;
 }
 
-/* Halves each time: no deeper than the number of boxes has digits. */
-static int build(struct rule_space_family *family, uint32_t first, uint32_t count)
+/* `depth` bounds the recursion, for halves may be far from equal. */
+static int build(struct rule_space_family *family, uint32_t first, uint32_t count, int depth)
 {
 	size_t index = family->node_count;
-	uint32_t half = count / 2;
+	uint32_t middle = 0, below;
 	int err, c;
 
 	err = add_node(family, first, count);
-	if (err || count <= LEAF_BOXES)
+	if (err || count <= LEAF_BOXES || depth == DEPTH_MAX)
 		return err;
-	c = choose(&family->nodes[0], &family->nodes[index], family->boxes + first);
+	c = choose(&family->nodes[index], family->boxes + first, &middle);
 	if (c == AT_COUNT)
 		return 0;
-	halve(family->boxes + first, count, half, c);
-	err = build(family, first, half);
+	below = part(family->boxes + first, count, c, middle);
+	err = build(family, first, below, depth + 1);
 	if (err)
 		return err;
 	family->nodes[index].right = (uint32_t)family->node_count;
-	return build(family, first + half, count - half);
+	return build(family, first + below, count - below, depth + 1);
 }
 
 int rule_tree_build(struct rule_space_family *family)
 {
-	return family->count ? build(family, 0, (uint32_t)family->count) : 0;
+	return family->count ? build(family, 0, (uint32_t)family->count, 0) : 0;
 }
 
 /* ---- searching ---- */
