@@ -266,20 +266,15 @@ bool json_read_boolean(struct json_reader *reader, struct json_value value, bool
 	return true;
 }
 
-bool json_read_word(struct json_reader *reader, struct json_value value, const char *const *words,
-		    size_t *ret_index)
+static void unknown_word(struct json_reader *reader, struct json_value value,
+			 const char *const *words)
 {
-	const char *text = json_read_string(reader, value);
+	const char *text = json_string_value(value.json);
 	struct suggest near = { .word = text };
 	char all[256] = "one of", next[96];
+	size_t len = strlen(all);
 
-	if (!text)
-		return false;
-	for (size_t i = 0, len = strlen(all); words[i]; i++) {
-		if (!strcmp(words[i], text)) {
-			*ret_index = i;
-			return true;
-		}
+	for (size_t i = 0; words[i]; i++) {
 		suggest_offer(&near, words[i]);
 		if (len < sizeof(all))
 			len += (size_t)snprintf(all + len, sizeof(all) - len, "%s %s", i ? "," : "",
@@ -287,5 +282,20 @@ bool json_read_word(struct json_reader *reader, struct json_value value, const c
 	}
 	json_error(reader, value, near.best ? json_did_you_mean(near.best, next) : all,
 		   "\"%.60s\" is not known here", text);
+}
+
+bool json_read_word(struct json_reader *reader, struct json_value value, const char *const *words,
+		    size_t *ret_index)
+{
+	const char *text = json_read_string(reader, value);
+
+	if (!text)
+		return false;
+	for (size_t i = 0; words[i]; i++)
+		if (!strcmp(words[i], text)) {
+			*ret_index = i;
+			return true;
+		}
+	unknown_word(reader, value, words);
 	return false;
 }

@@ -174,13 +174,13 @@ bool policy_read_protocol(struct json_reader *reader, struct json_value value, u
 		json_type_error(reader, value, "a protocol's name or number");
 		return false;
 	}
-	for (const struct policy_protocol *p = policy_protocols; p->name; p++) {
+	for (const struct policy_protocol *p = policy_protocols; p->name; p++)
 		if (!strcmp(p->name, text)) {
 			*ret_proto = p->number;
 			return true;
 		}
+	for (const struct policy_protocol *p = policy_protocols; p->name; p++)
 		suggest_offer(&near, p->name);
-	}
 	json_error(reader, value, near.best ? json_did_you_mean(near.best, next) :
 		   "protocols without a name here are given by number (0-255)",
 		   "protocol \"%.60s\" is not known", text);

@@ -199,23 +199,25 @@ static int add_rule(struct rule_space *space, size_t rule, int family)
 	return 0;
 }
 
-static int put_in_order(struct rule_space *space)
+/* Where the only box of each rule is, and in which order they come. */
+static int note_places(struct rule_space *space, int family)
 {
-	bool *seen = calloc(space->rule_count + 1, sizeof(*seen));
-	int err;
+	struct rule_space_family *of = &space->family[family];
 
-	space->order = calloc(space->rule_count + 1, sizeof(*space->order));
-	for (int family = 0; family < FAMILY_COUNT && seen && space->order; family++)
-		for (size_t i = 0; i < space->family[family].count; i++) {
-			uint32_t rule = space->family[family].boxes[i].at[AT_RULE];
+	of->place = malloc((space->rule_count + 1) * sizeof(*of->place));
+	if (!of->place)
+		return -ENOMEM;
+	for (size_t i = 0; i < space->rule_count; i++)
+		of->place[i] = PLACE_NONE;
+	for (size_t i = 0; i < of->count; i++) {
+		uint32_t rule = of->boxes[i].at[AT_RULE];
+		bool first = of->place[rule] == PLACE_NONE;
 
-			if (!seen[rule])
-				space->order[space->order_count++] = rule;
-			seen[rule] = true;
-		}
-	err = seen && space->order ? 0 : -ENOMEM;
-	free(seen);
-	return err;
+		if (first && (family == FAMILY_V4 || space->family[FAMILY_V4].place[rule] == PLACE_NONE))
+			space->order[space->order_count++] = rule;
+		of->place[rule] = first ? (uint32_t)i : PLACE_MANY;
+	}
+	return 0;
 }
 
 int rule_space_init(struct rule_space *space, const struct selector *selectors, size_t rule_count)
@@ -225,15 +227,18 @@ int rule_space_init(struct rule_space *space, const struct selector *selectors, 
 	*space = (struct rule_space){
 		.selectors = selectors, .rule_count = rule_count, .work = RULE_SPACE_WORK,
 	};
-	err = rank_bounds(space);
+	space->order = calloc(rule_count + 1, sizeof(*space->order));
+	err = space->order ? rank_bounds(space) : -ENOMEM;
 	for (int family = 0; family < FAMILY_COUNT && !err; family++) {
 		for (size_t i = 0; i < rule_count && !err; i++)
 			if (selector_matches_family(&selectors[i], family))
 				err = add_rule(space, i, family);
 		if (!err)
 			err = rule_tree_build(&space->family[family]);
+		if (!err)
+			err = note_places(space, family);
 	}
-	return err ? err : put_in_order(space);
+	return err;
 }
 
 void rule_space_fini(struct rule_space *space)
@@ -241,6 +246,7 @@ void rule_space_fini(struct rule_space *space)
 	for (int family = 0; family < FAMILY_COUNT; family++) {
 		free(space->family[family].boxes);
 		free(space->family[family].nodes);
+		free(space->family[family].place);
 	}
 	free(space->bounds);
 	free(space->order);
@@ -336,27 +342,40 @@ static size_t search_box(struct rule_space *space, const struct rule_search *sea
 	return rule_tree_first(space, &space->family[family], &range, search);
 }
 
+static bool has_boxes(const struct rule_space *space, size_t rule, int family)
+{
+	return space->family[family].place[rule] != PLACE_NONE;
+}
+
 /* What covers a rule covers each packet of it: one piece of it in one family is enough to ask for. */
 static size_t search_piece(struct rule_space *space, const struct rule_search *search, size_t rule)
 {
-	const struct selector *selector = &space->selectors[rule];
-	int family = selector_matches_family(selector, FAMILY_V4) ? FAMILY_V4 : FAMILY_V6;
+	int family = has_boxes(space, rule, FAMILY_V4) ? FAMILY_V4 : FAMILY_V6;
+	uint32_t place;
 
 	if (search->relation == RULES_AROUND_HOSTS)
 		family = search->family;
-	if (!selector_matches_family(selector, family))
+	if (!has_boxes(space, rule, family))
 		return RULE_NONE;
-	return search_box(space, search, family, box_of(space, rule, family, 0, 0), search->below);
+	place = space->family[family].place[rule];
+	return search_box(space, search, family,
+			  place == PLACE_MANY || space->hulls ?
+			  box_of(space, rule, family, 0, 0) : space->family[family].boxes[place],
+			  search->below);
 }
 
 static size_t search_family(struct rule_space *space, const struct rule_search *search, size_t rule,
 			    int family, size_t below)
 {
-	size_t parts = part_count(space, rule, family), best = RULE_NONE, found;
+	const struct rule_space_family *of = &space->family[family];
+	size_t parts, best = RULE_NONE, found;
 
+	if (of->place[rule] != PLACE_MANY && !space->hulls)
+		return search_box(space, search, family, of->boxes[of->place[rule]], below);
 	if (search->relation == RULES_WITHIN)
 		return search_box(space, search, family,
 				  box_of(space, rule, family, WHOLE_LIST, WHOLE_LIST), below);
+	parts = part_count(space, rule, family);
 	for (size_t i = 0; i < parts; i++) {
 		found = search_box(space, search, family, part_of(space, rule, family, i), below);
 		if (found != RULE_NONE)
@@ -373,7 +392,7 @@ size_t rule_space_first(struct rule_space *space, const struct rule_search *sear
 	    search->relation == RULES_AROUND_HOSTS)
 		return search_piece(space, search, rule);
 	for (int family = 0; family < FAMILY_COUNT; family++) {
-		if (!selector_matches_family(&space->selectors[rule], family))
+		if (!has_boxes(space, rule, family))
 			continue;
 		found = search_family(space, search, rule, family, below);
 		if (found != RULE_NONE)

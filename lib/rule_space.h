@@ -36,7 +36,11 @@ struct rule_space_family {
 	size_t count, room;
 	struct rule_node *nodes;
 	size_t node_count, node_room;
+	uint32_t *place;		/* of each rule: of its only box, or one of these: */
 };
+
+#define PLACE_NONE UINT32_MAX		/* it matches nothing of this family */
+#define PLACE_MANY (UINT32_MAX - 1)
 
 struct rule_space {
 	const struct selector *selectors;
