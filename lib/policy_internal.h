@@ -132,7 +132,8 @@ extern const char *const lint_family_words[];	/* by enum ip_family */
 /* False: no memory. */
 bool policy_lint(const struct linting *linting);
 bool policy_lint_pairs(const struct linting *linting);
-bool policy_lint_shadows(const struct linting *linting, bool *ret_gave_up);
+/* ret_gave_up_at: the first rule that has too many parts to know; RULE_NONE: none. */
+bool policy_lint_shadows(const struct linting *linting, size_t *ret_gave_up_at);
 
 /* What hosts of two families do when only one is protected (policy_lint_gaps.c). */
 struct lint_gaps;

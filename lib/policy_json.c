@@ -329,7 +329,8 @@ static void read_document(struct json_reader *reader, struct policy_reading *rea
 struct policy *policy_parse(const char *text, size_t len, const char *name,
 			    struct ipsecbpf_report *report)
 {
-	struct json_reader reader = { .name = name, .report = report };
+	static const struct json_capacity capacity = { "/rules", POLICY_RULES_MAX };
+	struct json_reader reader = { .name = name, .capacity = &capacity, .report = report };
 	struct policy_reading reading = { 0 };
 	size_t errors = 0;
 	int err;

@@ -224,23 +224,35 @@ static void warn_of_groups(const struct linting *linting, const struct rule *rul
 		  text, other->name, other->at.line);
 }
 
+/* What nothing is said of is not right for that reason. */
+static void warn_of_not_compared(const struct linting *linting, size_t gave_up_at)
+{
+	const struct position top = { .line = 1, .column = 1 };
+	const struct rule *rules = linting->policy->rules;
+
+	if (!linting->space->work)
+		lint_warn_at(linting, NOT_COMPARED, top, "the rules are too many, or overlap too "
+			     "much, to be compared with each other to the end");
+	else if (gave_up_at != RULE_NONE)
+		lint_warn(linting, NOT_COMPARED, &rules[gave_up_at], "rule \"%s\" and those before "
+			  "it have too many parts to be compared to the end",
+			  rules[gave_up_at].name);
+}
+
 static bool lint_rules(const struct linting *linting)
 {
 	const struct answering answering = find_answering(linting);
 	const struct policy *policy = linting->policy;
-	bool gave_up = false;
+	size_t gave_up_at;
 
 	for (size_t i = 0; i < policy->rule_count; i++) {
 		warn_of_half_rule(linting, &policy->rules[i], &linting->selectors[i]);
 		warn_of_private(linting, &policy->rules[i]);
 		warn_of_groups(linting, &policy->rules[i], &answering);
 	}
-	if (!policy_lint_pairs(linting) || !policy_lint_shadows(linting, &gave_up))
+	if (!policy_lint_pairs(linting) || !policy_lint_shadows(linting, &gave_up_at))
 		return false;
-	if (gave_up || !linting->space->work)
-		lint_warn_at(linting, NOT_COMPARED, ((struct position){ 1, 1 }),
-			     "the rules are too many or overlap too much to be compared with each "
-			     "other to the end");
+	warn_of_not_compared(linting, gave_up_at);
 	return true;
 }
 

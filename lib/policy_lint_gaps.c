@@ -46,19 +46,24 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 	return hash ^ hash >> 29;
 }
 
+static uint64_t mix_list(uint64_t hash, const struct port_list *list)
+{
+	hash = mix(hash, list->count);
+	for (size_t i = 0; i < list->count; i++)
+		hash = mix(hash, (uint64_t)list->items[i].lo << 16 | list->items[i].hi);
+	return hash;
+}
+
 /* The same of rules that are alike. */
 static uint64_t hash_upper(const struct selector *selector)
 {
 	const struct rule *rule = selector->rule;
 	uint64_t hash = mix(rule->direction, rule->origin);
 
-	for (int side = 0; side < SIDE_COUNT; side++) {
-		const struct port_list *ports = &selector->port[side];
-
-		hash = mix(hash, ports->count);
-		for (size_t i = 0; i < ports->count; i++)
-			hash = mix(hash, (uint64_t)ports->items[i].lo << 16 | ports->items[i].hi);
-	}
+	hash = mix_list(hash, &selector->port[SIDE_LOCAL]);
+	hash = mix_list(hash, &selector->port[SIDE_REMOTE]);
+	hash = mix_list(hash, &selector->vlan);
+	hash = mix_list(hash, &selector->dscp);
 	for (int word = 0; word < 4; word++)
 		hash = mix(hash, selector->protocols[FAMILY_V4][word] ^
 				 selector->protocols[FAMILY_V6][word] << 1);

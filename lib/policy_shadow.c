@@ -40,7 +40,7 @@ struct shadowing {
 	uint32_t *earlier;		/* rules that meet it */
 	size_t earlier_count, earlier_room;
 	size_t first, last, takers;	/* rules that took something */
-	bool gave_up;			/* too many boxes, or too much work */
+	size_t gave_up_at;		/* the first rule of too many boxes; RULE_NONE */
 	bool no_memory;
 };
 
@@ -235,19 +235,22 @@ static bool subtract_rule(struct shadowing *work, size_t earlier, enum spd_direc
 	return true;
 }
 
+static bool give_up(struct shadowing *work, size_t index)
+{
+	if (work->gave_up_at == RULE_NONE)
+		work->gave_up_at = index;
+	return false;
+}
+
 /* Nothing left of the rule in one direction and family? False as well if that is not known. */
 static bool is_shadowed_in(struct shadowing *work, size_t index, enum spd_direction direction,
 			   int family)
 {
-	if (!make_boxes(&work->left, &work->linting->selectors[index], direction, family)) {
-		work->gave_up = true;
-		return false;
-	}
+	if (!make_boxes(&work->left, &work->linting->selectors[index], direction, family))
+		return give_up(work, index);
 	for (size_t i = 0; i < work->earlier_count && work->left.count; i++)
-		if (!subtract_rule(work, work->earlier[i], direction, family)) {
-			work->gave_up = true;
-			return false;
-		}
+		if (!subtract_rule(work, work->earlier[i], direction, family))
+			return give_up(work, index);
 	return !work->left.count;
 }
 
@@ -324,9 +327,9 @@ static void look_at(struct shadowing *work, size_t index)
 			  rules[work->last].name, rules[work->last].at.line);
 }
 
-bool policy_lint_shadows(const struct linting *linting, bool *ret_gave_up)
+bool policy_lint_shadows(const struct linting *linting, size_t *ret_gave_up_at)
 {
-	struct shadowing work = { .linting = linting };
+	struct shadowing work = { .linting = linting, .gave_up_at = RULE_NONE };
 	struct box *room;
 
 	room = calloc(3 * BOXES_MAX, sizeof(*room));
@@ -340,6 +343,6 @@ bool policy_lint_shadows(const struct linting *linting, bool *ret_gave_up)
 			look_at(&work, i);
 	free(room);
 	free(work.earlier);
-	*ret_gave_up = work.gave_up;
+	*ret_gave_up_at = work.gave_up_at;
 	return !work.no_memory;
 }
