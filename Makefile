@@ -66,7 +66,7 @@ $(B)/%.o: %.c | $(SKELS)
 	$(call say,CC,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # The hot loops profit from vectorisation, which -O2 of gcc 12 does sparingly.
-$(B)/lib/checksum.o: CFLAGS += -O3
+$(B)/lib/checksum.o $(B)/lib/rule_space_tree.o: CFLAGS += -O3
 
 .SECONDARY:
 

@@ -65,9 +65,33 @@ static int syntax_error(struct json_reader *reader, const json_error_t *error)
 	return -EINVAL;
 }
 
+/* Before jansson takes up many times the text's memory. */
+static int check_capacity(struct json_reader *reader)
+{
+	struct position beyond = json_where_beyond(reader->where);
+	const struct json_capacity *capacity = reader->capacity;
+	uint32_t array, node;
+	size_t count = 0;
+
+	array = capacity ? json_where_find(reader->where, capacity->pointer) : JSON_WHERE_NONE;
+	for (node = json_where_first(reader->where, array); node != JSON_WHERE_NONE;
+	     node = json_where_next(reader->where, array, node))
+		count++;
+	if (capacity && count > capacity->max)
+		json_error_at(reader, json_where_value(reader->where, array), NULL,
+			      "%s: %s%zu elements: more than the limit of %zu",
+			      capacity->pointer + 1, beyond.line ? "at least " : "", count,
+			      capacity->max);
+	else if (beyond.line)
+		json_error_at(reader, beyond, NULL,
+			      "more than %u values, the most that is read", JSON_WHERE_MAX);
+	return reader->errors ? -EINVAL : 0;
+}
+
 int json_reader_open(struct json_reader *reader, const char *text, size_t len)
 {
 	json_error_t error;
+	int err;
 
 	if (len > JSON_TEXT_MAX) {
 		report_error(reader->report, reader->name, NULL,
@@ -75,11 +99,14 @@ int json_reader_open(struct json_reader *reader, const char *text, size_t len)
 		reader->errors++;
 		return -EINVAL;
 	}
-	reader->root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-	if (!reader->root)
-		return syntax_error(reader, &error);
 	reader->where = json_where_index(text, len);
-	return reader->where ? 0 : -errno;
+	if (!reader->where)
+		return -errno;
+	err = check_capacity(reader);
+	if (err)
+		return err;
+	reader->root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+	return reader->root ? 0 : syntax_error(reader, &error);
 }
 
 void json_reader_close(struct json_reader *reader)
@@ -266,20 +293,15 @@ bool json_read_boolean(struct json_reader *reader, struct json_value value, bool
 	return true;
 }
 
-bool json_read_word(struct json_reader *reader, struct json_value value, const char *const *words,
-		    size_t *ret_index)
+static void unknown_word(struct json_reader *reader, struct json_value value,
+			 const char *const *words)
 {
-	const char *text = json_read_string(reader, value);
+	const char *text = json_string_value(value.json);
 	struct suggest near = { .word = text };
 	char all[256] = "one of", next[96];
+	size_t len = strlen(all);
 
-	if (!text)
-		return false;
-	for (size_t i = 0, len = strlen(all); words[i]; i++) {
-		if (!strcmp(words[i], text)) {
-			*ret_index = i;
-			return true;
-		}
+	for (size_t i = 0; words[i]; i++) {
 		suggest_offer(&near, words[i]);
 		if (len < sizeof(all))
 			len += (size_t)snprintf(all + len, sizeof(all) - len, "%s %s", i ? "," : "",
@@ -287,5 +309,20 @@ bool json_read_word(struct json_reader *reader, struct json_value value, const c
 	}
 	json_error(reader, value, near.best ? json_did_you_mean(near.best, next) : all,
 		   "\"%.60s\" is not known here", text);
+}
+
+bool json_read_word(struct json_reader *reader, struct json_value value, const char *const *words,
+		    size_t *ret_index)
+{
+	const char *text = json_read_string(reader, value);
+
+	if (!text)
+		return false;
+	for (size_t i = 0; words[i]; i++)
+		if (!strcmp(words[i], text)) {
+			*ret_index = i;
+			return true;
+		}
+	unknown_word(reader, value, words);
 	return false;
 }

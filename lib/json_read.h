@@ -20,7 +20,7 @@
 #include "json_where.h"
 #include "report.h"
 
-#define JSON_TEXT_MAX (16u << 20)	/* octets of one file */
+#define JSON_TEXT_MAX (64u << 20)	/* octets of one file */
 
 /* A value and where it stands. */
 struct json_value {
@@ -28,8 +28,15 @@ struct json_value {
 	uint32_t node;		/* of reader->where */
 };
 
+/* How many elements an array may have at most. */
+struct json_capacity {
+	const char *pointer;	/* to the array, as for json_where_find() */
+	size_t max;
+};
+
 struct json_reader {
 	const char *name;	/* file name for messages */
+	const struct json_capacity *capacity;	/* looked at before anything is read; NULL: none */
 	struct ipsecbpf_report *report;
 	struct json_where *where;
 	json_t *root;
@@ -47,7 +54,7 @@ struct json_key {
 };
 
 /*
- * Parses the text. 0; -EINVAL with the error in the report; -ENOMEM. To be closed in every case.
+ * Parses the text, unless it is too much of it. 0; -EINVAL with the error in the report; -ENOMEM. To be closed in every case.
  * Afterwards the root is { reader->root, JSON_WHERE_ROOT }.
  */
 int json_reader_open(struct json_reader *reader, const char *text, size_t len);

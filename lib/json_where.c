@@ -23,6 +23,7 @@ struct json_where {
 	size_t len;
 	struct where_node *nodes;
 	size_t count, room;
+	struct position beyond;	/* of the first value there was no room for */
 };
 
 /* State of the one pass. */
@@ -88,6 +89,10 @@ static int add_node(struct scan *scan, uint32_t *ret_node)
 	struct where_node *nodes;
 	size_t room;
 
+	if (where->count == JSON_WHERE_MAX) {
+		where->beyond = here(scan);
+		return -EOVERFLOW;
+	}
 	if (where->count == where->room) {
 		room = where->room ? where->room * 2 : 64;
 		nodes = reallocarray(where->nodes, room, sizeof(*nodes));
@@ -217,13 +222,18 @@ struct json_where *json_where_index(const char *text, size_t len)
 	scan.where->len = len;
 	while (!err && !at_end(&scan))
 		err = scan_token(&scan);
-	while (scan.open != JSON_WHERE_NONE)	/* only in text that is not valid */
+	while (scan.open != JSON_WHERE_NONE)	/* only in text that is not valid, or too long */
 		close_open(&scan);
-	if (!err)
+	if (!err || err == -EOVERFLOW)
 		return scan.where;
 	json_where_free(scan.where);
 	errno = -err;
 	return NULL;
+}
+
+struct position json_where_beyond(const struct json_where *where)
+{
+	return where->beyond;
 }
 
 void json_where_free(struct json_where *where)

@@ -25,8 +25,16 @@ struct position {
 
 struct json_where;
 
-/* Makes the index. NULL with errno ENOMEM, or E2BIG for a text of 2 GiB and more. */
+#define JSON_WHERE_MAX (4u << 20)	/* values of one text: what bounds the memory reading takes */
+
+/*
+ * Makes the index, of at most JSON_WHERE_MAX values. NULL with errno ENOMEM, or E2BIG for a text of
+ * 2 GiB and more.
+ */
 struct json_where *json_where_index(const char *text, size_t len);
+
+/* Where the first value stands that is not in the index any more; line 0: all are. */
+struct position json_where_beyond(const struct json_where *where);
 void json_where_free(struct json_where *where);
 
 /*

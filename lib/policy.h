@@ -132,7 +132,7 @@ struct policy {
 struct policy *policy_parse(const char *text, size_t len, const char *name,
 			    struct ipsecbpf_report *report);
 
-/* policy_parse() on a file, or on standard input if path is "-". NULL + errno. At most 16 MiB. */
+/* policy_parse() on a file, or on standard input if path is "-". NULL + errno. At most 64 MiB. */
 struct policy *policy_load(const char *path, struct ipsecbpf_report *report);
 
 void policy_free(struct policy *policy);

@@ -6,13 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "name_index.h"
 #include "policy_internal.h"
+#include "rule_space.h"
 
 struct checking {
 	const struct policy *policy;
 	struct ipsecbpf_report *report;
 	struct selector *selectors;	/* one per rule */
+	struct rule_space space;	/* of them */
 	bool *skip;			/* rules with errors: not compared with others */
+	bool *at_corner;		/* rules that earlier ones might leave nothing */
+	struct risk_log *log;
 	size_t errors;
 };
 
@@ -25,33 +30,23 @@ struct checking {
 
 /* ---- names and addresses that must be unique ---- */
 
-static int compare_rules_by_name(const void *a, const void *b)
-{
-	const struct rule *x = *(const struct rule *const *)a;
-	const struct rule *y = *(const struct rule *const *)b;
-	int order = strcmp(x->name, y->name);
-
-	return order ? order : x < y ? -1 : 1;
-}
-
 static bool check_rule_names(struct checking *checking)
 {
-	const struct policy *policy = checking->policy;
-	const struct rule **sorted;
+	const struct rule *rules = checking->policy->rules;
+	size_t count = checking->policy->rule_count, first;
+	struct name_index index;
+	int err;
 
-	sorted = calloc(policy->rule_count + 1, sizeof(*sorted));
-	if (!sorted)
-		return false;
-	for (size_t i = 0; i < policy->rule_count; i++)
-		sorted[i] = &policy->rules[i];
-	qsort(sorted, policy->rule_count, sizeof(*sorted), compare_rules_by_name);
-	for (size_t i = 1; i < policy->rule_count; i++)
-		if (sorted[i]->name[0] && !strcmp(sorted[i]->name, sorted[i - 1]->name))
-			check_error(checking, sorted[i]->at,
+	err = name_index_init(&index, rules, sizeof(*rules), count);
+	for (size_t i = 0; i < count && !err; i++) {
+		first = rules[i].name[0] ? name_index_add(&index, i) : NAME_INDEX_NONE;
+		if (first != NAME_INDEX_NONE)
+			check_error(checking, rules[i].at,
 				    "rule \"%s\": the rule at line %u has the same name",
-				    sorted[i]->name, sorted[i - 1]->at.line);
-	free(sorted);
-	return true;
+				    rules[i].name, rules[first].at.line);
+	}
+	name_index_fini(&index);
+	return !err;
 }
 
 struct peer_address {
@@ -250,19 +245,76 @@ static bool check_rule(struct checking *checking, size_t index)
 
 /* ---- rules against each other ---- */
 
+/* The rule at `index` against one before it. */
+struct reaching {
+	const struct checking *checking;
+	size_t index;
+};
+
+static bool may_hide(void *context, size_t earlier)
+{
+	const struct reaching *reaching = context;
+	const struct selector *selectors = reaching->checking->selectors;
+
+	return !reaching->checking->skip[earlier] &&
+	       selector_covers_interfaces(&selectors[earlier], &selectors[reaching->index]);
+}
+
+static bool hides(void *context, size_t earlier)
+{
+	const struct reaching *reaching = context;
+	const struct selector *selectors = reaching->checking->selectors;
+
+	return !reaching->checking->skip[earlier] &&
+	       selector_covers(&selectors[earlier], &selectors[reaching->index]);
+}
+
+/* Of most rules there is a packet that none before matches: that is soon found out. */
+static void look_at_corner(struct checking *checking, size_t index)
+{
+	struct reaching reaching = { checking, index };
+
+	checking->at_corner[index] = rule_space_first(&checking->space, &(struct rule_search){
+		.relation = RULES_AT_CORNER, .below = index, .action_hi = SPD_PROTECT,
+		.accept = may_hide, .context = &reaching,
+	}, index) != RULE_NONE;
+}
+
 static void check_reachable(struct checking *checking, size_t index)
 {
 	const struct rule *rules = checking->policy->rules;
+	struct reaching reaching = { checking, index };
+	size_t earlier = rule_space_first(&checking->space, &(struct rule_search){
+		.relation = RULES_AROUND, .below = index, .action_hi = SPD_PROTECT,
+		.accept = hides, .context = &reaching,
+	}, index);
 
-	for (size_t earlier = 0; earlier < index; earlier++) {
-		if (checking->skip[earlier] ||
-		    !selector_covers(&checking->selectors[earlier], &checking->selectors[index]))
-			continue;
+	if (earlier != RULE_NONE)
 		check_error(checking, rules[index].at, "rule \"%s\" can never match: rule \"%s\" "
 			    "at line %u matches all its packets first", rules[index].name,
 			    rules[earlier].name, rules[earlier].at.line);
-		return;
-	}
+}
+
+static bool check_against_each_other(struct checking *checking)
+{
+	const struct policy *policy = checking->policy;
+	struct rule_space *space = &checking->space;
+
+	if (rule_space_init(space, checking->selectors, policy->rule_count))
+		return false;
+	for (size_t i = 0; i < space->order_count; i++)
+		if (!checking->skip[space->order[i]])
+			look_at_corner(checking, space->order[i]);
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (checking->at_corner[i])
+			check_reachable(checking, i);
+	return checking->errors || policy_lint(&(struct linting){
+		.policy = policy,
+		.selectors = checking->selectors,
+		.space = space,
+		.at_corner = checking->at_corner,
+		.log = checking->log,
+	});
 }
 
 static bool check_all(struct checking *checking)
@@ -277,24 +329,21 @@ static bool check_all(struct checking *checking)
 	for (size_t i = 0; i < policy->rule_count; i++)
 		if (!check_rule(checking, i))
 			return false;
-	for (size_t i = 1; i < policy->rule_count; i++)
-		if (!checking->skip[i])
-			check_reachable(checking, i);
-	return checking->errors || policy_lint(&(struct linting){
-		.policy = policy,
-		.selectors = checking->selectors,
-		.report = checking->report,
-	});
+	return check_against_each_other(checking);
 }
 
 size_t policy_check(const struct policy *policy, struct ipsecbpf_report *report)
 {
-	struct checking checking = { .policy = policy, .report = report };
+	struct risk_log log = { .policy = policy, .report = report };
+	struct checking checking = { .policy = policy, .report = report, .log = &log };
 	bool memory;
 
 	checking.selectors = calloc(policy->rule_count + 1, sizeof(*checking.selectors));
-	checking.skip = calloc(policy->rule_count + 1, sizeof(*checking.skip));
+	checking.skip = calloc(policy->rule_count + 1, 2 * sizeof(*checking.skip));
+	checking.at_corner = checking.skip ? checking.skip + policy->rule_count : NULL;
 	memory = checking.selectors && checking.skip && check_all(&checking);
+	policy_warn_of_rest(&log);
+	rule_space_fini(&checking.space);
 	for (size_t i = 0; checking.selectors && i < policy->rule_count; i++)
 		selector_fini(&checking.selectors[i]);
 	free(checking.selectors);

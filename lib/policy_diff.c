@@ -6,37 +6,44 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "name_index.h"
 #include "policy_internal.h"
 
 /* A list under construction; `failed` once memory ran out. */
 struct diff {
 	struct policy_change *changes;
-	size_t count;
+	size_t count, room;
 	bool failed;
 };
 
 /* The names of one kind of object in one policy, and how to show one. */
 struct section {
+	const struct policy *policy;
 	const char *kind;
-	size_t count;
-	const char *(*name)(const struct policy *policy, size_t index);
+	const void *array;	/* its elements begin with their names */
+	size_t stride, count;
 	json_t *(*show)(const struct policy *policy, size_t index);
+	struct name_index names;
 };
 
 /* Takes ownership of object and detail. */
 static void add_change(struct diff *diff, char sign, char *object, char *detail)
 {
-	struct policy_change *changes = NULL;
+	struct policy_change *changes = diff->changes;
 
-	if (object)
-		changes = reallocarray(diff->changes, diff->count + 1, sizeof(*changes));
-	if (!changes) {
+	if (object && diff->count == diff->room) {
+		changes = reallocarray(changes, diff->room * 2 + 16, sizeof(*changes));
+		if (changes) {
+			diff->changes = changes;
+			diff->room = diff->room * 2 + 16;
+		}
+	}
+	if (!object || !changes) {
 		free(object);
 		free(detail);
 		diff->failed = true;
 		return;
 	}
-	diff->changes = changes;
 	changes[diff->count++] = (struct policy_change){ sign, object, detail };
 }
 
@@ -147,103 +154,105 @@ static void compare(struct diff *diff, const char *kind, const char *name, json_
 	json_decref(after);
 }
 
-static size_t find(const struct policy *policy, const struct section *section, const char *name)
+static const char *name_of(const struct section *section, size_t index)
 {
-	for (size_t i = 0; i < section->count; i++)
-		if (!strcmp(section->name(policy, i), name))
-			return i;
-	return SIZE_MAX;
+	return (const char *)section->array + index * section->stride;
 }
 
 /* What went, in the old file's order, then what came or changed, in the new file's. */
-static void compare_sections(struct diff *diff, const struct policy *old_policy,
-			     const struct section *old_section, const struct policy *new_policy,
+static void compare_sections(struct diff *diff, const struct section *old_section,
 			     const struct section *new_section)
 {
 	const char *kind = new_section->kind, *name;
 	size_t other;
 
 	for (size_t i = 0; i < old_section->count; i++) {
-		name = old_section->name(old_policy, i);
-		if (find(new_policy, new_section, name) == SIZE_MAX)
+		name = name_of(old_section, i);
+		if (name_index_find(&new_section->names, name) == NAME_INDEX_NONE)
 			add_change(diff, '-', make_object(kind, name), NULL);
 	}
 	for (size_t i = 0; i < new_section->count; i++) {
-		name = new_section->name(new_policy, i);
-		other = find(old_policy, old_section, name);
-		if (other == SIZE_MAX)
+		name = name_of(new_section, i);
+		other = name_index_find(&old_section->names, name);
+		if (other == NAME_INDEX_NONE)
 			add_change(diff, '+', make_object(kind, name), NULL);
 		else
-			compare(diff, kind, name, old_section->show(old_policy, other),
-				new_section->show(new_policy, i));
+			compare(diff, kind, name, old_section->show(old_section->policy, other),
+				new_section->show(new_section->policy, i));
 	}
-}
-
-static const char *protection_name(const struct policy *policy, size_t index)
-{
-	return policy->protections[index].name;
-}
-
-static const char *peer_name(const struct policy *policy, size_t index)
-{
-	return policy->peers[index].name;
-}
-
-static const char *rule_name(const struct policy *policy, size_t index)
-{
-	return policy->rules[index].name;
 }
 
 static struct section protections_of(const struct policy *policy)
 {
-	return (struct section){ "protection", policy->protection_count, protection_name,
+	return (struct section){ policy, "protection", policy->protections,
+				 sizeof(*policy->protections), policy->protection_count,
 				 policy_show_protection };
 }
 
 static struct section peers_of(const struct policy *policy)
 {
-	return (struct section){ "peer", policy->peer_count, peer_name, policy_show_peer };
+	return (struct section){ policy, "peer", policy->peers, sizeof(*policy->peers),
+				 policy->peer_count, policy_show_peer };
 }
 
 static struct section rules_of(const struct policy *policy)
 {
-	return (struct section){ "rule", policy->rule_count, rule_name, policy_show_rule };
+	return (struct section){ policy, "rule", policy->rules, sizeof(*policy->rules),
+				 policy->rule_count, policy_show_rule };
 }
 
 /* The first match wins: the order of the rules that both have is part of the policy. */
-static void compare_order(struct diff *diff, const struct policy *old_policy,
-			  const struct policy *new_policy)
+static void compare_order(struct diff *diff, const struct section *old_rules,
+			  const struct section *new_rules)
 {
-	struct section old_rules = rules_of(old_policy), new_rules = rules_of(new_policy);
 	size_t o = 0, n = 0;
 	char *detail;
 
 	for (;; o++, n++) {
-		while (o < old_rules.count &&
-		       find(new_policy, &new_rules, rule_name(old_policy, o)) == SIZE_MAX)
+		while (o < old_rules->count &&
+		       name_index_find(&new_rules->names, name_of(old_rules, o)) == NAME_INDEX_NONE)
 			o++;
-		while (n < new_rules.count &&
-		       find(old_policy, &old_rules, rule_name(new_policy, n)) == SIZE_MAX)
+		while (n < new_rules->count &&
+		       name_index_find(&old_rules->names, name_of(new_rules, n)) == NAME_INDEX_NONE)
 			n++;
-		if (o >= old_rules.count || n >= new_rules.count)
+		if (o >= old_rules->count || n >= new_rules->count)
 			return;
-		if (strcmp(rule_name(old_policy, o), rule_name(new_policy, n)))
+		if (strcmp(name_of(old_rules, o), name_of(new_rules, n)))
 			break;
 	}
-	if (asprintf(&detail, "\"%s\" now comes before \"%s\"", rule_name(new_policy, n),
-		     rule_name(old_policy, o)) < 0) {
+	if (asprintf(&detail, "\"%s\" now comes before \"%s\"", name_of(new_rules, n),
+		     name_of(old_rules, o)) < 0) {
 		diff->failed = true;
 		return;
 	}
 	add_change(diff, '~', make_object("order of rules", NULL), detail);
 }
 
+static bool index_names(struct section *section)
+{
+	if (name_index_init(&section->names, section->array, section->stride, section->count))
+		return false;
+	for (size_t i = 0; i < section->count; i++)
+		name_index_add(&section->names, i);
+	return true;
+}
+
+static void compare_kind(struct diff *diff, struct section before, struct section after, bool ordered)
+{
+	if (index_names(&before) && index_names(&after)) {
+		compare_sections(diff, &before, &after);
+		if (ordered)
+			compare_order(diff, &before, &after);
+	} else {
+		diff->failed = true;
+	}
+	name_index_fini(&before.names);
+	name_index_fini(&after.names);
+}
+
 int policy_diff(const struct policy *old_policy, const struct policy *new_policy,
 		struct policy_change **ret_changes, size_t *ret_count)
 {
-	struct section (*const kinds[])(const struct policy *) = {
-		protections_of, peers_of, rules_of,
-	};
 	struct diff diff = { 0 };
 
 	compare(&diff, "bypass_essential", NULL, policy_show_essential(old_policy),
@@ -252,12 +261,9 @@ int policy_diff(const struct policy *old_policy, const struct policy *new_policy
 		policy_show_risks(new_policy->accept_risk));
 	compare(&diff, "defaults", NULL, policy_show_defaults(old_policy),
 		policy_show_defaults(new_policy));
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		struct section before = kinds[i](old_policy), after = kinds[i](new_policy);
-
-		compare_sections(&diff, old_policy, &before, new_policy, &after);
-	}
-	compare_order(&diff, old_policy, new_policy);
+	compare_kind(&diff, protections_of(old_policy), protections_of(new_policy), false);
+	compare_kind(&diff, peers_of(old_policy), peers_of(new_policy), false);
+	compare_kind(&diff, rules_of(old_policy), rules_of(new_policy), true);
 	if (diff.failed) {
 		policy_changes_free(diff.changes, diff.count);
 		return -ENOMEM;

@@ -10,7 +10,7 @@
 #include "policy.h"
 #include "policy_risk.h"
 
-#define POLICY_RULES_MAX	16384	/* bounds the comparison of rules with each other */
+#define POLICY_RULES_MAX	131072	/* as many as a snapshot counts */
 #define POLICY_LIST_MAX		1024	/* elements of one selector: more would not compile */
 
 #define PROTO_ICMP	1
@@ -95,29 +95,51 @@ struct risk_at {
 	struct position at;
 };
 
+#define WARNINGS_MAX 100	/* of one kind; the rest are counted */
+
+/* Where warnings go, and how many of each kind there were. */
+struct risk_log {
+	const struct policy *policy;
+	struct ipsecbpf_report *report;
+	size_t said[POLICY_RISK_COUNT];
+};
+
 /* Adds a warning, unless the policy or the rule accepts the risk. */
-void policy_warn(const struct policy *policy, struct ipsecbpf_report *report, struct risk_at risk,
-		 const char *format, ...) __attribute__((format(printf, 4, 5)));
+void policy_warn(struct risk_log *log, struct risk_at risk, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Says how many warnings were not listed, once all were given. */
+void policy_warn_of_rest(const struct risk_log *log);
 
 struct selector;
+struct rule_space;
 struct linting {
 	const struct policy *policy;	/* without errors */
 	const struct selector *selectors;	/* one per rule */
-	struct ipsecbpf_report *report;
+	struct rule_space *space;	/* of them */
+	const bool *at_corner;		/* of each rule: earlier ones might leave it nothing */
+	struct risk_log *log;
 };
 #define lint_warn(linting, id, of_rule, ...)							\
-	policy_warn((linting)->policy, (linting)->report,					\
-		    (struct risk_at){ .risk = RISK_##id, .rule = (of_rule) }, __VA_ARGS__)
+	policy_warn((linting)->log, (struct risk_at){ .risk = RISK_##id, .rule = (of_rule) },	\
+		    __VA_ARGS__)
 #define lint_warn_at(linting, id, position, ...)						\
-	policy_warn((linting)->policy, (linting)->report,					\
-		    (struct risk_at){ .risk = RISK_##id, .at = (position) }, __VA_ARGS__)
+	policy_warn((linting)->log, (struct risk_at){ .risk = RISK_##id, .at = (position) },	\
+		    __VA_ARGS__)
 
 extern const char *const lint_family_words[];	/* by enum ip_family */
 
 /* False: no memory. */
 bool policy_lint(const struct linting *linting);
-void policy_lint_pairs(const struct linting *linting);
-bool policy_lint_shadows(const struct linting *linting);
+bool policy_lint_pairs(const struct linting *linting);
+/* ret_gave_up_at: the first rule that has too many parts to know; RULE_NONE: none. */
+bool policy_lint_shadows(const struct linting *linting, size_t *ret_gave_up_at);
+
+/* What hosts of two families do when only one is protected (policy_lint_gaps.c). */
+struct lint_gaps;
+struct lint_gaps *lint_gaps_init(const struct linting *linting);	/* NULL: no memory */
+void lint_gaps_fini(struct lint_gaps *gaps);
+void lint_gaps_warn(const struct lint_gaps *gaps, size_t rule);
 
 /* ---- policy_bundle.c: called by policy_check(); each returns how many errors it reported ---- */
 

@@ -285,6 +285,23 @@ static void keep_rules(struct json_reader *reader, struct json_value value, void
 	reading->rules = value;
 }
 
+static void index_names(struct json_reader *reader, struct policy_reading *reading)
+{
+	const struct policy *policy = reading->policy;
+
+	if (name_index_init(&reading->peer_names, policy->peers, sizeof(*policy->peers),
+			    policy->peer_count) ||
+	    name_index_init(&reading->protection_names, policy->protections,
+			    sizeof(*policy->protections), policy->protection_count)) {
+		reader->no_memory = true;
+		return;
+	}
+	for (size_t i = 0; i < policy->peer_count; i++)
+		name_index_add(&reading->peer_names, i);
+	for (size_t i = 0; i < policy->protection_count; i++)
+		name_index_add(&reading->protection_names, i);
+}
+
 static void read_document(struct json_reader *reader, struct policy_reading *reading)
 {
 	static const struct json_key keys[] = {
@@ -301,6 +318,9 @@ static void read_document(struct json_reader *reader, struct policy_reading *rea
 	struct json_value root = { reader->root, JSON_WHERE_ROOT };
 
 	json_read_object(reader, root, keys, reading);
+	index_names(reader, reading);
+	if (reader->no_memory)
+		return;
 	policy_read_within(reader, reading);
 	if (reading->rules.json)
 		policy_read_rules(reader, reading);
@@ -309,7 +329,8 @@ static void read_document(struct json_reader *reader, struct policy_reading *rea
 struct policy *policy_parse(const char *text, size_t len, const char *name,
 			    struct ipsecbpf_report *report)
 {
-	struct json_reader reader = { .name = name, .report = report };
+	static const struct json_capacity capacity = { "/rules", POLICY_RULES_MAX };
+	struct json_reader reader = { .name = name, .capacity = &capacity, .report = report };
 	struct policy_reading reading = { 0 };
 	size_t errors = 0;
 	int err;
@@ -328,6 +349,8 @@ struct policy *policy_parse(const char *text, size_t len, const char *name,
 			err = -ENOMEM;
 	}
 	json_reader_close(&reader);
+	name_index_fini(&reading.peer_names);
+	name_index_fini(&reading.protection_names);
 	free(reading.within);
 	if (!err)
 		return reading.policy;

@@ -9,6 +9,7 @@
 #define IPSECBPF_POLICY_JSON_H
 
 #include "json_read.h"
+#include "name_index.h"
 #include "policy_internal.h"
 
 /* A protection's "within": read when all names are known. */
@@ -22,6 +23,7 @@ struct policy_reading {
 	struct json_value rules;	/* json NULL: the file has none */
 	struct within_reading *within;
 	size_t within_count;
+	struct name_index peer_names, protection_names;	/* when all are known */
 };
 
 /* Reads one member of "protections", of a struct policy_reading, but its "within". */
@@ -51,9 +53,9 @@ bool policy_read_name(struct json_reader *reader, struct json_value value, const
 
 /* The peer or protection that a value names; false after an error that names the nearest. */
 bool policy_read_peer_name(struct json_reader *reader, struct json_value value,
-			   const struct policy *policy, size_t *ret_index);
+			   const struct policy_reading *reading, size_t *ret_index);
 bool policy_read_protection_name(struct json_reader *reader, struct json_value value,
-				 const struct policy *policy, size_t *ret_index);
+				 const struct policy_reading *reading, size_t *ret_index);
 
 /*
  * The suite that a value names, in either spelling; NULL after an error that names the nearest.

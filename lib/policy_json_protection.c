@@ -289,7 +289,7 @@ void policy_read_protection(struct json_reader *reader, struct json_value value,
 
 /* The pair that a "within" names, and what it had. */
 struct pair_reading {
-	const struct policy *policy;
+	const struct policy_reading *document;
 	struct policy_pair pair;
 };
 
@@ -297,7 +297,7 @@ static void read_within_peer(struct json_reader *reader, struct json_value value
 {
 	struct pair_reading *reading = target;
 
-	policy_read_peer_name(reader, value, reading->policy, &reading->pair.peer);
+	policy_read_peer_name(reader, value, reading->document, &reading->pair.peer);
 }
 
 static void read_within_protection(struct json_reader *reader, struct json_value value,
@@ -305,7 +305,7 @@ static void read_within_protection(struct json_reader *reader, struct json_value
 {
 	struct pair_reading *reading = target;
 
-	policy_read_protection_name(reader, value, reading->policy, &reading->pair.protection);
+	policy_read_protection_name(reader, value, reading->document, &reading->pair.protection);
 }
 
 static void read_pair(struct json_reader *reader, struct json_value value,
@@ -331,7 +331,7 @@ void policy_read_within(struct json_reader *reader, struct policy_reading *docum
 	for (size_t i = 0; i < document->within_count; i++) {
 		const struct within_reading *within = &document->within[i];
 		struct protection *protection = &document->policy->protections[within->protection];
-		struct pair_reading reading = { document->policy, { PEER_SAME, 0 } };
+		struct pair_reading reading = { document, { PEER_SAME, 0 } };
 		size_t errors = reader->errors;
 
 		snprintf(reader->subject, sizeof(reader->subject), "protection \"%.60s\": within",

@@ -12,7 +12,7 @@
 
 /* A rule being read, and what of it only matters until its end. */
 struct rule_reading {
-	struct policy *policy;
+	const struct policy_reading *document;
 	struct rule *rule;
 	bool icmp_type, icmp_code, peer, protection;
 };
@@ -174,13 +174,13 @@ bool policy_read_protocol(struct json_reader *reader, struct json_value value, u
 		json_type_error(reader, value, "a protocol's name or number");
 		return false;
 	}
-	for (const struct policy_protocol *p = policy_protocols; p->name; p++) {
+	for (const struct policy_protocol *p = policy_protocols; p->name; p++)
 		if (!strcmp(p->name, text)) {
 			*ret_proto = p->number;
 			return true;
 		}
+	for (const struct policy_protocol *p = policy_protocols; p->name; p++)
 		suggest_offer(&near, p->name);
-	}
 	json_error(reader, value, near.best ? json_did_you_mean(near.best, next) :
 		   "protocols without a name here are given by number (0-255)",
 		   "protocol \"%.60s\" is not known", text);
@@ -353,40 +353,43 @@ static void unknown_reference(struct json_reader *reader, struct json_value valu
 }
 
 bool policy_read_peer_name(struct json_reader *reader, struct json_value value,
-			   const struct policy *policy, size_t *ret_index)
+			   const struct policy_reading *reading, size_t *ret_index)
 {
 	const char *name = json_read_string(reader, value);
 	struct suggest near = { .word = name };
+	size_t found;
 
-	for (size_t i = 0; name && i < policy->peer_count; i++) {
-		if (!strcmp(policy->peers[i].name, name)) {
-			*ret_index = i;
-			return true;
-		}
-		if (reader->errors < SUGGESTIONS_MAX)
-			suggest_offer(&near, policy->peers[i].name);
+	if (!name)
+		return false;
+	found = name_index_find(&reading->peer_names, name);
+	if (found != NAME_INDEX_NONE) {
+		*ret_index = found;
+		return true;
 	}
-	if (name)
-		unknown_reference(reader, value, "peer", near.best);
+	for (size_t i = 0; i < reading->policy->peer_count && reader->errors < SUGGESTIONS_MAX; i++)
+		suggest_offer(&near, reading->policy->peers[i].name);
+	unknown_reference(reader, value, "peer", near.best);
 	return false;
 }
 
 bool policy_read_protection_name(struct json_reader *reader, struct json_value value,
-				 const struct policy *policy, size_t *ret_index)
+				 const struct policy_reading *reading, size_t *ret_index)
 {
 	const char *name = json_read_string(reader, value);
 	struct suggest near = { .word = name };
+	size_t found;
 
-	for (size_t i = 0; name && i < policy->protection_count; i++) {
-		if (!strcmp(policy->protections[i].name, name)) {
-			*ret_index = i;
-			return true;
-		}
-		if (reader->errors < SUGGESTIONS_MAX)
-			suggest_offer(&near, policy->protections[i].name);
+	if (!name)
+		return false;
+	found = name_index_find(&reading->protection_names, name);
+	if (found != NAME_INDEX_NONE) {
+		*ret_index = found;
+		return true;
 	}
-	if (name)
-		unknown_reference(reader, value, "protection", near.best);
+	for (size_t i = 0;
+	     i < reading->policy->protection_count && reader->errors < SUGGESTIONS_MAX; i++)
+		suggest_offer(&near, reading->policy->protections[i].name);
+	unknown_reference(reader, value, "protection", near.best);
 	return false;
 }
 
@@ -395,7 +398,7 @@ static void read_peer(struct json_reader *reader, struct json_value value, void 
 	struct rule_reading *reading = target;
 
 	reading->peer = true;
-	policy_read_peer_name(reader, value, reading->policy, &reading->rule->peer);
+	policy_read_peer_name(reader, value, reading->document, &reading->rule->peer);
 }
 
 static void read_protection(struct json_reader *reader, struct json_value value, void *target)
@@ -403,7 +406,8 @@ static void read_protection(struct json_reader *reader, struct json_value value,
 	struct rule_reading *reading = target;
 
 	reading->protection = true;
-	policy_read_protection_name(reader, value, reading->policy, &reading->rule->protection);
+	policy_read_protection_name(reader, value, reading->document,
+				    &reading->rule->protection);
 }
 
 static void read_accept_risk(struct json_reader *reader, struct json_value value, void *target)
@@ -484,7 +488,7 @@ static void read_rule(struct json_reader *reader, struct json_value value, void 
 {
 	struct policy_reading *document = target;
 	struct policy *policy = document->policy;
-	struct rule_reading reading = { .policy = policy };
+	struct rule_reading reading = { .document = document };
 	const char *name = json_string_value(json_object_get(value.json, "name"));
 	size_t errors = reader->errors;
 

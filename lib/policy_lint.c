@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "policy_internal.h"
+#include "rule_space.h"
 
 /* ---- what is not used, or does less than it says ---- */
 
@@ -179,12 +180,34 @@ static bool takes_answers(const struct rule *rule)
 	       rule->remote_port.count && !rule->local_port.count && !rule->remote.count;
 }
 
-static void warn_of_groups(const struct linting *linting, size_t index)
+/* The first two rules that take answers in each family: any rule but one has one of them to fear. */
+struct answering {
+	const struct rule *rules[FAMILY_COUNT][2];
+};
+
+static struct answering find_answering(const struct linting *linting)
 {
-	const struct policy *policy = linting->policy;
-	const struct rule *rule = &policy->rules[index];
+	struct answering answering = { 0 };
+
+	for (size_t i = 0; i < linting->policy->rule_count; i++) {
+		const struct rule *rule = &linting->policy->rules[i];
+
+		for (int family = 0; family < FAMILY_COUNT && takes_answers(rule); family++) {
+			const struct rule **known = answering.rules[family];
+
+			if (!known[1] && selector_matches_family(&linting->selectors[i], family))
+				known[known[0] != NULL] = rule;
+		}
+	}
+	return answering;
+}
+
+static void warn_of_groups(const struct linting *linting, const struct rule *rule,
+			   const struct answering *answering)
+{
 	const size_t count = sizeof(group_ranges) / sizeof(group_ranges[0]);
 	const struct address_range *range;
+	const struct rule *other;
 	char text[100];
 
 	range = find_within(&rule->remote, group_ranges, count);
@@ -192,18 +215,45 @@ static void warn_of_groups(const struct linting *linting, size_t index)
 		range = find_within(&rule->local, group_ranges, count);
 	if (rule->action != SPD_BYPASS || !range)
 		return;
-	for (size_t i = 0; i < policy->rule_count; i++) {
-		const struct rule *other = &policy->rules[i];
-
-		if (i == index || !takes_answers(other) ||
-		    !selector_matches_family(&linting->selectors[i], range->family))
-			continue;
-		address_format(range, text, sizeof(text));
-		lint_warn(linting, BYPASS_MULTICAST, rule, "rule \"%s\" sends to %s in the clear, "
-			  "and rule \"%s\" at line %u takes answers from anybody", rule->name,
-			  text, other->name, other->at.line);
+	other = answering->rules[range->family][answering->rules[range->family][0] == rule];
+	if (!other)
 		return;
+	address_format(range, text, sizeof(text));
+	lint_warn(linting, BYPASS_MULTICAST, rule, "rule \"%s\" sends to %s in the clear, "
+		  "and rule \"%s\" at line %u takes answers from anybody", rule->name,
+		  text, other->name, other->at.line);
+}
+
+/* What nothing is said of is not right for that reason. */
+static void warn_of_not_compared(const struct linting *linting, size_t gave_up_at)
+{
+	const struct position top = { .line = 1, .column = 1 };
+	const struct rule *rules = linting->policy->rules;
+
+	if (!linting->space->work)
+		lint_warn_at(linting, NOT_COMPARED, top, "the rules are too many, or overlap too "
+			     "much, to be compared with each other to the end");
+	else if (gave_up_at != RULE_NONE)
+		lint_warn(linting, NOT_COMPARED, &rules[gave_up_at], "rule \"%s\" and those before "
+			  "it have too many parts to be compared to the end",
+			  rules[gave_up_at].name);
+}
+
+static bool lint_rules(const struct linting *linting)
+{
+	const struct answering answering = find_answering(linting);
+	const struct policy *policy = linting->policy;
+	size_t gave_up_at;
+
+	for (size_t i = 0; i < policy->rule_count; i++) {
+		warn_of_half_rule(linting, &policy->rules[i], &linting->selectors[i]);
+		warn_of_private(linting, &policy->rules[i]);
+		warn_of_groups(linting, &policy->rules[i], &answering);
 	}
+	if (!policy_lint_pairs(linting) || !policy_lint_shadows(linting, &gave_up_at))
+		return false;
+	warn_of_not_compared(linting, gave_up_at);
+	return true;
 }
 
 bool policy_lint(const struct linting *linting)
@@ -215,13 +265,5 @@ bool policy_lint(const struct linting *linting)
 			return true;	/* half of what follows would be nonsense */
 	warn_of_deafness(linting);
 	warn_of_defaults(linting);
-	if (!warn_of_unused(linting))
-		return false;
-	for (size_t i = 0; i < policy->rule_count; i++) {
-		warn_of_half_rule(linting, &policy->rules[i], &linting->selectors[i]);
-		warn_of_private(linting, &policy->rules[i]);
-		warn_of_groups(linting, i);
-	}
-	policy_lint_pairs(linting);
-	return policy_lint_shadows(linting);
+	return warn_of_unused(linting) && lint_rules(linting);
 }

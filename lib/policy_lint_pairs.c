@@ -1,157 +1,79 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* Rules that are right each, and together are probably not what was meant. */
+#include <stdlib.h>
+
 #include "policy_internal.h"
+#include "rule_space.h"
 
-/* The comparisons grow with the square of the number of rules. */
-#define PAIRS_MAX 1024
-
-const char *const lint_family_words[] = { [FAMILY_V4] = "IPv4", [FAMILY_V6] = "IPv6" };
-
-/* ---- one family protected, the other in the clear ---- */
-
-/* Does `outer` match, in `family`, all that `inner` does in the other one, but for addresses? */
-static bool covers_twin(const struct selector *outer, const struct selector *inner,
-			enum ip_family family)
-{
-	const uint64_t icmp = 1ull << PROTO_ICMP, icmpv6 = 1ull << PROTO_ICMPV6;
-	uint64_t wanted;
-
-	if (!selector_matches_family(outer, family) || !selector_covers_upper(outer, inner))
-		return false;
-	for (int word = 0; word < 4; word++) {
-		wanted = inner->protocols[!family][word];
-		/* The protocol that each family has for itself; both, where any is meant. */
-		if (word == 0 && !inner->any_protocol && wanted & (icmp | icmpv6))
-			wanted = (wanted & ~(icmp | icmpv6)) | (family == FAMILY_V6 ? icmpv6 : icmp);
-		if (wanted & ~outer->protocols[family][word])
-			return false;
-	}
-	return true;
-}
-
-static bool covers_addresses(const struct selector *outer, const struct selector *inner,
-			     enum ip_family family)
-{
-	for (int side = 0; side < SIDE_COUNT; side++)
-		if (!address_list_covers(&outer->address[side][family],
-					 &inner->address[side][family]))
-			return false;
-	return true;
-}
-
-static bool covers_family(const struct selector *selector, enum ip_family family)
-{
-	const struct address_range all = address_whole_family(family);
-
-	for (int side = 0; side < SIDE_COUNT; side++) {
-		const struct address_list *list = &selector->address[side][family];
-
-		if (list->count != 1 || addr128_compare(list->items[0].lo, all.lo) ||
-		    addr128_compare(list->items[0].hi, all.hi))
-			return false;
-	}
-	return true;
-}
-
-/* Is what the rule at `index` protects taken care of in the other family, before rule `limit`?
- * `passing`: what that one lets pass; NULL: all that is left. */
-static bool is_stopped(const struct linting *linting, size_t index, size_t limit,
-		       const struct selector *passing, enum ip_family family)
-{
-	const struct selector *selectors = linting->selectors;
-
-	for (size_t i = 0; i < limit; i++)
-		if (selectors[i].rule->action != SPD_BYPASS &&
-		    covers_twin(&selectors[i], &selectors[index], family) &&
-		    (passing ? covers_addresses(&selectors[i], passing, family) :
-			       covers_family(&selectors[i], family)))
-			return true;
-	return false;
-}
-
-static bool has_twin(const struct linting *linting, size_t index, enum ip_family family)
-{
-	const struct rule *rules = linting->policy->rules;
-
-	for (size_t i = 0; i < linting->policy->rule_count; i++)
-		if (i != index && rules[i].action == SPD_PROTECT &&
-		    rules[i].peer == rules[index].peer &&
-		    covers_twin(&linting->selectors[i], &linting->selectors[index], family))
-			return true;
-	return false;
-}
-
-static bool defaults_pass(const struct policy *policy, const struct rule *rule)
-{
-	return (rule->direction != RULE_OUT && policy->default_action[SPD_IN] == SPD_BYPASS) ||
-	       (rule->direction != RULE_IN && policy->default_action[SPD_OUT] == SPD_BYPASS);
-}
-
-static void warn_of_gap(const struct linting *linting, size_t index, enum ip_family family)
-{
-	const struct policy *policy = linting->policy;
-	const struct rule *rule = &policy->rules[index];
-	const char *protected_word = lint_family_words[!family], *word = lint_family_words[family];
-
-	for (size_t i = 0; i < policy->rule_count; i++) {
-		const struct selector *other = &linting->selectors[i];
-
-		if (other->rule->action != SPD_BYPASS ||
-		    !covers_twin(other, &linting->selectors[index], family) ||
-		    is_stopped(linting, index, i, other, family))
-			continue;
-		lint_warn(linting, FAMILY_GAP, rule, "rule \"%s\" protects %s, and rule \"%s\" at "
-			  "line %u lets the same pass as %s", rule->name, protected_word,
-			  other->rule->name, other->rule->at.line, word);
-		return;
-	}
-	if (defaults_pass(policy, rule) &&
-	    !is_stopped(linting, index, policy->rule_count, NULL, family))
-		lint_warn(linting, FAMILY_GAP, rule, "rule \"%s\" protects %s, and the defaults let "
-			  "the same pass as %s", rule->name, protected_word, word);
-}
-
-static void warn_of_gaps(const struct linting *linting, size_t index)
-{
-	const struct selector *selector = &linting->selectors[index];
-
-	if (selector->rule->action != SPD_PROTECT)
-		return;
-	for (int family = 0; family < FAMILY_COUNT; family++)
-		if (!selector_matches_family(selector, family) &&
-		    !has_twin(linting, index, family))
-			warn_of_gap(linting, index, family);
-}
+/* One rule against others; and of each rule, which others were found. */
+struct pairing {
+	const struct linting *linting;
+	size_t index;
+	size_t *stop;		/* the next that stops some of its packets; 0: not looked for yet */
+	size_t *narrower;	/* the first before it that it makes useless, or RULE_NONE */
+	size_t *stricter;	/* the first behind it that it makes useless, or RULE_NONE */
+};
 
 /* ---- wider than its sibling ---- */
 
-/* Is a rule between the two about packets of the first one? That one is an exception from it then. */
-static bool parted(const struct linting *linting, size_t first, size_t second)
+struct stopping {
+	const struct linting *linting;
+	size_t first;
+};
+
+static bool stops(void *context, size_t other)
 {
-	for (size_t i = first + 1; i < second; i++)
-		if (linting->selectors[i].rule->action != SPD_BYPASS &&
-		    selector_overlaps(&linting->selectors[i], &linting->selectors[first]))
-			return true;
-	return false;
+	const struct stopping *stopping = context;
+	const struct selector *selectors = stopping->linting->selectors;
+
+	return selector_overlaps(&selectors[other], &selectors[stopping->first]);
 }
 
-static void warn_of_wider(const struct linting *linting, size_t index)
+/* Is a rule between the two about packets of the first one? That one is an exception from it then. */
+static bool parted(const struct pairing *pairing, size_t first, size_t second)
 {
-	const struct selector *wider = &linting->selectors[index];
+	struct stopping stopping = { pairing->linting, first };
 
-	if (wider->rule->action != SPD_BYPASS)
-		return;
-	for (size_t i = 0; i < index; i++) {
-		const struct selector *narrow = &linting->selectors[i];
+	if (!pairing->stop[first])
+		pairing->stop[first] = rule_space_first(pairing->linting->space,
+							&(struct rule_search){
+			.relation = RULES_MEETING, .from = first + 1,
+			.below = pairing->linting->policy->rule_count,
+			.action_lo = SPD_DISCARD, .action_hi = SPD_PROTECT,
+			.accept = stops, .context = &stopping,
+		}, first);
+	return pairing->stop[first] < second;
+}
 
-		if (narrow->rule->action != SPD_BYPASS || !selector_covers(wider, narrow) ||
-		    parted(linting, i, index))
-			continue;
-		lint_warn(linting, WIDER_SIBLING, wider->rule, "rule \"%s\" lets pass all that rule "
-			  "\"%s\" at line %u does, and more", wider->rule->name,
-			  narrow->rule->name, narrow->rule->at.line);
-		return;
-	}
+static bool is_narrower_sibling(void *context, size_t other)
+{
+	const struct pairing *pairing = context;
+	const struct selector *selectors = pairing->linting->selectors;
+
+	return selector_covers(&selectors[pairing->index], &selectors[other]) &&
+	       !parted(pairing, other, pairing->index);
+}
+
+static size_t find_narrower(struct pairing *pairing)
+{
+	const struct linting *linting = pairing->linting;
+	size_t found;
+
+	if (linting->policy->rules[pairing->index].action != SPD_BYPASS)
+		return RULE_NONE;
+	found = rule_space_first(linting->space, &(struct rule_search){
+		.relation = RULES_WITHIN, .below = pairing->index,
+		.accept = is_narrower_sibling, .context = pairing,
+	}, pairing->index);
+	/* With no work left, rules that part the two may not have been found. */
+	return linting->space->work ? found : RULE_NONE;
+}
+
+static void warn_of_wider(const struct linting *linting, const struct rule *wider,
+			  const struct rule *narrow)
+{
+	lint_warn(linting, WIDER_SIBLING, wider, "rule \"%s\" lets pass all that rule \"%s\" at line "
+		  "%u does, and more", wider->name, narrow->name, narrow->at.line);
 }
 
 /* ---- the first match is not the stricter one ---- */
@@ -168,33 +90,89 @@ static bool names_other_hosts(const struct selector *first, const struct selecto
 	return false;
 }
 
-static void warn_of_conflict(const struct linting *linting, size_t index)
+static bool conflicts(void *context, size_t other)
 {
-	const struct selector *first = &linting->selectors[index];
+	const struct pairing *pairing = context;
+	const struct selector *first = &pairing->linting->selectors[pairing->index];
+	const struct selector *second = &pairing->linting->selectors[other];
+
+	return names_other_hosts(first, second) && selector_overlaps(first, second) &&
+	       !selector_covers(second, first);
+}
+
+/* With one range of remote addresses, what has them all names no other hosts. */
+static bool has_one_range(const struct linting *linting, const struct selector *selector)
+{
+	size_t count = 0;
+
+	for (int family = 0; family < FAMILY_COUNT; family++)
+		if (selector_matches_family(selector, family))
+			count += selector->address[SIDE_REMOTE][family].count;
+	return count == 1 && !linting->space->hulls;
+}
+
+static size_t find_stricter(struct pairing *pairing)
+{
+	const struct linting *linting = pairing->linting;
+	const struct selector *first = &linting->selectors[pairing->index];
 
 	/* What names no hosts is meant for all of them, those that others protect included. */
 	if (first->rule->action != SPD_BYPASS || !first->rule->remote.count)
-		return;
-	for (size_t i = index + 1; i < linting->policy->rule_count; i++) {
-		const struct selector *second = &linting->selectors[i];
+		return RULE_NONE;
+	return rule_space_first(linting->space, &(struct rule_search){
+		.relation = has_one_range(linting, first) ? RULES_CROSSING : RULES_MEETING,
+		.from = pairing->index + 1, .below = linting->policy->rule_count,
+		.action_lo = SPD_DISCARD, .action_hi = SPD_PROTECT,
+		.accept = conflicts, .context = pairing,
+	}, pairing->index);
+}
 
-		if (second->rule->action == SPD_BYPASS || !selector_overlaps(first, second) ||
-		    selector_covers(second, first) || !names_other_hosts(first, second))
-			continue;
-		lint_warn(linting, CONFLICT, first->rule, "rule \"%s\" lets pass some of what rule "
-			  "\"%s\" at line %u would %s", first->rule->name, second->rule->name,
-			  second->rule->at.line, policy_action_words[second->rule->action]);
-		return;
+static void warn_of_conflict(const struct linting *linting, const struct rule *first,
+			     const struct rule *second)
+{
+	lint_warn(linting, CONFLICT, first, "rule \"%s\" lets pass some of what rule \"%s\" at line "
+		  "%u would %s", first->name, second->name, second->at.line,
+		  policy_action_words[second->action]);
+}
+
+/* ---- all of them ---- */
+
+static void find_all(struct pairing *pairing)
+{
+	const struct rule_space *space = pairing->linting->space;
+
+	for (size_t i = 0; i < pairing->linting->policy->rule_count; i++)
+		pairing->narrower[i] = pairing->stricter[i] = RULE_NONE;
+	for (size_t i = 0; i < space->order_count && space->work; i++) {
+		pairing->index = space->order[i];
+		pairing->narrower[pairing->index] = find_narrower(pairing);
+		pairing->stricter[pairing->index] = find_stricter(pairing);
 	}
 }
 
-void policy_lint_pairs(const struct linting *linting)
+bool policy_lint_pairs(const struct linting *linting)
 {
-	if (linting->policy->rule_count > PAIRS_MAX)
-		return;
-	for (size_t i = 0; i < linting->policy->rule_count; i++) {
-		warn_of_gaps(linting, i);
-		warn_of_wider(linting, i);
-		warn_of_conflict(linting, i);
+	size_t count = linting->policy->rule_count;
+	const struct rule *rules = linting->policy->rules;
+	struct lint_gaps *gaps = lint_gaps_init(linting);
+	size_t *found = calloc(3 * count + 1, sizeof(*found));
+	struct pairing pairing = { .linting = linting };
+	bool done = gaps && found;
+
+	if (done) {
+		pairing.stop = found;
+		pairing.narrower = found + count;
+		pairing.stricter = found + 2 * count;
+		find_all(&pairing);
 	}
+	for (size_t i = 0; i < count && done; i++) {
+		lint_gaps_warn(gaps, i);
+		if (pairing.narrower[i] != RULE_NONE)
+			warn_of_wider(linting, &rules[i], &rules[pairing.narrower[i]]);
+		if (pairing.stricter[i] != RULE_NONE)
+			warn_of_conflict(linting, &rules[i], &rules[pairing.stricter[i]]);
+	}
+	lint_gaps_fini(gaps);
+	free(found);
+	return done;
 }

@@ -47,7 +47,10 @@
 	X(NO_ARP, 205, "no-arp", "no IPv4 neighbour can be resolved unless entered by hand",	\
 	  "\"arp\" in bypass_essential lets it pass")						\
 	X(NO_ND, 206, "no-nd", "no IPv6 neighbour can be resolved",				\
-	  "\"nd\" in bypass_essential lets it pass")
+	  "\"nd\" in bypass_essential lets it pass")							\
+	X(NOT_COMPARED, 207, "not-compared",							\
+	  "what the others say of rules out of reach, conflicts and gaps may not be all",	\
+	  "check parts of the policy by themselves")
 
 enum policy_risk {
 #define X(id, number, word, why, next) RISK_##id,

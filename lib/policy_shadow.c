@@ -2,13 +2,14 @@
 /*
  * Rules that earlier ones leave nothing, though none of them alone. Exact: a rule is a set of boxes
  * (a range in each selector), what the earlier rules match is cut out of them, and whatever is left
- * can be reached. Cutting multiplies boxes, so there is a budget; where it is used up nothing is said.
+ * can be reached. Cutting multiplies boxes, so there is a limit; a warning says that it was reached.
  * As in policy_check.c, later fragments, which show no ports, are not thought of.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "policy_internal.h"
+#include "rule_space.h"
 
 enum dimension {
 	DIM_LOCAL, DIM_REMOTE, DIM_PROTOCOL, DIM_LOCAL_PORT, DIM_REMOTE_PORT, DIM_TYPE, DIM_CODE,
@@ -22,8 +23,7 @@ enum dimension {
 #define ANY_VLAN_MAX 4095
 
 #define BOXES_MAX 512
-#define BUDGET 4000000u	/* boxes looked at, for a whole policy */
-#define RULES_MAX 1024
+#define BOX_WORK 2	/* what cutting at a box costs, for rule_space_spend() */
 
 struct box {
 	struct addr128 lo[DIM_COUNT], hi[DIM_COUNT];
@@ -37,8 +37,11 @@ struct boxes {
 struct shadowing {
 	const struct linting *linting;
 	struct boxes left, cut, next;	/* of the rule; of an earlier rule; for the next step */
-	size_t budget;
+	uint32_t *earlier;		/* rules that meet it */
+	size_t earlier_count, earlier_room;
 	size_t first, last, takers;	/* rules that took something */
+	size_t gave_up_at;		/* the first rule of too many boxes; RULE_NONE */
+	bool no_memory;
 };
 
 static bool add(struct boxes *boxes, const struct box *box)
@@ -198,9 +201,8 @@ static bool subtract_box(struct shadowing *work, const struct box *cutter, bool 
 {
 	struct boxes old = work->left;
 
-	if (work->budget < old.count)
+	if (!rule_space_spend(work->linting->space, BOX_WORK * old.count))
 		return false;
-	work->budget -= old.count;
 	work->next.count = 0;
 	for (size_t i = 0; i < old.count; i++) {
 		bool hit = meet(&old.items[i], cutter);
@@ -233,25 +235,86 @@ static bool subtract_rule(struct shadowing *work, size_t earlier, enum spd_direc
 	return true;
 }
 
-/* Nothing left of rule `index` in one direction and family? False as well if that is not known. */
+static bool give_up(struct shadowing *work, size_t index)
+{
+	if (work->gave_up_at == RULE_NONE)
+		work->gave_up_at = index;
+	return false;
+}
+
+/* Nothing left of the rule in one direction and family? False as well if that is not known. */
 static bool is_shadowed_in(struct shadowing *work, size_t index, enum spd_direction direction,
 			   int family)
 {
-	const struct selector *selectors = work->linting->selectors;
-
-	if (!make_boxes(&work->left, &selectors[index], direction, family))
-		return false;
-	for (size_t i = 0; i < index && work->left.count; i++)
-		if (selector_covers_interfaces(&selectors[i], &selectors[index]) &&
-		    !subtract_rule(work, i, direction, family))
-			return false;
+	if (!make_boxes(&work->left, &work->linting->selectors[index], direction, family))
+		return give_up(work, index);
+	for (size_t i = 0; i < work->earlier_count && work->left.count; i++)
+		if (!subtract_rule(work, work->earlier[i], direction, family))
+			return give_up(work, index);
 	return !work->left.count;
+}
+
+/* ---- the earlier rules that can take something ---- */
+
+struct collecting {
+	struct shadowing *work;
+	size_t index;
+};
+
+static bool collect(void *context, size_t earlier)
+{
+	const struct collecting *collecting = context;
+	struct shadowing *work = collecting->work;
+	const struct selector *selectors = work->linting->selectors;
+	uint32_t *grown;
+
+	if (!selector_covers_interfaces(&selectors[earlier], &selectors[collecting->index]))
+		return false;
+	if (work->earlier_count == work->earlier_room) {
+		work->earlier_room = work->earlier_room ? work->earlier_room * 2 : 64;
+		grown = reallocarray(work->earlier, work->earlier_room, sizeof(*grown));
+		if (!grown) {
+			work->no_memory = true;
+			return true;	/* looks no further */
+		}
+		work->earlier = grown;
+	}
+	work->earlier[work->earlier_count++] = (uint32_t)earlier;
+	return false;
+}
+
+static int compare_positions(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* In the file's order, each once. */
+static void collect_earlier(struct shadowing *work, size_t index)
+{
+	struct collecting collecting = { work, index };
+	size_t kept = 0;
+
+	work->earlier_count = 0;
+	rule_space_first(work->linting->space, &(struct rule_search){
+		.relation = RULES_MEETING, .below = index, .action_hi = SPD_PROTECT,
+		.accept = collect, .context = &collecting,
+	}, index);
+	if (!work->earlier_count)
+		return;
+	qsort(work->earlier, work->earlier_count, sizeof(*work->earlier), compare_positions);
+	for (size_t i = 1; i < work->earlier_count; i++)
+		if (work->earlier[i] != work->earlier[kept])
+			work->earlier[++kept] = work->earlier[i];
+	work->earlier_count = kept + 1;
 }
 
 static void look_at(struct shadowing *work, size_t index)
 {
 	const struct rule *rules = work->linting->policy->rules;
 
+	collect_earlier(work, index);
 	work->takers = 0;
 	for (int direction = 0; direction < SPD_DIRECTION_COUNT; direction++)
 		for (int family = 0; family < FAMILY_COUNT; family++)
@@ -264,21 +327,22 @@ static void look_at(struct shadowing *work, size_t index)
 			  rules[work->last].name, rules[work->last].at.line);
 }
 
-bool policy_lint_shadows(const struct linting *linting)
+bool policy_lint_shadows(const struct linting *linting, size_t *ret_gave_up_at)
 {
-	struct shadowing work = { .linting = linting, .budget = BUDGET };
+	struct shadowing work = { .linting = linting, .gave_up_at = RULE_NONE };
 	struct box *room;
 
-	if (linting->policy->rule_count > RULES_MAX)
-		return true;
 	room = calloc(3 * BOXES_MAX, sizeof(*room));
 	if (!room)
 		return false;
 	work.left.items = room;
 	work.cut.items = room + BOXES_MAX;
 	work.next.items = room + 2 * BOXES_MAX;
-	for (size_t i = 1; i < linting->policy->rule_count && work.budget; i++)
-		look_at(&work, i);
+	for (size_t i = 1; i < linting->policy->rule_count && linting->space->work; i++)
+		if (linting->at_corner[i])
+			look_at(&work, i);
 	free(room);
-	return true;
+	free(work.earlier);
+	*ret_gave_up_at = work.gave_up_at;
+	return !work.no_memory;
 }

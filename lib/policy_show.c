@@ -214,18 +214,67 @@ json_t *policy_show_risks(uint32_t accept_risk)
 	return array;
 }
 
-char *policy_show(const struct policy *policy)
+/* ---- the whole text: rule by rule, for all of them as JSON values would fill the memory ---- */
+
+struct text {
+	char *data;
+	size_t len, room;
+	const char *indent;	/* put behind each line's end */
+};
+
+static int add(const char *data, size_t len, void *context)
+{
+	struct text *text = context;
+	char *grown;
+
+	if (text->room - text->len <= len) {
+		text->room = (text->len + len) * 2 + 4096;
+		grown = realloc(text->data, text->room);
+		if (!grown)
+			return -1;
+		text->data = grown;
+	}
+	memcpy(text->data + text->len, data, len);
+	text->len += len;
+	text->data[text->len] = '\0';
+	return 0;
+}
+
+/* jansson ends lines only between values: in strings it writes them as escapes. */
+static int add_indented(const char *data, size_t len, void *context)
+{
+	const struct text *text = context;
+	const char *end = memchr(data, '\n', len);
+	size_t line;
+
+	for (; end; end = memchr(data, '\n', len)) {
+		line = (size_t)(end - data) + 1;
+		if (add(data, line, context) || add(text->indent, strlen(text->indent), context))
+			return -1;
+		data += line;
+		len -= line;
+	}
+	return len ? add(data, len, context) : 0;
+}
+
+static int add_value(struct text *text, const char *before, json_t *value)
+{
+	int err = !value || add(before, strlen(before), text) ||
+		  json_dump_callback(value, add_indented, text, JSON_INDENT(2));
+
+	json_decref(value);
+	return err;
+}
+
+/* All but the rules, in whose place an empty array stands at the end. */
+static json_t *show_head(const struct policy *policy)
 {
 	json_t *root = json_object(), *protections = json_object(), *peers = json_object();
-	json_t *rules = json_array();
-	char *text = NULL, *line = NULL;
 
 	for (size_t i = 0; i < policy->protection_count; i++)
 		put(&protections, policy->protections[i].name, policy_show_protection(policy, i));
 	for (size_t i = 0; i < policy->peer_count; i++)
 		put(&peers, policy->peers[i].name, policy_show_peer(policy, i));
-	for (size_t i = 0; i < policy->rule_count; i++)
-		append(&rules, policy_show_rule(policy, i));
 	put(&root, "version", json_integer(POLICY_VERSION));
 	put(&root, "bypass_essential", policy_show_essential(policy));
 	put(&root, "defaults", policy_show_defaults(policy));
@@ -233,12 +282,27 @@ char *policy_show(const struct policy *policy)
 		put(&root, "accept_risk", policy_show_risks(policy->accept_risk));
 	put(&root, "protections", protections);
 	put(&root, "peers", peers);
-	put(&root, "rules", rules);
-	if (root)
-		text = json_dumps(root, JSON_INDENT(2));
-	json_decref(root);
-	if (text && asprintf(&line, "%s\n", text) < 0)
-		line = NULL;
-	free(text);
-	return line;
+	put(&root, "rules", json_array());
+	return root;
+}
+
+char *policy_show(const struct policy *policy)
+{
+	static const char tail[] = "]\n}";
+	struct text text = { .indent = "" };
+	int err = add_value(&text, "", show_head(policy));
+
+	if (!err && policy->rule_count)
+		text.len -= strlen(tail);
+	text.indent = "    ";
+	for (size_t i = 0; i < policy->rule_count && !err; i++)
+		err = add_value(&text, i ? ",\n    " : "\n    ", policy_show_rule(policy, i));
+	if (!err && policy->rule_count)
+		err = add("\n  ]\n}", strlen("\n  ]\n}"), &text);
+	if (!err)
+		err = add("\n", 1, &text);
+	if (!err)
+		return text.data;
+	free(text.data);
+	return NULL;
 }
