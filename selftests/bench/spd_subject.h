@@ -22,6 +22,7 @@ struct load_cost {
 	double compile;		/* of which nothing is stored; done once by itself */
 	double install;		/* canonical text, compile, maps written, flipped, old ones freed */
 	double first;		/* parse and install where no policy was in force */
+	double cpu;		/* of parse and install, what was spent on a processor */
 	double user_mib;	/* more than before, at the peak */
 	double snapshot_mib, counters_mib, text_mib;
 	uint32_t entries, steps;
