@@ -231,9 +231,9 @@ static int measure(struct bench *bench)
 
 static json_t *load_json(const struct load_cost *load)
 {
-	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:I}",
+	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:I}",
 			 "parse_s", load->parse, "compile_s", load->compile,
-			 "install_s", load->install, "first_s", load->first,
+			 "install_s", load->install, "first_s", load->first, "cpu_s", load->cpu,
 			 "user_mib", load->user_mib, "snapshot_mib", load->snapshot_mib,
 			 "counters_mib", load->counters_mib, "text_mib", load->text_mib,
 			 "entries", (json_int_t)load->entries, "steps", (json_int_t)load->steps,

@@ -15,12 +15,17 @@
 
 #define MIB (1024.0 * 1024.0)
 
-static double now(void)
+static double seconds(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static double now(void)
+{
+	return seconds(CLOCK_MONOTONIC);
 }
 
 /* A number of kibibytes, or decimal octets, from a file of /proc: what follows `key`. 0: not there. */
@@ -146,7 +151,7 @@ int subject_load(struct subject *subject)
 	struct load_cost *load = &subject->load;
 	char *text = NULL, *name;
 	uint32_t generation;
-	double before;
+	double before, cpu;
 	int err = policy_text(&subject->set, &text, &load->text_octets);
 
 	if (err)
@@ -161,10 +166,12 @@ int subject_load(struct subject *subject)
 		err = load_text(subject, text, load->text_octets, true);
 	load->first = load->parse + load->install;
 	before = reset_peak_mib();
+	cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
 	if (!err) {
 		name[strlen("{\"name\":\"")] = 'r';
 		err = load_text(subject, text, load->text_octets, false);
 	}
+	load->cpu = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	load->user_mib = peak_mib() - before;
 	free(text);
 	if (err)

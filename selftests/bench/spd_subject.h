@@ -14,7 +14,7 @@
 #include "spd_bench.h"
 
 #define HIT_FRAMES  256		/* flows that all are remembered */
-#define MISS_FRAMES 32768	/* flows, no two alike: half of what a CPU's cache has room for */
+#define MISS_FRAMES 32768	/* flows, no two alike */
 
 /* How long what takes, in seconds; and in how much memory. */
 struct load_cost {
@@ -22,6 +22,7 @@ struct load_cost {
 	double compile;		/* of which nothing is stored; done once by itself */
 	double install;		/* canonical text, compile, maps written, flipped, old ones freed */
 	double first;		/* parse and install where no policy was in force */
+	double cpu;		/* of parse and install, what was spent on a processor */
 	double user_mib;	/* more than before, at the peak */
 	double snapshot_mib, counters_mib, text_mib;
 	uint32_t entries, steps;
