@@ -14,7 +14,7 @@
 #include "spd_bench.h"
 
 #define HIT_FRAMES  256		/* flows that all are remembered */
-#define MISS_FRAMES 32768	/* flows, no two alike: half of what a CPU's cache has room for */
+#define MISS_FRAMES 32768	/* flows, no two alike */
 
 /* How long what takes, in seconds; and in how much memory. */
 struct load_cost {
