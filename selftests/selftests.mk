@@ -119,11 +119,14 @@ check-vm-harness:
 	$(Q)B=$(B) selftests/vm/test-guest --self-proof bookworm -- $(GUESTTEST)
 
 # BPF_PROG_TEST_RUN: packets as data through the three programs, attached to nothing. Root.
-BPF_TESTS := $(addprefix $(B)/bpf/,run_fixtures cross_check flip_under_load rule_counters)
+BPF_TESTS := $(addprefix $(B)/bpf/,run_fixtures cross_check flip_under_load rule_counters \
+	reload_under_load)
 $(BPF_TESTS): $(B)/bpf/%: selftests/bpf/%.c selftests/bpf/datapath.c selftests/bpf/datapath.h \
 		$(B)/libipsecbpf.a
 	$(call say,TEST,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ \
 		$(filter %.c %.a,$^) $(LIBS)
+
+$(B)/bpf/reload_under_load: selftests/bpf/numbered_policy.c selftests/bpf/numbered_policy.h
 
 $(B)/bpf/fixtures.json: selftests/bpf/expand.py selftests/bpf/policies.json \
 		$(wildcard selftests/bpf/fixtures/*.json)
