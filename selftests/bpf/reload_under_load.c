@@ -6,9 +6,9 @@
  * explain: one by one, at programs that note what they did. The serial of the policy that judged a
  *          packet tells what that policy says of it: rule, action, protect id, reason. And it is a
  *          policy that was in force while the packet was on its way.
- * flood:   at the programs as they are attached, flow cache and all. In the end each
- *          packet was decided as its stream is to be, and counted once, by the rule of its stream,
- *          through all policies.
+ * flood:   at the programs as they are attached, flow cache and all. In the end each packet was
+ *          decided as its stream is to be, and counted once, by the rule of its stream, through all
+ *          policies.
  *
  *	reload_under_load [RELOADS [SECONDS]]
  *
@@ -360,15 +360,13 @@ static int reload(struct test *test, uint32_t number)
 	return err;
 }
 
-/* Until packets have flowed on; false if who sends them has ended. */
-static bool packets_flow(const struct test *test)
+/* Until both have sent packets since then; false if one of them has ended. */
+static bool packets_flow(const struct test *test, uint64_t explained, uint64_t flooded)
 {
 	const struct board *board = test->board;
-	uint64_t explained = __atomic_load_n(&board->explained, __ATOMIC_RELAXED);
-	uint64_t flooded = __atomic_load_n(&board->flooded, __ATOMIC_RELAXED);
 
 	while (__atomic_load_n(&board->explained, __ATOMIC_RELAXED) == explained ||
-	       __atomic_load_n(&board->flooded, __ATOMIC_RELAXED) == flooded)
+	       __atomic_load_n(&board->flooded, __ATOMIC_RELAXED) == flooded) {
 		for (int i = 0; i < 2; i++) {
 			siginfo_t ended = { 0 };
 
@@ -376,6 +374,8 @@ static bool packets_flow(const struct test *test)
 				   WEXITED | WNOHANG | WNOWAIT) || ended.si_pid)
 				return false;
 		}
+		poll(NULL, 0, 1);
+	}
 	return true;
 }
 
@@ -384,7 +384,10 @@ static void reload_all(struct test *test, uint32_t reloads, uint64_t seconds)
 	uint64_t end = clock_ns() + seconds * NS_PER_S;
 
 	for (uint32_t i = 1; i <= reloads; i++) {
-		if (reload(test, i + 1) || !packets_flow(test)) {
+		uint64_t explained = __atomic_load_n(&test->board->explained, __ATOMIC_RELAXED);
+		uint64_t flooded = __atomic_load_n(&test->board->flooded, __ATOMIC_RELAXED);
+
+		if (reload(test, i + 1) || !packets_flow(test, explained, flooded)) {
 			check(test, false, "a policy could not be applied, or packets have stopped");
 			return;
 		}
