@@ -136,8 +136,18 @@ $(B)/bpf/fixtures.json: selftests/bpf/expand.py selftests/bpf/policies.json \
 .PHONY: check-bpf
 check-bpf: $(BPF_TESTS) $(B)/bpf/fixtures.json
 	$(Q){ $(B)/bpf/run_fixtures $(B)/bpf/fixtures.json; $(B)/bpf/cross_check; \
-		$(B)/bpf/flip_under_load; $(B)/bpf/rule_counters; } | awk ' \
+		$(B)/bpf/flip_under_load; $(B)/bpf/rule_counters; \
+		$(B)/bpf/reload_under_load $(RELOADS) $(RELOAD_SECONDS); } | awk ' \
 		/^[0-9]+ passed, [0-9]+ failed$$/ { passed += $$1; failed += $$3; runs++; next } \
 		{ print } \
-		END { failed += runs != 4; print passed + 0 " passed, " failed " failed"; \
+		END { failed += runs != 5; print passed + 0 " passed, " failed " failed"; \
 		      exit failed > 0 }'
+
+# Reloads under traffic: in check-bpf as many as there is time for, but at least 1000; then all.
+RELOADS := 10000
+RELOAD_SECONDS := 60
+
+.PHONY: check-long check-long-reload
+check-long: check-long-reload
+check-long-reload: $(B)/bpf/reload_under_load
+	$(Q)$< $(RELOADS)
