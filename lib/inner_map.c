@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -70,11 +71,6 @@ int inner_map_freeze(struct inner_map *map)
 	return bpf_map_freeze(map->fd) ? -errno : 0;
 }
 
-int inner_map_put(const struct inner_map *map, int outer_fd, uint32_t key)
-{
-	return bpf_map_update_elem(outer_fd, &key, &map->fd, 0) ? -errno : 0;
-}
-
 void inner_map_close(struct inner_map *map)
 {
 	unmap_area(map);
@@ -83,25 +79,25 @@ void inner_map_close(struct inner_map *map)
 	map->fd = -1;
 }
 
-int inner_map_store(int outer_fd, uint32_t key, const char *name, uint32_t value_size,
-		    const void *data, size_t len)
+int inner_map_make(struct inner_map *map, const char *name, uint32_t value_size, const void *data,
+		   size_t len)
 {
 	size_t entries = len ? (len - 1) / value_size + 1 : 1;
-	struct inner_map map;
 	int err;
 
 	if (entries > UINT32_MAX)
 		return -E2BIG;
-	err = inner_map_create(&map, name, value_size, (uint32_t)entries);
+	err = inner_map_create(map, name, value_size, (uint32_t)entries);
 	if (err)
 		return err;
-	memcpy(map.area, data, len);
-	err = inner_map_freeze(&map);
-	if (!err)
-		err = inner_map_put(&map, outer_fd, key);
-	inner_map_close(&map);
+	memcpy(map->area, data, len);
+	err = inner_map_freeze(map);
+	if (err)
+		inner_map_close(map);
 	return err;
 }
+
+/* ---- outer maps ---------------------------------------------------------------------------- */
 
 bool inner_map_delete(int outer_fd, uint32_t key)
 {
@@ -111,4 +107,35 @@ bool inner_map_delete(int outer_fd, uint32_t key)
 	if (bpf_map_lookup_elem(outer_fd, &key, &id))
 		return false;
 	return !bpf_map_delete_elem(outer_fd, &key);
+}
+
+static void *change_one(void *context)
+{
+	struct inner_map_change *change = context;
+
+	if (!change->map)
+		inner_map_delete(change->outer_fd, change->key);
+	else if (bpf_map_update_elem(change->outer_fd, &change->key, &change->map->fd, 0))
+		change->err = -errno;
+	return NULL;
+}
+
+int inner_map_change(struct inner_map_change *changes, size_t count)
+{
+	pthread_t threads[INNER_MAP_CHANGES_MAX];
+	bool running[INNER_MAP_CHANGES_MAX] = { false };
+	int err = 0;
+
+	if (count > INNER_MAP_CHANGES_MAX)
+		return -E2BIG;
+	for (size_t i = 1; i < count; i++)
+		running[i] = !pthread_create(&threads[i], NULL, change_one, &changes[i]);
+	for (size_t i = 0; i < count; i++) {
+		if (running[i])
+			pthread_join(threads[i], NULL);
+		else
+			change_one(&changes[i]);
+		err = err ? err : changes[i].err;
+	}
+	return err;
 }

@@ -30,16 +30,29 @@ int inner_map_open(struct inner_map *map, int outer_fd, uint32_t key, bool writa
 /* No program and nobody else can change it any more. Ends the mapping. 0 or -errno. */
 int inner_map_freeze(struct inner_map *map);
 
-/* Puts it in its place. 0 or -errno. */
-int inner_map_put(const struct inner_map *map, int outer_fd, uint32_t key);
-
 void inner_map_close(struct inner_map *map);
 
-/* Creates, fills, freezes and puts one: `len` octets of `data`, then zeroes. 0 or -errno. */
-int inner_map_store(int outer_fd, uint32_t key, const char *name, uint32_t value_size,
-		    const void *data, size_t len);
+/* Creates, fills and freezes one: `len` octets of `data`, then zeroes. 0 or -errno. */
+int inner_map_make(struct inner_map *map, const char *name, uint32_t value_size, const void *data,
+		   size_t len);
 
-/* Takes it away. Returns when no program uses it any more. False: there was none. */
+/* Takes away what is at `key` of the outer map. Returns when no program that has looked it up is at
+ * work any more. False: there was none. */
 bool inner_map_delete(int outer_fd, uint32_t key);
+
+/* Puts a map in its place of an outer one, or takes away what is there. */
+struct inner_map_change {
+	int outer_fd;
+	uint32_t key;
+	const struct inner_map *map;	/* NULL: take away */
+	int err;			/* out */
+};
+
+/*
+ * All of these, in no order. For each the kernel waits for the programs that are at work (tens of
+ * milliseconds); so that they wait together each is made by a thread. 0 or the first -errno.
+ */
+#define INNER_MAP_CHANGES_MAX 3
+int inner_map_change(struct inner_map_change *changes, size_t count);
 
 #endif /* IPSECBPF_INNER_MAP_H */

@@ -82,6 +82,8 @@ static int keep_live(const struct install *install)
 	struct policy_keeping keeping;
 	int err;
 
+	/* What the apply that brought it, if it was killed, has left of the one before. */
+	policy_free_generation(install->pins, !install->protections.live);
 	if (!install->opts->keep)
 		return 0;
 	err = policy_keep_prepare(install->ifname, install->text, &keeping, install->report);

@@ -103,8 +103,12 @@ static void wait_for_hooks(const struct pins *pins, uint32_t generation)
 
 static void take_away(const struct pins *pins, uint32_t generation)
 {
-	inner_map_delete(pins->spd_fd, generation);
-	inner_map_delete(pins->rule_counts_fd, generation);
+	struct inner_map_change gone[] = {
+		{ .outer_fd = pins->spd_fd, .key = generation },
+		{ .outer_fd = pins->rule_counts_fd, .key = generation },
+	};
+
+	inner_map_change(gone, 2);
 	protections_remove(pins, generation);
 }
 
@@ -122,19 +126,42 @@ void policy_retire_generation(const struct pins *pins, uint32_t generation)
 	take_away(pins, generation);
 }
 
+static int put(const struct pins *pins, uint32_t generation, const struct inner_map *text,
+	       const struct inner_map *counts, const struct inner_map *spd)
+{
+	struct inner_map_change new[] = {
+		{ .outer_fd = pins->policy_text_fd, .key = generation, .map = text },
+		{ .outer_fd = pins->rule_counts_fd, .key = generation, .map = counts },
+		{ .outer_fd = pins->spd_fd, .key = generation, .map = spd },
+	};
+
+	return inner_map_change(new, 3);
+}
+
 int policy_store(const struct pins *pins, uint32_t spare, const struct policy *policy,
 		 const struct policy_compiled *compiled, const char *text)
 {
 	const struct spd_cells *cells = &compiled->cells;
-	int err = inner_map_store(pins->policy_text_fd, spare, "policy_text", POLICY_TEXT_CHUNK,
-				  text, policy_head(compiled)->text_len);
+	struct inner_map texts, counts, spd;
+	int err = inner_map_make(&texts, "policy_text", POLICY_TEXT_CHUNK, text,
+				 policy_head(compiled)->text_len);
 
-	if (!err)
-		err = rule_counts_store(pins, spare, policy);
+	if (err)
+		return err;
+	err = rule_counts_make(&counts, policy);
+	if (err)
+		goto out_text;
+	err = inner_map_make(&spd, "spd", SPD_CHUNK_SIZE, cells->items,
+			     cells->count * sizeof(*cells->items));
+	if (err)
+		goto out_counts;
+	err = put(pins, spare, &texts, &counts, &spd);
 	if (!err)
 		err = rule_counts_carry(pins, !spare, spare);
-	if (!err)
-		err = inner_map_store(pins->spd_fd, spare, "spd", SPD_CHUNK_SIZE,
-				      cells->items, cells->count * sizeof(*cells->items));
+	inner_map_close(&spd);
+out_counts:
+	inner_map_close(&counts);
+out_text:
+	inner_map_close(&texts);
 	return err;
 }

@@ -7,8 +7,9 @@
  * A hook that has begun under a generation may look it up until it is done. So nothing of a generation
  * is taken away, nor another put in its place, before all hooks that were at work have been waited
  * for since it was in force. Changing a map of maps waits (the kernel calls synchronize_rcu() for
- * it). So the text, which no hook reads, is the first that comes and the first that goes; a
- * generation without text was never in force, or has been waited for.
+ * it). So the text, which no hook reads, is the first that goes; a generation without text was never
+ * in force, or has been waited for. A policy thus waits three times: for what it puts, for the hooks,
+ * for what it takes away.
  *
  * Included by: policy_apply.c, policy_confirm.c, supervisor.c and those who read policy.
  * Threading:   writers under the attachment's lock; readers need none.

@@ -26,24 +26,21 @@ size_t rule_counts_memory(size_t rules)
 
 /* ---- making -------------------------------------------------------------------------------- */
 
-int rule_counts_store(const struct pins *pins, uint32_t generation, const struct policy *policy)
+int rule_counts_make(struct inner_map *map, const struct policy *policy)
 {
 	size_t rules = policy->rule_count;
 	struct rule_count *row;
-	struct inner_map map;
-	int err = inner_map_create(&map, "rule_counts", sizeof(*row),
+	int err = inner_map_create(map, "rule_counts", sizeof(*row),
 				   RULE_COUNT_SLOTS((uint32_t)rules) * row_count());
 
 	if (err)
 		return err;
-	row = map.area;
+	row = map->area;
 	for (size_t i = 0; i < rules; i++)
 		row[i].digest = policy_rule_digest(policy, i);
 	for (size_t i = 0; i < SPD_DIRECTION_COUNT; i++)
 		row[RULE_COUNT_DEFAULT(rules, i)].digest = policy->default_action[i];
-	err = inner_map_put(&map, pins->rule_counts_fd, generation);
-	inner_map_close(&map);
-	return err;
+	return 0;
 }
 
 /* ---- sums ---------------------------------------------------------------------------------- */

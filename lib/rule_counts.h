@@ -17,8 +17,8 @@
 #include "pin.h"
 #include "policy.h"
 
-/* Gives the generation counters, all 0. 0 or -errno. */
-int rule_counts_store(const struct pins *pins, uint32_t generation, const struct policy *policy);
+/* Counters for a policy, all 0, in no generation yet. 0 or -errno. */
+int rule_counts_make(struct inner_map *map, const struct policy *policy);
 
 /* Sets what rules of `to` have carried over from rules of `from` that are the same. 0 or -errno; a
  * generation without counters is no error. */

@@ -120,11 +120,14 @@ check-vm-harness:
 	$(Q)B=$(B) selftests/vm/test-guest --self-proof bookworm -- $(GUESTTEST)
 
 # BPF_PROG_TEST_RUN: packets as data through the three programs, attached to nothing. Root.
-BPF_TESTS := $(addprefix $(B)/bpf/,run_fixtures cross_check flip_under_load rule_counters)
+BPF_TESTS := $(addprefix $(B)/bpf/,run_fixtures cross_check flip_under_load rule_counters \
+	reload_under_load)
 $(BPF_TESTS): $(B)/bpf/%: selftests/bpf/%.c selftests/bpf/datapath.c selftests/bpf/datapath.h \
 		$(B)/libipsecbpf.a
 	$(call say,TEST,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ \
 		$(filter %.c %.a,$^) $(LIBS)
+
+$(B)/bpf/reload_under_load: selftests/bpf/numbered_policy.c selftests/bpf/numbered_policy.h
 
 $(B)/bpf/fixtures.json: selftests/bpf/expand.py selftests/bpf/policies.json \
 		$(wildcard selftests/bpf/fixtures/*.json)
@@ -134,8 +137,18 @@ $(B)/bpf/fixtures.json: selftests/bpf/expand.py selftests/bpf/policies.json \
 .PHONY: check-bpf
 check-bpf: $(BPF_TESTS) $(B)/bpf/fixtures.json
 	$(Q){ $(B)/bpf/run_fixtures $(B)/bpf/fixtures.json; $(B)/bpf/cross_check; \
-		$(B)/bpf/flip_under_load; $(B)/bpf/rule_counters; } | awk ' \
+		$(B)/bpf/flip_under_load; $(B)/bpf/rule_counters; \
+		$(B)/bpf/reload_under_load $(RELOADS) $(RELOAD_SECONDS); } | awk ' \
 		/^[0-9]+ passed, [0-9]+ failed$$/ { passed += $$1; failed += $$3; runs++; next } \
 		{ print } \
-		END { failed += runs != 4; print passed + 0 " passed, " failed " failed"; \
+		END { failed += runs != 5; print passed + 0 " passed, " failed " failed"; \
 		      exit failed > 0 }'
+
+# Reloads under traffic: in check-bpf as many as there is time for, but at least 1000; then all.
+RELOADS := 10000
+RELOAD_SECONDS := 60
+
+.PHONY: check-long check-long-reload
+check-long: check-long-reload
+check-long-reload: $(B)/bpf/reload_under_load
+	$(Q)$< $(RELOADS)

@@ -50,6 +50,7 @@ int datapath_open(struct datapath *datapath, const struct datapath_opts *opts)
 		.sa_slots = 64,
 		.xdp_generic = opts->generic,
 		.explaining = opts->explaining,
+		.live = opts->live,
 	};
 	struct ipsecbpf_report report = { 0 };
 	int err;

@@ -4,7 +4,8 @@
  * lib/policy_apply.c as in the product, then fed single packets with BPF_PROG_TEST_RUN. Nothing is
  * attached or pinned; it all happens in a network namespace of its own.
  *
- * Included by: run_fixtures.c, cross_check.c, flip_under_load.c.
+ * Included by: run_fixtures.c, cross_check.c, flip_under_load.c,
+ *              reload_under_load.c.
  */
 #ifndef DATAPATH_H
 #define DATAPATH_H
@@ -30,6 +31,7 @@ struct datapath_opts {
 	bool generic;
 	bool explaining;	/* hooks note what they read: datapath_note() */
 	uint32_t mark_value, mark_mask;
+	const struct pins *live;	/* NULL, or whose policy and SAs these programs are to obey */
 };
 
 /* One packet through one hook. */
