@@ -18,7 +18,7 @@
 #define RULE_NONE SIZE_MAX
 
 /* What comparing the rules of a policy may cost, in boxes and nodes looked at: some tenths of a second. */
-#define RULE_SPACE_WORK 48000000u
+#define RULE_SPACE_WORK 32000000u
 
 enum rule_coordinate {
 	AT_REMOTE_LO, AT_REMOTE_HI, AT_LOCAL_LO, AT_LOCAL_HI, AT_REMOTE_PORT_LO, AT_REMOTE_PORT_HI,

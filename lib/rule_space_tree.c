@@ -7,7 +7,7 @@
 #define LEAF_BOXES 16
 #define SAMPLES 16
 #define DEPTH_MAX 64
-#define ACCEPT_WORK 4	/* what asking about a rule costs, in boxes looked at */
+#define ACCEPT_WORK 16	/* what asking about a rule costs, in boxes looked at */
 
 /* ---- building ---- */
 
