@@ -71,6 +71,52 @@ static size_t count_distinct(const struct gen_set *set, bool remote)
 	return distinct;
 }
 
+/* Bits of a range that are left open: of a prefix, those behind it. */
+static uint64_t open_bits(struct addr128 lo, struct addr128 hi)
+{
+	struct addr128 differ = { lo.hi ^ hi.hi, lo.lo ^ hi.lo };
+
+	if (differ.hi)
+		return 128 - (uint64_t)__builtin_clzll(differ.hi);
+	return differ.lo ? 64 - (uint64_t)__builtin_clzll(differ.lo) : 0;
+}
+
+static uint64_t open_span_bits(struct gen_span span)
+{
+	return open_bits((struct addr128){ .lo = span.lo }, (struct addr128){ .lo = span.hi });
+}
+
+static int compare_tuples(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Kinds of masks: the hash tables of a tuple space search, its port ranges rounded up to prefixes. 0
+ * without memory. */
+static size_t count_tuples(const struct gen_set *set)
+{
+	uint64_t *all = calloc(set->count, sizeof(*all));
+	size_t distinct = 1;
+
+	if (!all)
+		return 0;
+	for (size_t i = 0; i < set->count; i++) {
+		const struct gen_selector *s = &set->rules[i].selector;
+
+		all[i] = open_bits(s->remote_lo, s->remote_hi) << 32 |
+			 open_bits(s->local_lo, s->local_hi) << 24 |
+			 open_span_bits(s->remote_port) << 16 | open_span_bits(s->local_port) << 8 |
+			 open_span_bits(s->proto);
+	}
+	qsort(all, set->count, sizeof(*all), compare_tuples);
+	for (size_t i = 1; i < set->count; i++)
+		distinct += all[i] != all[i - 1];
+	free(all);
+	return distinct;
+}
+
 static bool is_any_side(enum ip_family family, struct addr128 lo, struct addr128 hi)
 {
 	return !gen_to_number(lo) && gen_to_number(hi) == gen_host_mask(family, 0);
@@ -102,11 +148,11 @@ static void print_shape(const struct gen_set *set)
 	}
 	printf("%-8s IPv%d %7zu rules; any, per cent: remote %zu, local %zu, protocol %zu, "
 	       "remote_port %zu, local_port %zu; port ranges %zu; protect %zu; distinct: "
-	       "remote %zu, local %zu; peers %zu\n", gen_kind_words[set->options.kind],
+	       "remote %zu, local %zu, tuples %zu; peers %zu\n", gen_kind_words[set->options.kind],
 	       family == FAMILY_V4 ? 4 : 6, set->count, any[0] * 100 / set->count,
 	       any[1] * 100 / set->count, any[2] * 100 / set->count, any[3] * 100 / set->count,
 	       any[4] * 100 / set->count, ranges * 100 / set->count, protects * 100 / set->count,
-	       count_distinct(set, true), count_distinct(set, false), set->peer_count);
+	       count_distinct(set, true), count_distinct(set, false), count_tuples(set), set->peer_count);
 }
 
 /* ---- the command line ---- */
