@@ -122,6 +122,8 @@ static void shut_down(struct supervisor *supervisor)
 	sad_flush(&supervisor->sad);
 	worker_process_stop(&supervisor->worker);
 	worker_process_close_ports(&supervisor->worker);
+	/* The interface goes with it, before whoever asked is answered. */
+	host_port_close(supervisor->config->host);
 	unlink(supervisor->config->pins->paths.socket);
 	net_watch_close(supervisor->sad.net_watch);
 	sad_fini(&supervisor->sad);

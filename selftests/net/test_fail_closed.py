@@ -65,8 +65,9 @@ def test_protected_traffic_is_protected(pair):
     capture = pair.capture()
     for family in (4, 6):
         assert ping(pair.a, pair.b.address(family), 3)
+    net.wait_until(lambda: [net.kind(f) for f in capture.taken()].count("esp") >= 12,
+                   "ESP both ways, for each ping")
     assert clear_frames(capture) == []
-    assert len([f for f in capture.taken() if net.kind(f) == "esp"]) >= 12
 
 
 def test_no_sa_means_no_packet(product, wire):

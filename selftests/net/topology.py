@@ -53,6 +53,7 @@ class Host:
         self.addresses = addresses
         self.netns = f"{topology.tag}-{name}"
         self.holder = None
+        self.left = []
         self.mac = None
         run_command(["ip", "netns", "add", self.netns])
         self.inode = os.stat(netns_path(self.netns)).st_ino
@@ -167,7 +168,14 @@ class Host:
         for name in _listdir(RUN_ROOT):
             if self.key in name:
                 _quietly(os.unlink, os.path.join(RUN_ROOT, name))
+        self.left = self.remains()  # not to be asked later: the next namespace may get the inode
         _quietly(run_command, ["ip", "netns", "del", self.netns], check=False)
+
+    def remains(self):
+        """What there is of this host but for the namespace itself."""
+        return [f"process {pid} of host {self.name}" for pid in self.pids()] + \
+            [f"{root}/{name}" for root in (PIN_ROOT, RUN_ROOT)
+             for name in _listdir(root) if self.key in name]
 
     def _end_processes(self):
         def none_left():
@@ -373,10 +381,7 @@ class Topology:
         left = [f"namespace {name}" for name in _listdir("/run/netns")
                 if name.startswith(self.tag + "-")]
         for host in self.hosts:
-            left += [f"{root}/{name}" for root in (PIN_ROOT, RUN_ROOT)
-                     for name in _listdir(root) if f"@{host.inode}" in name]
-        left += [f"process {pid} of host {host.name}" for host in self.hosts
-                 for pid in processes_in([host.inode])]
+            left += host.remains() if self in Topology.live else host.left
         if self.directory and os.path.exists(self.directory):
             left.append(self.directory)
         return left
