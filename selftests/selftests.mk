@@ -15,14 +15,18 @@ check-unit: units
 
 # Rule sets and packets for the classifier: linked into its tests and benchmarks, and a program.
 RULEGEN_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out %_main.c,$(wildcard selftests/spd/rulegen*.c)))
+# ... and the naive reference that it has to be equal to.
+LINEAR_OBJ := $(B)/selftests/spd/linear.o $(RULEGEN_OBJ)
 
 $(B)/spd/rulegen: $(B)/selftests/spd/rulegen_main.o $(RULEGEN_OBJ) $(B)/libipsecbpf.a
 	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 $(B)/unit/test_rulegen: $(RULEGEN_OBJ)
 $(B)/unit/test_rulegen: UNIT_OBJ := $(RULEGEN_OBJ)
+$(B)/unit/test_spd_tree: $(LINEAR_OBJ)
+$(B)/unit/test_spd_tree: UNIT_OBJ := $(LINEAR_OBJ)
 
--include $(RULEGEN_OBJ:.o=.d) $(B)/selftests/spd/rulegen_main.d
+-include $(LINEAR_OBJ:.o=.d) $(B)/selftests/spd/rulegen_main.d
 
 # What is tested against which other implementation, from the tests themselves.
 .PHONY: interop-table
