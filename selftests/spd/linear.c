@@ -155,6 +155,15 @@ static struct axis draw_axis(struct gen_random *random, gen_number max)
 	};
 }
 
+/* Everything in one address, around its middle: nodes upon nodes that ask for bits there. */
+static void crowd(struct axis *axis, struct gen_random *random)
+{
+	axis->any = 0;
+	axis->bits = 6;
+	axis->shift[0] = (unsigned int)gen_between(random, 56, 70);
+	axis->shift[1] = (unsigned int)gen_between(random, 20, 100);
+}
+
 static gen_number draw_value(const struct axis *axis, struct gen_random *random)
 {
 	gen_number values = (gen_number)1 << axis->bits;
@@ -223,16 +232,18 @@ static void draw_relative(struct linear_rule *rule, const struct linear_rule *of
 	}
 }
 
-void linear_draw(struct linear_set *set, struct linear_rule rules[WORLD_RULES_MAX],
+void linear_draw(struct linear_set *set, struct linear_rule *rules, size_t most,
 		 enum ip_family family, struct gen_random *random)
 {
-	size_t count = 1 + gen_below(random, gen_below(random, WORLD_RULES_MAX) + 1);
+	size_t count = 1 + gen_below(random, gen_below(random, most) + 1);
 	struct world world = { .random = random };
 
 	*set = (struct linear_set){ .family = family, .rules = rules, .count = count };
 	for (int field = 0; field < FIELD_COUNT; field++)
 		world.axes[field] =
 			draw_axis(random, linear_max(family, (enum linear_field)field));
+	if (family == FAMILY_V6 && gen_percent(random, 30))
+		crowd(&world.axes[gen_below(random, 2)], random);
 	for (size_t i = 0; i < count; i++) {
 		/* A rule may be of several boxes. */
 		bool goes_on = i && gen_percent(random, 20);
@@ -250,6 +261,28 @@ void linear_draw(struct linear_set *set, struct linear_rule rules[WORLD_RULES_MA
 		if (goes_on) {
 			rules[i].protect_id = rules[i - 1].protect_id;
 			rules[i].action = rules[i - 1].action;
+		}
+	}
+}
+
+void linear_draw_some_fields(struct linear_set *set, struct linear_rule *rules, size_t count,
+			     enum ip_family family, struct gen_random *random)
+{
+	*set = (struct linear_set){ .family = family, .rules = rules, .count = count };
+	for (size_t i = 0; i < count; i++) {
+		size_t any = i * FIELD_COUNT / count;
+
+		rules[i] = (struct linear_rule){
+			.rule = (uint32_t)i,
+			.protect_id = (uint32_t)i,
+			.action = (uint8_t)gen_below(random, SPD_ACTION_COUNT),
+		};
+		for (size_t field = 0; field < FIELD_COUNT; field++) {
+			rules[i].hi[field] = linear_max(family, (enum linear_field)field);
+			if (gen_below(random, FIELD_COUNT - field) < any)
+				any--;
+			else
+				rules[i].lo[field] = rules[i].hi[field] = gen_below(random, 6);
 		}
 	}
 }

@@ -45,10 +45,16 @@ gen_number linear_max(enum ip_family family, enum linear_field field);
 const struct linear_rule *linear_search(const struct linear_set *set,
 					const struct linear_packet *packet);
 
-/* A small set: 1 to WORLD_RULES_MAX rules in `rules`, which is the caller's. */
-#define WORLD_RULES_MAX 60
-void linear_draw(struct linear_set *set, struct linear_rule rules[WORLD_RULES_MAX],
+/* A set of a tiny world: 1 to `most` rules in `rules`, which is the caller's. */
+#define WORLD_RULES	60	/* of most worlds */
+#define WORLD_RULES_MAX 600	/* of some: these have nodes below nodes */
+void linear_draw(struct linear_set *set, struct linear_rule *rules, size_t most,
 		 enum ip_family family, struct gen_random *random);
+
+/* `count` rules that ask for all fields, then for all but one, and so on: under a tree that is set aside
+ * there is one to be set aside again, until SPD_ASIDE_MAX of them wait. */
+void linear_draw_some_fields(struct linear_set *set, struct linear_rule *rules, size_t count,
+			     enum ip_family family, struct gen_random *random);
 
 /* A packet at the corners of some rules, within one, or anywhere. set->count > 0. */
 struct linear_packet linear_draw_packet(const struct linear_set *set, struct gen_random *random);

@@ -22,6 +22,7 @@
 #define PACKETS_PER_WORLD 200
 
 static uint64_t seed, rounds;
+static unsigned int most_waiting;	/* trees set aside, on the way to a leaf, that were seen */
 
 /* A set, and what was made of it. */
 struct built {
@@ -156,6 +157,8 @@ static struct measure inspect_tree(struct inspection *inspection, uint32_t ref,
 	assert_false(node->inner >> children);
 	if (node->aside)
 		assert_in_range(++waiting, 1, SPD_ASIDE_MAX);
+	if (waiting > most_waiting)
+		most_waiting = waiting;
 	for (unsigned int i = 0; i < children; i++)
 		include(&measure, inspect_child(inspection, node, i, waiting));
 	if (node->aside)
@@ -246,7 +249,8 @@ static void tiny_worlds(void **state)
 		struct spd_box boxes[WORLD_RULES_MAX];
 		struct built built = { .boxes = boxes };
 
-		linear_draw(&built.set, rules, world % 2 ? FAMILY_V6 : FAMILY_V4, &random);
+		linear_draw(&built.set, rules, world % 20 < 2 ? WORLD_RULES_MAX : WORLD_RULES,
+			    world % 2 ? FAMILY_V6 : FAMILY_V4, &random);
 		linear_boxes(&built.set, boxes);
 		check_set(&built, PACKETS_PER_WORLD, &random);
 	}
@@ -330,6 +334,26 @@ static void full_leaves(void **state)
 		}
 }
 
+/* Nowhere else do so many trees wait. */
+static void some_fields_each(void **state)
+{
+	enum { RULES = 20000 };	/* as many as would let five wait */
+	struct linear_rule *rules = calloc(RULES, sizeof(*rules));
+	struct built built = { .boxes = calloc(RULES, sizeof(struct spd_box)) };
+	struct gen_random random = { .state = seed };
+
+	(void)state;
+	most_waiting = 0;
+	for (enum ip_family family = 0; family < FAMILY_COUNT; family++) {
+		linear_draw_some_fields(&built.set, rules, RULES, family, &random);
+		linear_boxes(&built.set, built.boxes);
+		check_set(&built, 2000, &random);
+	}
+	assert_int_equal(most_waiting, SPD_ASIDE_MAX);
+	free(built.boxes);
+	free(rules);
+}
+
 /* No room, no memory to blame: what does not fit is refused, never cut short. */
 static void limits_are_kept(void **state)
 {
@@ -340,7 +364,7 @@ static void limits_are_kept(void **state)
 
 	(void)state;
 	do {
-		linear_draw(&set, rules, FAMILY_V6, &random);
+		linear_draw(&set, rules, WORLD_RULES, FAMILY_V6, &random);
 	} while (set.count < 40);
 	linear_boxes(&set, boxes);
 	for (size_t limit = SPD_FIRST_FREE_CELL;; limit++) {
@@ -384,6 +408,7 @@ int main(void)
 		cmocka_unit_test(tiny_worlds),
 		cmocka_unit_test(generated_sets),
 		cmocka_unit_test(full_leaves),
+		cmocka_unit_test(some_fields_each),
 		cmocka_unit_test(limits_are_kept),
 		cmocka_unit_test(too_long_searches_are_refused),
 	};
