@@ -329,13 +329,14 @@ static bool those_of_other_policies_give_way_first(struct bench *bench)
 
 #define ESTABLISHED	2048
 #define FLOOD		1000000
-#define FLOOD_SETS	2048	/* half of the places could be taken by those that are established */
+#define FLOOD_SETS	2048	/* of FLOW_WAYS places: four for each that is established */
 #define NEWCOMERS	1024
 #define FLOOD_ROUND	24576	/* tuples between two packets of each established flow */
 
 static struct probe_packet random_tuple(struct gen_random *random)
 {
-	struct probe_packet packet = udp((uint16_t)gen_next(random), (uint16_t)gen_below(random, 6));
+	uint16_t remote_port = (uint16_t)gen_next(random);
+	struct probe_packet packet = udp(remote_port, (uint16_t)gen_below(random, 6));
 
 	packet.packet.at[FIELD_REMOTE] = gen_below(random, 1ull << 32);
 	return packet;

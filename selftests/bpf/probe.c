@@ -230,7 +230,7 @@ static bool is_icmp(gen_number proto)
 	return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
 }
 
-/* Protocols of IPv6 that are extension headers: what follows them is not seen in a later fragment. */
+/* Of IPv6: a later fragment does not show what follows these. */
 static bool is_extension(gen_number proto)
 {
 	return proto == IPPROTO_HOPOPTS || proto == IPPROTO_ROUTING || proto == IPPROTO_DSTOPTS ||
@@ -319,11 +319,11 @@ bool probe_right(const struct probe *probe, uint32_t index, const struct probe_p
 	const struct linear_set *set = policy->trees[tree];
 	const struct probe_answer *answer = &probe->answers[index];
 	const struct linear_rule *rule = set ? linear_search(set, &packet->packet) : NULL;
+	enum spd_direction direction = packet->way == SPD_WAY_IN ? SPD_IN : SPD_OUT;
 	struct probe_answer wanted = {
 		.rule = rule ? rule->rule : SPD_RULE_DEFAULT,
 		.protect_id = rule ? rule->protect_id : 0,
-		.action = rule ? rule->action :
-				 policy->default_action[packet->way == SPD_WAY_IN ? SPD_IN : SPD_OUT],
+		.action = rule ? rule->action : policy->default_action[direction],
 		.serial = policy->serial,
 		.remembered = answer->remembered,
 	};

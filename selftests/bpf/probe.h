@@ -13,7 +13,7 @@
 
 #include "spd_probe.h"
 
-#define PROBE_CELLS (1u << 18)		/* of a snapshot at most */
+#define PROBE_CELLS (1u << 19)		/* of a snapshot at most */
 
 enum probe_fragment { WHOLE, FIRST, LATER };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What spd_probe.bpf.c and those who run it agree on: questions to bpf/spd.h, thousands to a test run.
+ * What spd_probe.bpf.c and those who run it agree on: questions to bpf/spd.h, many to a test run.
  * Included by: spd_probe.bpf.c, probe.h; after bpf/abi.h.
  */
 #ifndef IPSECBPF_SPD_PROBE_H

@@ -59,8 +59,10 @@ static struct spd_query query_of(const gen_number *at)
 
 static void numbers_of(const struct spd_query *query, gen_number *at)
 {
-	at[FIELD_REMOTE] = (gen_number)query->word[SPD_REMOTE_HI] << 64 | query->word[SPD_REMOTE_LO];
-	at[FIELD_LOCAL] = (gen_number)query->word[SPD_LOCAL_HI] << 64 | query->word[SPD_LOCAL_LO];
+	const __u64 *word = query->word;
+
+	at[FIELD_REMOTE] = (gen_number)word[SPD_REMOTE_HI] << 64 | word[SPD_REMOTE_LO];
+	at[FIELD_LOCAL] = (gen_number)word[SPD_LOCAL_HI] << 64 | word[SPD_LOCAL_LO];
 	for (int field = FIELD_LOCAL + 1; field < FIELD_COUNT; field++)
 		at[field] = query->word[SPD_UPPER] >> shifts[field - FIELD_LOCAL - 1] &
 			    (uint64_t)linear_max(FAMILY_V6, (enum linear_field)field);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The naive reference of the classifier: rules as seven ranges, compared one after the other; and
- * tiny worlds, whose rules and packets have so few values that they collide, nest, repeat and touch.
+ * The naive reference of the classifier: rules as seven ranges, compared one after the other; and tiny
+ * worlds, whose rules and packets have so few values that they collide, nest, repeat, touch.
  * Shares no code with the classifier: fields are plain numbers here, not bits of words.
  *
  * Included by: unit/test_spd_tree.c, bpf/spd_walk.c, bpf/flow_cache.c. Same seed, same world.
@@ -51,8 +51,8 @@ const struct linear_rule *linear_search(const struct linear_set *set,
 void linear_draw(struct linear_set *set, struct linear_rule *rules, size_t most,
 		 enum ip_family family, struct gen_random *random);
 
-/* `count` rules that ask for all fields, then for all but one, and so on: under a tree that is set aside
- * there is one to be set aside again, until SPD_ASIDE_MAX of them wait. */
+/* `count` rules that ask for all fields, then for all but one, and so on: under a tree that is set
+ * aside there is one to be set aside again, until SPD_ASIDE_MAX of them wait. */
 void linear_draw_some_fields(struct linear_set *set, struct linear_rule *rules, size_t count,
 			     enum ip_family family, struct gen_random *random);
 
