@@ -5,9 +5,9 @@
  *
  * A flood of packets that never come again must not push out the flows that do: a new flow takes an
  * empty place, or that of one of another policy, of one that has been idle, or of one that was never
- * asked for again, in this order; where all are in use it is not noted, and searched for each time. All this is
- * a CPU's own: hooks run with softirqs off, so that nothing else on this CPU comes in between (with
- * PREEMPT_RT it may: the loader then leaves flow_sets 0).
+ * asked for again, in this order; where all are in use it is not noted, and searched for each time.
+ * All this is a CPU's own: hooks run with softirqs off, so that nothing else on this CPU comes in
+ * between (with PREEMPT_RT it may: the loader then leaves flow_sets 0).
  *
  * Called by: spd.h. Writes flow_cache.
  */

@@ -136,7 +136,7 @@ static size_t count_noted(const struct probe *probe)
 
 	for (uint32_t i = 0; i < probe->flow_sets; i++)
 		for (int way = 0; way < FLOW_WAYS; way++)
-			noted += sets[i].way[way].serial != 0;
+			noted += sets[i].tag[way].serial != 0;
 	return noted;
 }
 
@@ -278,7 +278,7 @@ static bool flows_in_use_stay(struct bench *bench)
 static bool the_idle_give_way(struct bench *bench)
 {
 	expect(fill_set(bench, 2));
-	own_sets(&bench->probe)->way[2].used_ns -= 2 * FLOW_IDLE_NS;
+	own_sets(&bench->probe)->tag[2].used -= 2 * PROBE_IDLE;
 	expect(ask_one(bench, udp(99, 3)) == 0);
 	expect(ask_one(bench, udp(99, 3)) == 1);
 	expect(ask_one(bench, udp(2, 2)) == 0);
@@ -291,7 +291,7 @@ static bool a_packet_ends_idleness(struct bench *bench)
 {
 	expect(fill_set(bench, 2));
 	for (int i = 0; i < FLOW_WAYS; i++)
-		own_sets(&bench->probe)->way[i].used_ns -= 2 * FLOW_IDLE_NS;
+		own_sets(&bench->probe)->tag[i].used -= 2 * PROBE_IDLE;
 	for (uint16_t i = 0; i < FLOW_WAYS; i++)
 		expect(ask_one(bench, udp(i, 2)) == 1);
 	expect(ask_one(bench, udp(99, 3)) == 0);
@@ -316,11 +316,11 @@ static bool those_of_other_policies_give_way_first(struct bench *bench)
 	struct probe_packet packet = udp(99, 3);
 
 	expect(fill_set(bench, 2));
-	own_sets(&bench->probe)->way[0].used_ns -= 2 * FLOW_IDLE_NS;
-	own_sets(&bench->probe)->way[1].serial = 77;
+	own_sets(&bench->probe)->tag[0].used -= 2 * PROBE_IDLE;
+	own_sets(&bench->probe)->tag[1].serial = 77;
 	expect(ask_one(bench, packet) == 0);
 	expect(ask_one(bench, packet) == 1);
-	expect(own_sets(&bench->probe)->way[1].serial == bench->policy[0].serial);
+	expect(own_sets(&bench->probe)->tag[1].serial == bench->policy[0].serial);
 	expect(ask_one(bench, udp(0, 2)) == 1);
 	return true;
 }
@@ -464,7 +464,7 @@ static bool nobody_loses_a_place(struct bench *bench, unsigned int times)
 		flood->times = times;
 		flood->random.state = seed++;
 		result = run_flood(bench, flood);
-	} while (!result && flood->longest > FLOW_IDLE_NS * 9 / 10);
+	} while (!result && flood->longest > 900000000);
 	printf("flow_cache: flood of %" PRIu64 " flows, %u packets each; %d flows in use, %" PRIu64
 	       " of them noted before it: %" PRIu64 " of their %" PRIu64 " packets (%.2f %%) were "
 	       "searched for; %" PRIu64 " of %u places taken; %" PRIu64 " of %d flows that began then "

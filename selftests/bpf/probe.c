@@ -32,6 +32,7 @@ static int set_knobs(struct probe *probe)
 	for (size_t i = 0; i < FLOW_SEEDS; i++)
 		probe->object->rodata->flow_seeds[i] = seeds[i];
 	probe->object->rodata->flow_sets = probe->flow_sets;
+	probe->object->rodata->flow_idle = PROBE_IDLE;
 	return bpf_map__set_max_entries(probe->object->maps.flow_cache,
 					(probe->flow_sets ? probe->flow_sets : 1) * (uint32_t)cpus);
 }
@@ -56,10 +57,12 @@ static int map_all(struct probe *probe)
 	if (!probe->questions || !probe->answers || !probe->run || !probe->flows)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < 2 && !err; i++) {
-		err = inner_map_create(&probe->snapshots[i], "spd", sizeof(union spd_cell),
-				       PROBE_CELLS);
+		err = inner_map_create(&probe->snapshots[i], "spd", SPD_CHUNK_SIZE,
+				       SPD_CHUNKS(PROBE_CELLS));
 		if (!err)
-			err = inner_map_put(&probe->snapshots[i], spd_fd, i);
+			err = inner_map_change(&(struct inner_map_change){
+				.outer_fd = spd_fd, .key = i, .map = &probe->snapshots[i],
+			}, 1);
 	}
 	return err;
 }
@@ -169,6 +172,19 @@ static uint32_t *root_of(const struct spd_cells *cells, int tree)
 	return &cells->items[SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
 }
 
+static int leave_out(struct spd_cells *cells, uint32_t before_end)
+{
+	size_t count = SPD_CHUNK_CELLS * SPD_CHUNKS(cells->count + before_end) - before_end;
+	union spd_cell *items = realloc(cells->items, count * sizeof(*items));
+
+	if (!items)
+		return -ENOMEM;
+	memset(&items[cells->count], 0xff, (count - cells->count) * sizeof(*items));
+	cells->items = items;
+	cells->count = cells->room = count;
+	return 0;
+}
+
 static int build_trees(struct spd_cells *cells, const struct probe_policy *policy,
 		       struct spd_head *head)
 {
@@ -181,11 +197,13 @@ static int build_trees(struct spd_cells *cells, const struct probe_policy *polic
 
 		if (!set)
 			continue;
+		if (policy->before_end && policy->spread == (uint32_t)tree)
+			err = leave_out(cells, policy->before_end);
 		while (policy->trees[twin] != set)
 			twin++;
 		if (twin < tree)
 			root = *root_of(cells, twin);
-		else
+		else if (!err)
 			err = build_tree(cells, set, &root);
 		*root_of(cells, tree) = root;
 		head->upper_used |= upper_used(set);

@@ -14,6 +14,7 @@
 #include "spd_probe.h"
 
 #define PROBE_CELLS (1u << 19)		/* of a snapshot at most */
+#define PROBE_IDLE 1000			/* flow_idle: jiffies, a second at least */
 
 enum probe_fragment { WHOLE, FIRST, LATER };
 
@@ -35,6 +36,8 @@ struct probe_policy {
 	const struct linear_set *trees[SPD_TREES];	/* NULL: no rules */
 	uint8_t default_action[SPD_DIRECTION_COUNT];
 	uint32_t serial;
+	uint32_t spread;	/* before this tree cells are left out, until so near the end ... */
+	uint32_t before_end;	/* ... of the chunk: the tree will lie across it. 0: none are */
 };
 
 /* A packet, and where it is met. What it does not show is 0. */

@@ -36,11 +36,11 @@ struct {
 	__type(value, struct probe_run);
 } runs SEC(".maps");
 
-/* Would the flow cache answer? */
+/* Would the flow cache answer? Looks without leaving a trace. */
 static __noinline int is_remembered(const struct packet_info *info, __u32 generation, __u32 way)
 {
 	void *snapshot = bpf_map_lookup_elem(&spd, &generation);
-	struct spd_query query = {};
+	struct flow_key key = {};
 	struct flow_set *set;
 	union spd_cell *cell;
 	enum spd_shows shows;
@@ -50,11 +50,19 @@ static __noinline int is_remembered(const struct packet_info *info, __u32 genera
 	if (!cell || info->fragment != FRAGMENT_NONE)
 		return 0;
 	shows = what_shows(info);
-	query_fill(&query, info, way, shows);
-	query.word[SPD_UPPER] &= cell->head.upper_used;
-	set = flow_set_of(&query);
-	return set && flow_find(set, &query, SPD_TREE(way, info->family & 1, shows),
-				cell->head.serial);
+	query_fill(&key.query, info, way, shows);
+	key.query.word[SPD_UPPER] &= cell->head.upper_used;
+	key.serial = cell->head.serial;
+	key.tree = SPD_TREE(way, info->family & 1, shows);
+	key.hash = flow_hash(&key);
+	set = flow_set_of(&key);
+	if (!set)
+		return 0;
+	for (int i = 0; i < FLOW_WAYS; i++)
+		if (set->tag[i].hash == key.hash && set->tag[i].serial == key.serial &&
+		    flow_is(&set->flow[i], &key))
+			return 1;
+	return 0;
 }
 
 static __always_inline void fill_info(struct packet_info *info,

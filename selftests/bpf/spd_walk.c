@@ -66,6 +66,8 @@ static void draw_world(struct walk *walk, struct world *world)
 		world->policy.default_action[i] = gen_percent(&walk->random, 50) ? SPD_BYPASS :
 										   SPD_DISCARD;
 	world->policy.serial = 0;
+	world->policy.spread = (uint32_t)gen_below(&walk->random, SPD_TREES);
+	world->policy.before_end = 1 + (uint32_t)gen_below(&walk->random, 200);
 }
 
 /* For one of the trees. */
