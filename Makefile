@@ -3,7 +3,9 @@
 # make deps        install what building and testing need (Debian, Ubuntu)
 # make check       all tests but those that need other Debian releases' kernels
 # make check-unit | check-bpf | check-net | check-vm     one layer
-# make check-long-reload  policy reloaded 10,000 times under traffic (check: as often as a minute allows)
+# make check-long  what takes minutes: policy reloaded 10,000 times under traffic (check-long-reload; check: as
+#                  often as a minute allows); the classifier against a naive reference, with fresh random rules
+#                  (check-long-reference; SEED=n repeats a run, ROUNDS=n makes it longer)
 # make check-kernels    the essential tests on Debian's 6.12 and newest kernels
 # make demo | bench | asan | install | clean | help
 # V=1 shows the commands, B=dir builds elsewhere.

@@ -3,11 +3,11 @@
  * Verdicts of flows, remembered. A flow is a query in one tree of one policy: a new policy has a new
  * serial, so nothing needs to be thrown away when it comes.
  *
- * A flood of packets that never come again must not push out the flows that do: a new flow takes the
- * place of one of another policy, of one that has been idle, or of one that was never asked for
- * again, in this order; where all are in use it is not noted, and searched for each time. All this is
- * a CPU's own: hooks run with softirqs off, so that nothing else on this CPU comes in between (with
- * PREEMPT_RT it may: the loader then leaves flow_sets 0).
+ * A flood of packets that never come again must not push out the flows that do: a new flow takes an
+ * empty place, or that of one of another policy, of one that has been idle, or of one that was never
+ * asked for again, in this order; where all are in use it is not noted, and searched for each time.
+ * All this is a CPU's own: hooks run with softirqs off, so that nothing else on this CPU comes in
+ * between (with PREEMPT_RT it may: the loader then leaves flow_sets 0).
  *
  * Called by: spd.h. Writes flow_cache.
  */
@@ -86,6 +86,8 @@ static __always_inline bool flow_find(struct flow_set *set, const struct flow_ke
 /* How gladly a flow is given up: 0 not at all. */
 static __always_inline __u32 flow_worth_leaving(const struct flow_tag *tag, __u32 serial, __u32 now)
 {
+	if (!tag->serial)
+		return 4;
 	if (tag->serial != serial)
 		return 3;
 	if (now - tag->used > flow_idle)

@@ -15,6 +15,11 @@
 #define COST_ASIDE	4.0	/* to note and take up again what was set aside */
 #define COST_REPEATED	20.0	/* what it is worth that the average box is under one child less */
 
+/* This share of the boxes may be set aside in any case; more, if what is left lies under so many
+ * children each at most. */
+#define ASIDE_MAX	0.7
+#define REPEATED_MAX	1.5
+
 double spd_leaf_cost(size_t entries)
 {
 	return COST_LEAF + COST_ENTRY * (double)entries;
@@ -206,14 +211,30 @@ static double division_cost(const struct division *division, unsigned int childr
 	return cost + COST_REPEATED * fmax(0, (total + division->aside) / sampled - 1);
 }
 
+/*
+ * Is it no progress to set so much aside? All: nothing would be told apart. Most, and what is left is
+ * under several children each: all of these rules overlap, the tree set aside is much like this one,
+ * and so on, rule by rule. Rules that ask for one field each are another matter: of those most are
+ * aside as well, but what is left is parted for good.
+ */
+static bool hardly_divides(const struct division *division, unsigned int children, double sampled)
+{
+	double total = 0, left = sampled - division->aside;
+
+	if (division->aside <= ASIDE_MAX * sampled)
+		return false;
+	for (unsigned int i = 0; i < children; i++)
+		total += division->children[i];
+	return left <= 0 || total > REPEATED_MAX * left;
+}
+
 static void consider(const struct spd_region *boxes, const struct spd_list *sample,
 		     const struct spd_region *region, double scale, struct spd_split *split,
 		     struct spd_split *best)
 {
 	struct division division = divide(boxes, sample, region, split);
 
-	/* Not if all are set aside: nothing would be told apart. */
-	if (division.aside >= (double)sample->count)
+	if (hardly_divides(&division, split->thresholds + 1, (double)sample->count))
 		return;
 	split->cost = division_cost(&division, split->thresholds + 1, (double)sample->count, scale);
 	if (!best->thresholds || split->cost < best->cost)

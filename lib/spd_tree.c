@@ -274,6 +274,15 @@ static int divide(const struct builder *builder, const struct job *job,
 static int build_node(struct builder *builder, size_t cell, struct job *job,
 		      const struct spd_split *split, uint32_t *ret_steps);
 
+/* Entries of a leaf at most: where all children of a node are leaves, together they must not take more
+ * cells than spd_node.end can say. */
+static size_t leaf_max(enum ip_family family)
+{
+	size_t fits = UINT8_MAX / (SPD_THRESHOLDS + 1) / SPD_ENTRY_CELLS(family);
+
+	return fits < SPD_LEAF_MAX ? fits : SPD_LEAF_MAX;
+}
+
 /* Whether the job is to be a leaf; otherwise *ret_split says what its node asks. */
 static bool is_leaf(const struct builder *builder, const struct job *job,
 		    struct spd_split *ret_split)
@@ -285,7 +294,7 @@ static bool is_leaf(const struct builder *builder, const struct job *job,
 	if (!spd_split_choose(builder->regions, &job->list, &job->region, job->may_wait > 0,
 			      ret_split))
 		return true;
-	return count <= SPD_LEAF_MAX && spd_leaf_cost(count) <= ret_split->cost;
+	return count <= leaf_max(builder->family) && spd_leaf_cost(count) <= ret_split->cost;
 }
 
 /* Builds what may be anywhere: a root, or what is set aside. */

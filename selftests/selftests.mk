@@ -15,14 +15,18 @@ check-unit: units
 
 # Rule sets and packets for the classifier: linked into its tests and benchmarks, and a program.
 RULEGEN_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out %_main.c,$(wildcard selftests/spd/rulegen*.c)))
+# ... and the naive reference that it has to be equal to.
+LINEAR_OBJ := $(B)/selftests/spd/linear.o $(RULEGEN_OBJ)
 
 $(B)/spd/rulegen: $(B)/selftests/spd/rulegen_main.o $(RULEGEN_OBJ) $(B)/libipsecbpf.a
 	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 $(B)/unit/test_rulegen: $(RULEGEN_OBJ)
 $(B)/unit/test_rulegen: UNIT_OBJ := $(RULEGEN_OBJ)
+$(B)/unit/test_spd_tree: $(LINEAR_OBJ)
+$(B)/unit/test_spd_tree: UNIT_OBJ := $(LINEAR_OBJ)
 
--include $(RULEGEN_OBJ:.o=.d) $(B)/selftests/spd/rulegen_main.d
+-include $(LINEAR_OBJ:.o=.d) $(B)/selftests/spd/rulegen_main.d
 
 # What is tested against which other implementation, from the tests themselves.
 .PHONY: interop-table
@@ -129,19 +133,30 @@ $(BPF_TESTS): $(B)/bpf/%: selftests/bpf/%.c selftests/bpf/datapath.c selftests/b
 
 $(B)/bpf/reload_under_load: selftests/bpf/numbered_policy.c selftests/bpf/numbered_policy.h
 
+# The classifier alone: questions by the thousand to bpf/spd.h.
+$(B)/bpf/spd_probe.bpf.o: selftests/bpf/spd_probe.bpf.c selftests/bpf/spd_probe.h $(wildcard bpf/*.h)
+	$(call say,BPF,$@)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $< && \
+		$(BPFTOOL) gen object $@ $@.tmp && rm -f $@.tmp
+
+PROBE_TESTS := $(B)/bpf/spd_walk $(B)/bpf/flow_cache
+$(PROBE_TESTS): $(B)/bpf/%: selftests/bpf/%.c selftests/bpf/probe.c selftests/bpf/probe.h \
+		selftests/bpf/datapath.c $(B)/bpf/spd_probe.skel.h $(LINEAR_OBJ) $(B)/libipsecbpf.a
+	$(call say,TEST,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ \
+		$(filter %.c %.o %.a,$^) $(LIBS)
+
 $(B)/bpf/fixtures.json: selftests/bpf/expand.py selftests/bpf/policies.json \
 		$(wildcard selftests/bpf/fixtures/*.json)
 	$(call say,GEN,$@)mkdir -p $(@D) && $(PYTHON) -B $< $(wildcard selftests/bpf/fixtures/*.json) \
 		> $@.tmp && mv $@.tmp $@
 
 .PHONY: check-bpf
-check-bpf: $(BPF_TESTS) $(B)/bpf/fixtures.json
+check-bpf: $(BPF_TESTS) $(PROBE_TESTS) $(B)/bpf/fixtures.json
 	$(Q){ $(B)/bpf/run_fixtures $(B)/bpf/fixtures.json; $(B)/bpf/cross_check; \
-		$(B)/bpf/flip_under_load; $(B)/bpf/rule_counters; \
+		$(B)/bpf/flip_under_load; $(B)/bpf/rule_counters; $(B)/bpf/spd_walk; $(B)/bpf/flow_cache; \
 		$(B)/bpf/reload_under_load $(RELOADS) $(RELOAD_SECONDS); } | awk ' \
 		/^[0-9]+ passed, [0-9]+ failed$$/ { passed += $$1; failed += $$3; runs++; next } \
 		{ print } \
-		END { failed += runs != 5; print passed + 0 " passed, " failed " failed"; \
+		END { failed += runs != 7; print passed + 0 " passed, " failed " failed"; \
 		      exit failed > 0 }'
 
 # Reloads under traffic: in check-bpf as many as there is time for, but at least 1000; then all.
@@ -152,3 +167,20 @@ RELOAD_SECONDS := 60
 check-long: check-long-reload
 check-long-reload: $(B)/bpf/reload_under_load
 	$(Q)$< $(RELOADS)
+
+# The classifier against the naive reference: other rules, other packets each time. Root.
+ROUNDS_LONG = $(or $(ROUNDS),30)
+
+.PHONY: check-long-reference check-long-unit check-long-walk
+check-long: check-long-reference
+check-long-reference: $(B)/unit/test_spd_tree $(B)/bpf/spd_walk
+	$(Q)seed="$(SEED)"; : "$${seed:=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}"; \
+		echo "make check-long-reference SEED=$$seed ROUNDS=$(ROUNDS_LONG) repeats this"; \
+		SEED=$$seed ROUNDS=$(ROUNDS_LONG) $(PYTHON) -B selftests/check $(MAKE) \
+			check-long-unit check-long-walk
+
+check-long-unit: $(B)/unit/test_spd_tree
+	$(Q)$<
+
+check-long-walk: $(B)/bpf/spd_walk
+	$(Q)$<
