@@ -274,11 +274,12 @@ static void ask_around(struct rule_range *range, const struct rule_box *box, siz
 	}
 }
 
+/* Both bounds between both. */
 static void ask_within(struct rule_range *range, const struct rule_box *box)
 {
-	for (size_t lo = 0; lo < AT_RULE; lo += 2) {
-		range->lo[lo] = box->at[lo];
-		range->hi[lo + 1] = box->at[lo + 1];
+	for (size_t c = 0; c < AT_RULE; c++) {
+		range->lo[c] = box->at[c & ~1ul];
+		range->hi[c] = box->at[c | 1];
 	}
 }
 
@@ -315,15 +316,40 @@ static void ask(struct rule_range *range, enum rule_relation relation, struct ru
 	case RULES_WITHIN:
 		ask_within(range, &box);
 		break;
-	case RULES_CROSSING:
-		range->no_hosts_around = true;
-		range->remote_lo = box.at[AT_REMOTE_LO];
-		range->remote_hi = box.at[AT_REMOTE_HI];
-		/* fallthrough */
 	case RULES_MEETING:
+	case RULES_CROSSING:
 		ask_meeting(range, &box);
 		break;
 	}
+}
+
+static size_t search_range(struct rule_space *space, const struct rule_search *search, int family,
+			   struct rule_range range, size_t below)
+{
+	if (search->from >= below)
+		return RULE_NONE;
+	range.lo[AT_RULE] = (uint32_t)search->from;
+	range.hi[AT_RULE] = (uint32_t)below - 1;
+	range.lo[AT_ACTION] = search->action_lo;
+	range.hi[AT_ACTION] = search->action_hi;
+	return rule_tree_first(space, &space->family[family], &range, search);
+}
+
+/* What meets a range and does not have all of it begins behind its start, or ends before its end. */
+static size_t search_crossing(struct rule_space *space, const struct rule_search *search, int family,
+			      struct rule_range range, size_t below)
+{
+	struct rule_range begins = range, ends = range;
+	uint32_t first = range.lo[AT_REMOTE_HI], last = range.hi[AT_REMOTE_LO];
+	size_t best, found;
+
+	if (first == last)
+		return RULE_NONE;
+	begins.lo[AT_REMOTE_LO] = first + 1;
+	ends.hi[AT_REMOTE_HI] = last - 1;
+	best = search_range(space, search, family, begins, below);
+	found = search_range(space, search, family, ends, best == RULE_NONE ? below : best);
+	return found == RULE_NONE ? best : found;
 }
 
 /* The first before `below` that has the relation to a box of one family. */
@@ -332,14 +358,10 @@ static size_t search_box(struct rule_space *space, const struct rule_search *sea
 {
 	struct rule_range range = ANYTHING;
 
-	if (search->from >= below)
-		return RULE_NONE;
 	ask(&range, search->relation, box);
-	range.lo[AT_RULE] = (uint32_t)search->from;
-	range.hi[AT_RULE] = (uint32_t)below - 1;
-	range.lo[AT_ACTION] = search->action_lo;
-	range.hi[AT_ACTION] = search->action_hi;
-	return rule_tree_first(space, &space->family[family], &range, search);
+	if (search->relation == RULES_CROSSING)
+		return search_crossing(space, search, family, range, below);
+	return search_range(space, search, family, range, below);
 }
 
 static bool has_boxes(const struct rule_space *space, size_t rule, int family)

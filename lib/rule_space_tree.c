@@ -179,8 +179,7 @@ static bool may_hold(const struct rule_node *node, const struct rule_range *rang
 	for (int c = 0; c < AT_COUNT; c++)
 		if (node->least[c] > range->hi[c] || node->greatest[c] < range->lo[c])
 			return false;
-	return !range->no_hosts_around || node->greatest[AT_REMOTE_LO] > range->remote_lo ||
-	       node->least[AT_REMOTE_HI] < range->remote_hi;
+	return true;
 }
 
 static bool holds(const struct rule_box *box, const struct rule_range *range)
@@ -188,8 +187,7 @@ static bool holds(const struct rule_box *box, const struct rule_range *range)
 	for (int c = 0; c < AT_COUNT; c++)
 		if (box->at[c] > range->hi[c] || box->at[c] < range->lo[c])
 			return false;
-	return !range->no_hosts_around || box->at[AT_REMOTE_LO] > range->remote_lo ||
-	       box->at[AT_REMOTE_HI] < range->remote_hi;
+	return true;
 }
 
 static void look_at_boxes(struct walk *walk, const struct rule_node *node)
