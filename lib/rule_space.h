@@ -68,13 +68,14 @@ enum rule_relation {
 	RULES_MEETING,		/* that may match what it matches */
 	RULES_CROSSING,		/* the same, and may not have all its remote addresses */
 	RULES_AROUND_HOSTS,	/* whose addresses of `family` may cover its own */
+	RULES_AROUND_TWIN,	/* that may cover, in `family`, what it has in the other one but hosts */
 };
 
 struct rule_search {
 	enum rule_relation relation;
 	size_t from, below;		/* only rules of these positions */
 	enum spd_action action_lo, action_hi;
-	enum ip_family family;		/* with RULES_AROUND_HOSTS */
+	enum ip_family family;		/* with the last two */
 	bool (*accept)(void *context, size_t rule);	/* may be asked twice of one rule */
 	void *context;
 };
