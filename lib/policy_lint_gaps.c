@@ -34,9 +34,9 @@ struct lint_gaps {
 	uint32_t *covering;
 	size_t covering_count;
 	bool *covers;
-	/* Rules one after the other, ended by NO_RULE: those of a peer that protect, and in the file's
-	 * order those of a kind that bypass. */
-	uint32_t *first_of_peer, *next_of_peer, *first_of_kind, *next_of_kind;
+	/* Rules of a family one after the other, in the file's order, ended by NO_RULE: those of a peer
+	 * that protect, and those of a kind that bypass. */
+	uint32_t *first_of_peer[FAMILY_COUNT], *first_of_kind[FAMILY_COUNT], *next[FAMILY_COUNT];
 };
 
 #define NO_RULE UINT32_MAX
@@ -186,6 +186,8 @@ static void find_covering_kinds(struct lint_gaps *gaps, const struct half *half)
 		.accept = note_covering, .context = &covering,
 	}, half->kind);
 	gaps->linting->space->work = gaps->kinds.work;
+	gaps->linting->space->cut_short += gaps->kinds.cut_short;
+	gaps->kinds.cut_short = 0;
 }
 
 /* Is this rule about the same packets of the other family? */
@@ -197,11 +199,11 @@ static bool is_about(const struct lint_gaps *gaps, size_t rule, enum ip_family f
 
 static bool has_twin(const struct lint_gaps *gaps, const struct half *half)
 {
-	uint32_t rule = gaps->first_of_peer[half->peer];
+	uint32_t rule = gaps->first_of_peer[half->family][half->peer];
 	size_t looked = 0;
 
-	for (; rule != NO_RULE && !is_about(gaps, rule, half->family);
-	     rule = gaps->next_of_peer[rule])
+	for (; rule != NO_RULE && !gaps->covers[gaps->kind[rule]];
+	     rule = gaps->next[half->family][rule])
 		looked++;
 	rule_space_spend(gaps->linting->space, looked / SCAN_WORK);
 	return rule != NO_RULE;
@@ -248,16 +250,19 @@ static bool stops(void *context, size_t rule)
 	       covers_addresses(&selectors[rule], &selectors[stopping->passing], stopping->family);
 }
 
-/* Is what the rule `passing` would let pass taken care of before it? */
+/* Is what the rule `passing` would let pass taken care of before it? Said to be if that is not known. */
 static bool is_stopped(const struct lint_gaps *gaps, size_t passing, enum ip_family family)
 {
 	struct stopping stopping = { gaps, passing, family };
-
-	return rule_space_first(gaps->linting->space, &(struct rule_search){
+	struct rule_space *space = gaps->linting->space;
+	size_t cut_short = space->cut_short;
+	size_t found = rule_space_first(space, &(struct rule_search){
 		.relation = RULES_AROUND_HOSTS, .below = passing, .family = family,
 		.action_lo = SPD_DISCARD, .action_hi = SPD_PROTECT,
 		.accept = stops, .context = &stopping,
-	}, passing) != RULE_NONE;
+	}, passing);
+
+	return found != RULE_NONE || space->cut_short != cut_short;
 }
 
 static bool defaults_pass(const struct policy *policy, const struct rule *rule)
@@ -266,24 +271,21 @@ static bool defaults_pass(const struct policy *policy, const struct rule *rule)
 	       (rule->direction != RULE_IN && policy->default_action[SPD_OUT] == SPD_BYPASS);
 }
 
-/* The first of the covering kinds' rules from `from` on that bypasses packets of the family. */
-static size_t next_passing(const struct lint_gaps *gaps, uint32_t *next, enum ip_family family)
+/* Takes the first of the covering kinds' rules from those that are next of each. */
+static size_t take_first(const struct lint_gaps *gaps, uint32_t *next, enum ip_family family)
 {
-	const struct selector *selectors = gaps->linting->selectors;
-	uint32_t first = NO_RULE, kind = 0;
+	uint32_t first = NO_RULE;
+	size_t kind = 0;
 
 	rule_space_spend(gaps->linting->space, gaps->covering_count / SCAN_WORK + 1);
-	for (size_t i = 0; i < gaps->covering_count; i++) {
-		while (next[i] != NO_RULE && !selector_matches_family(&selectors[next[i]], family))
-			next[i] = gaps->next_of_kind[next[i]];
+	for (size_t i = 0; i < gaps->covering_count; i++)
 		if (next[i] < first) {
 			first = next[i];
-			kind = (uint32_t)i;
+			kind = i;
 		}
-	}
 	if (first == NO_RULE)
 		return RULE_NONE;
-	next[kind] = gaps->next_of_kind[first];
+	next[kind] = gaps->next[family][first];
 	return first;
 }
 
@@ -305,9 +307,9 @@ static size_t find_gap(const struct lint_gaps *gaps, const struct half *half, ui
 	size_t passing;
 
 	for (size_t i = 0; i < gaps->covering_count; i++)
-		next[i] = gaps->first_of_kind[gaps->covering[i]];
+		next[i] = gaps->first_of_kind[half->family][gaps->covering[i]];
 	do
-		passing = next_passing(gaps, next, half->family);
+		passing = take_first(gaps, next, half->family);
 	while (passing != RULE_NONE && is_stopped(gaps, passing, half->family));
 	if (passing != RULE_NONE)
 		return passing;
@@ -332,24 +334,25 @@ static int compare_halves(const void *a, const void *b)
 	return x->rule < y->rule ? -1 : x->rule > y->rule;
 }
 
-static void chain(uint32_t *first, uint32_t *next, size_t rule)
+static void chain_rule(struct lint_gaps *gaps, size_t index, int family)
 {
-	*next = *first;
-	*first = (uint32_t)rule;
+	const struct rule *rule = &gaps->linting->policy->rules[index];
+	uint32_t *first = rule->action == SPD_PROTECT ? &gaps->first_of_peer[family][rule->peer] :
+							&gaps->first_of_kind[family][gaps->kind[index]];
+
+	gaps->next[family][index] = *first;
+	*first = (uint32_t)index;
 }
 
 static void chain_rules(struct lint_gaps *gaps)
 {
 	const struct policy *policy = gaps->linting->policy;
 
-	for (size_t i = policy->rule_count; i-- > 0;) {
-		const struct rule *rule = &policy->rules[i];
-
-		if (rule->action == SPD_PROTECT)
-			chain(&gaps->first_of_peer[rule->peer], &gaps->next_of_peer[i], i);
-		if (rule->action == SPD_BYPASS)
-			chain(&gaps->first_of_kind[gaps->kind[i]], &gaps->next_of_kind[i], i);
-	}
+	for (size_t i = policy->rule_count; i-- > 0;)
+		for (int family = 0; family < FAMILY_COUNT; family++)
+			if (policy->rules[i].action != SPD_DISCARD &&
+			    selector_matches_family(&gaps->linting->selectors[i], family))
+				chain_rule(gaps, i, family);
 }
 
 static size_t collect_halves(const struct lint_gaps *gaps, struct half *halves)
@@ -378,7 +381,7 @@ static void answer(struct lint_gaps *gaps, const struct half *halves, size_t cou
 	bool twin = false, known = false;
 	size_t gap = NO_GAP;
 
-	for (size_t i = 0; i < count && gaps->linting->space->work; i++) {
+	for (size_t i = 0; i < count; i++) {
 		const struct half *half = &halves[i];
 		bool same = i && half->kind == half[-1].kind && half->family == half[-1].family;
 
@@ -393,9 +396,7 @@ static void answer(struct lint_gaps *gaps, const struct half *halves, size_t cou
 		if (!known)
 			gap = find_gap(gaps, half, room);
 		known = true;
-		/* With no work left, rules that stop it may not have been found. */
-		if (gaps->linting->space->work)
-			gaps->answer[half->rule] = gap;
+		gaps->answer[half->rule] = gap;
 	}
 }
 
@@ -426,6 +427,24 @@ static bool any_half(const struct linting *linting)
 	return false;
 }
 
+static void share_room(struct lint_gaps *gaps, size_t rules, size_t peers)
+{
+	uint32_t *room = gaps->kind + rules;
+
+	gaps->model = room;
+	gaps->covering = room + rules;
+	room += 2 * rules;
+	for (int family = 0; family < FAMILY_COUNT; family++, room += 2 * rules + peers) {
+		gaps->next[family] = room;
+		gaps->first_of_kind[family] = room + rules;
+		gaps->first_of_peer[family] = room + 2 * rules;
+		for (size_t i = 0; i < rules + peers; i++)
+			gaps->first_of_kind[family][i] = NO_RULE;	/* and those of peers */
+	}
+	for (size_t i = 0; i < rules; i++)
+		gaps->answer[i] = NO_GAP;
+}
+
 struct lint_gaps *lint_gaps_init(const struct linting *linting)
 {
 	size_t rules = linting->policy->rule_count, peers = linting->policy->peer_count;
@@ -436,20 +455,11 @@ struct lint_gaps *lint_gaps_init(const struct linting *linting)
 		return NULL;
 	gaps->linting = linting;
 	gaps->answer = malloc((rules + 1) * sizeof(*gaps->answer));
-	gaps->kind = calloc(6 * rules + peers + 1, sizeof(*gaps->kind));
+	gaps->kind = calloc(7 * rules + 2 * peers + 1, sizeof(*gaps->kind));
 	gaps->covers = calloc(rules + 1, sizeof(*gaps->covers));
 	done = gaps->answer && gaps->kind && gaps->covers;
 	if (done) {
-		gaps->model = gaps->kind + rules;
-		gaps->covering = gaps->model + rules;
-		gaps->next_of_peer = gaps->covering + rules;
-		gaps->next_of_kind = gaps->next_of_peer + rules;
-		gaps->first_of_kind = gaps->next_of_kind + rules;
-		gaps->first_of_peer = gaps->first_of_kind + rules;
-		for (size_t i = 0; i < rules; i++)
-			gaps->answer[i] = NO_GAP;
-		for (size_t i = 0; i < rules + peers; i++)
-			gaps->first_of_kind[i] = NO_RULE;	/* and those of peers */
+		share_room(gaps, rules, peers);
 		done = !any_half(linting) || answer_all(gaps);
 	}
 	if (done)

@@ -17,8 +17,12 @@
 
 #define RULE_NONE SIZE_MAX
 
-/* What comparing the rules of a policy may cost, in boxes and nodes looked at: some tenths of a second. */
+/*
+ * What comparing the rules of a policy may cost, in boxes and nodes looked at (some tenths of a second),
+ * and what one search may: enough to look at every rule of a thousand.
+ */
 #define RULE_SPACE_WORK 32000000u
+#define RULE_SEARCH_WORK 20000u
 
 enum rule_coordinate {
 	AT_REMOTE_LO, AT_REMOTE_HI, AT_LOCAL_LO, AT_LOCAL_HI, AT_REMOTE_PORT_LO, AT_REMOTE_PORT_HI,
@@ -52,6 +56,7 @@ struct rule_space {
 	size_t order_count;		/* asked in this order, questions find their answers in cache */
 	bool hulls;			/* some boxes span gaps of their lists of remote addresses */
 	uint64_t work;			/* left; 0: searches find nothing any more */
+	size_t cut_short;		/* searches that ended before they had seen everything */
 };
 
 /* One selector per rule of the policy, in the file's order. 0 or -ENOMEM; to be finished anyway. */
