@@ -230,9 +230,10 @@ static void warn_of_not_compared(const struct linting *linting, size_t gave_up_a
 	const struct position top = { .line = 1, .column = 1 };
 	const struct rule *rules = linting->policy->rules;
 
-	if (!linting->space->work)
+	if (linting->space->cut_short)
 		lint_warn_at(linting, NOT_COMPARED, top, "the rules are too many, or overlap too "
-			     "much, to be compared with each other to the end");
+			     "much, to be compared to the end: %zu comparisons of one with the "
+			     "others were cut short", linting->space->cut_short);
 	else if (gave_up_at != RULE_NONE)
 		lint_warn(linting, NOT_COMPARED, &rules[gave_up_at], "rule \"%s\" and those before "
 			  "it have too many parts to be compared to the end",

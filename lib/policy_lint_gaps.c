@@ -27,9 +27,19 @@ struct lint_gaps {
 	uint32_t *kind;		/* of each rule */
 	uint32_t *model;	/* of each kind: a rule */
 	size_t kind_count;
-	bool *covers;		/* of each kind: all that the one in question has, but for addresses */
-	uint32_t *first_of_peer, *next_of_peer;	/* rules that protect; rule_count: no more */
+	struct rule_space kinds;	/* their models, without addresses */
+	struct selector *kind_selectors;
+	struct address_range whole[FAMILY_COUNT];
+	/* Kinds that have all of the one in question, but for addresses: a list, and a mark of each. */
+	uint32_t *covering;
+	size_t covering_count;
+	bool *covers;
+	/* Rules of a family one after the other, in the file's order, ended by NO_RULE: those of a peer
+	 * that protect, and those of a kind that bypass. */
+	uint32_t *first_of_peer[FAMILY_COUNT], *first_of_kind[FAMILY_COUNT], *next[FAMILY_COUNT];
 };
+
+#define NO_RULE UINT32_MAX
 
 /* ---- kinds ---- */
 
@@ -123,14 +133,61 @@ static bool covers_twin(const struct selector *outer, const struct selector *inn
 	return true;
 }
 
+/* Kinds are rules that name no hosts, so that the index finds those that cover another. */
+static bool index_kinds(struct lint_gaps *gaps)
+{
+	struct selector *selector;
+
+	for (int family = 0; family < FAMILY_COUNT; family++)
+		gaps->whole[family] = address_whole_family(family);
+	gaps->kind_selectors = calloc(gaps->kind_count, sizeof(*gaps->kind_selectors));
+	for (size_t i = 0; i < gaps->kind_count && gaps->kind_selectors; i++) {
+		selector = &gaps->kind_selectors[i];
+		*selector = gaps->linting->selectors[gaps->model[i]];
+		for (int side = 0; side < SIDE_COUNT; side++)
+			for (int family = 0; family < FAMILY_COUNT; family++)
+				selector->address[side][family] =
+					(struct address_list){ &gaps->whole[family], 1 };
+	}
+	return gaps->kind_selectors &&
+	       !rule_space_init(&gaps->kinds, gaps->kind_selectors, gaps->kind_count);
+}
+
+struct covering {
+	struct lint_gaps *gaps;
+	const struct half *half;
+};
+
+static bool note_covering(void *context, size_t kind)
+{
+	const struct covering *covering = context;
+	const struct half *half = covering->half;
+	struct lint_gaps *gaps = covering->gaps;
+
+	if (covers_twin(&gaps->kind_selectors[kind], &gaps->linting->selectors[half->rule],
+			half->family)) {
+		gaps->covering[gaps->covering_count++] = (uint32_t)kind;
+		gaps->covers[kind] = true;
+	}
+	return false;	/* all of them are wanted */
+}
+
 static void find_covering_kinds(struct lint_gaps *gaps, const struct half *half)
 {
-	const struct selector *selectors = gaps->linting->selectors;
+	struct covering covering = { gaps, half };
 
-	rule_space_spend(gaps->linting->space, gaps->kind_count);
-	for (size_t i = 0; i < gaps->kind_count; i++)
-		gaps->covers[i] = covers_twin(&selectors[gaps->model[i]], &selectors[half->rule],
-					      half->family);
+	for (size_t i = 0; i < gaps->covering_count; i++)
+		gaps->covers[gaps->covering[i]] = false;
+	gaps->covering_count = 0;
+	gaps->kinds.work = gaps->linting->space->work;
+	rule_space_first(&gaps->kinds, &(struct rule_search){
+		.relation = RULES_AROUND_TWIN, .below = gaps->kind_count,
+		.action_hi = SPD_PROTECT, .family = half->family,
+		.accept = note_covering, .context = &covering,
+	}, half->kind);
+	gaps->linting->space->work = gaps->kinds.work;
+	gaps->linting->space->cut_short += gaps->kinds.cut_short;
+	gaps->kinds.cut_short = 0;
 }
 
 /* Is this rule about the same packets of the other family? */
@@ -142,13 +199,14 @@ static bool is_about(const struct lint_gaps *gaps, size_t rule, enum ip_family f
 
 static bool has_twin(const struct lint_gaps *gaps, const struct half *half)
 {
-	size_t none = gaps->linting->policy->rule_count, looked = 0;
-	uint32_t i = gaps->first_of_peer[half->peer];
+	uint32_t rule = gaps->first_of_peer[half->family][half->peer];
+	size_t looked = 0;
 
-	for (; i != none && !is_about(gaps, i, half->family); i = gaps->next_of_peer[i])
+	for (; rule != NO_RULE && !gaps->covers[gaps->kind[rule]];
+	     rule = gaps->next[half->family][rule])
 		looked++;
 	rule_space_spend(gaps->linting->space, looked / SCAN_WORK);
-	return i != none;
+	return rule != NO_RULE;
 }
 
 /* ---- what lets it pass ---- */
@@ -192,16 +250,19 @@ static bool stops(void *context, size_t rule)
 	       covers_addresses(&selectors[rule], &selectors[stopping->passing], stopping->family);
 }
 
-/* Is what the rule `passing` would let pass taken care of before it? */
+/* Is what the rule `passing` would let pass taken care of before it? Said to be if that is not known. */
 static bool is_stopped(const struct lint_gaps *gaps, size_t passing, enum ip_family family)
 {
 	struct stopping stopping = { gaps, passing, family };
-
-	return rule_space_first(gaps->linting->space, &(struct rule_search){
+	struct rule_space *space = gaps->linting->space;
+	size_t cut_short = space->cut_short;
+	size_t found = rule_space_first(space, &(struct rule_search){
 		.relation = RULES_AROUND_HOSTS, .below = passing, .family = family,
 		.action_lo = SPD_DISCARD, .action_hi = SPD_PROTECT,
 		.accept = stops, .context = &stopping,
-	}, passing) != RULE_NONE;
+	}, passing);
+
+	return found != RULE_NONE || space->cut_short != cut_short;
 }
 
 static bool defaults_pass(const struct policy *policy, const struct rule *rule)
@@ -210,10 +271,29 @@ static bool defaults_pass(const struct policy *policy, const struct rule *rule)
 	       (rule->direction != RULE_IN && policy->default_action[SPD_OUT] == SPD_BYPASS);
 }
 
+/* Takes the first of the covering kinds' rules from those that are next of each. */
+static size_t take_first(const struct lint_gaps *gaps, uint32_t *next, enum ip_family family)
+{
+	uint32_t first = NO_RULE;
+	size_t kind = 0;
+
+	rule_space_spend(gaps->linting->space, gaps->covering_count / SCAN_WORK + 1);
+	for (size_t i = 0; i < gaps->covering_count; i++)
+		if (next[i] < first) {
+			first = next[i];
+			kind = i;
+		}
+	if (first == NO_RULE)
+		return RULE_NONE;
+	next[kind] = gaps->next[family][first];
+	return first;
+}
+
 static bool all_is_stopped(const struct lint_gaps *gaps, enum ip_family family)
 {
 	const struct rule *rules = gaps->linting->policy->rules;
 
+	rule_space_spend(gaps->linting->space, gaps->linting->policy->rule_count / SCAN_WORK);
 	for (size_t i = 0; i < gaps->linting->policy->rule_count; i++)
 		if (rules[i].action != SPD_BYPASS && is_about(gaps, i, family) &&
 		    covers_family(&gaps->linting->selectors[i], family))
@@ -221,15 +301,18 @@ static bool all_is_stopped(const struct lint_gaps *gaps, enum ip_family family)
 	return false;
 }
 
-static size_t find_gap(const struct lint_gaps *gaps, const struct half *half)
+static size_t find_gap(const struct lint_gaps *gaps, const struct half *half, uint32_t *next)
 {
 	const struct policy *policy = gaps->linting->policy;
+	size_t passing;
 
-	rule_space_spend(gaps->linting->space, 2 * policy->rule_count / SCAN_WORK);
-	for (size_t i = 0; i < policy->rule_count; i++)
-		if (policy->rules[i].action == SPD_BYPASS && is_about(gaps, i, half->family) &&
-		    !is_stopped(gaps, i, half->family))
-			return i;
+	for (size_t i = 0; i < gaps->covering_count; i++)
+		next[i] = gaps->first_of_kind[half->family][gaps->covering[i]];
+	do
+		passing = take_first(gaps, next, half->family);
+	while (passing != RULE_NONE && is_stopped(gaps, passing, half->family));
+	if (passing != RULE_NONE)
+		return passing;
 	if (defaults_pass(policy, &policy->rules[half->rule]) &&
 	    !all_is_stopped(gaps, half->family))
 		return GAP_BY_DEFAULTS;
@@ -251,6 +334,27 @@ static int compare_halves(const void *a, const void *b)
 	return x->rule < y->rule ? -1 : x->rule > y->rule;
 }
 
+static void chain_rule(struct lint_gaps *gaps, size_t index, int family)
+{
+	const struct rule *rule = &gaps->linting->policy->rules[index];
+	uint32_t *first = rule->action == SPD_PROTECT ? &gaps->first_of_peer[family][rule->peer] :
+							&gaps->first_of_kind[family][gaps->kind[index]];
+
+	gaps->next[family][index] = *first;
+	*first = (uint32_t)index;
+}
+
+static void chain_rules(struct lint_gaps *gaps)
+{
+	const struct policy *policy = gaps->linting->policy;
+
+	for (size_t i = policy->rule_count; i-- > 0;)
+		for (int family = 0; family < FAMILY_COUNT; family++)
+			if (policy->rules[i].action != SPD_DISCARD &&
+			    selector_matches_family(&gaps->linting->selectors[i], family))
+				chain_rule(gaps, i, family);
+}
+
 static size_t collect_halves(const struct lint_gaps *gaps, struct half *halves)
 {
 	const struct selector *selectors = gaps->linting->selectors;
@@ -260,8 +364,6 @@ static size_t collect_halves(const struct lint_gaps *gaps, struct half *halves)
 	for (size_t i = 0; i < policy->rule_count; i++) {
 		if (policy->rules[i].action != SPD_PROTECT)
 			continue;
-		gaps->next_of_peer[i] = gaps->first_of_peer[policy->rules[i].peer];
-		gaps->first_of_peer[policy->rules[i].peer] = (uint32_t)i;
 		for (uint32_t family = 0; family < FAMILY_COUNT; family++)
 			if (!selector_matches_family(&selectors[i], family))
 				halves[count++] = (struct half){
@@ -273,12 +375,13 @@ static size_t collect_halves(const struct lint_gaps *gaps, struct half *halves)
 	return count;
 }
 
-static void answer(struct lint_gaps *gaps, const struct half *halves, size_t count)
+static void answer(struct lint_gaps *gaps, const struct half *halves, size_t count,
+		   uint32_t *room)
 {
 	bool twin = false, known = false;
 	size_t gap = NO_GAP;
 
-	for (size_t i = 0; i < count && gaps->linting->space->work; i++) {
+	for (size_t i = 0; i < count; i++) {
 		const struct half *half = &halves[i];
 		bool same = i && half->kind == half[-1].kind && half->family == half[-1].family;
 
@@ -291,11 +394,9 @@ static void answer(struct lint_gaps *gaps, const struct half *halves, size_t cou
 		if (twin)
 			continue;
 		if (!known)
-			gap = find_gap(gaps, half);
+			gap = find_gap(gaps, half, room);
 		known = true;
-		/* With no work left, rules that stop it may not have been found. */
-		if (gaps->linting->space->work)
-			gaps->answer[half->rule] = gap;
+		gaps->answer[half->rule] = gap;
 	}
 }
 
@@ -304,11 +405,15 @@ static bool answer_all(struct lint_gaps *gaps)
 	const struct policy *policy = gaps->linting->policy;
 	/* Without a peer's address a rule may match neither family. */
 	struct half *halves = calloc(FAMILY_COUNT * policy->rule_count + 1, sizeof(*halves));
-	bool done = halves && sort_into_kinds(gaps);
+	uint32_t *room = calloc(policy->rule_count + 1, sizeof(*room));
+	bool done = halves && room && sort_into_kinds(gaps) && index_kinds(gaps);
 
-	if (done)
-		answer(gaps, halves, collect_halves(gaps, halves));
+	if (done) {
+		chain_rules(gaps);
+		answer(gaps, halves, collect_halves(gaps, halves), room);
+	}
 	free(halves);
+	free(room);
 	return done;
 }
 
@@ -322,6 +427,24 @@ static bool any_half(const struct linting *linting)
 	return false;
 }
 
+static void share_room(struct lint_gaps *gaps, size_t rules, size_t peers)
+{
+	uint32_t *room = gaps->kind + rules;
+
+	gaps->model = room;
+	gaps->covering = room + rules;
+	room += 2 * rules;
+	for (int family = 0; family < FAMILY_COUNT; family++, room += 2 * rules + peers) {
+		gaps->next[family] = room;
+		gaps->first_of_kind[family] = room + rules;
+		gaps->first_of_peer[family] = room + 2 * rules;
+		for (size_t i = 0; i < rules + peers; i++)
+			gaps->first_of_kind[family][i] = NO_RULE;	/* and those of peers */
+	}
+	for (size_t i = 0; i < rules; i++)
+		gaps->answer[i] = NO_GAP;
+}
+
 struct lint_gaps *lint_gaps_init(const struct linting *linting)
 {
 	size_t rules = linting->policy->rule_count, peers = linting->policy->peer_count;
@@ -332,17 +455,11 @@ struct lint_gaps *lint_gaps_init(const struct linting *linting)
 		return NULL;
 	gaps->linting = linting;
 	gaps->answer = malloc((rules + 1) * sizeof(*gaps->answer));
-	gaps->kind = calloc(3 * rules + peers + 1, sizeof(*gaps->kind));
+	gaps->kind = calloc(7 * rules + 2 * peers + 1, sizeof(*gaps->kind));
 	gaps->covers = calloc(rules + 1, sizeof(*gaps->covers));
 	done = gaps->answer && gaps->kind && gaps->covers;
 	if (done) {
-		gaps->model = gaps->kind + rules;
-		gaps->next_of_peer = gaps->model + rules;
-		gaps->first_of_peer = gaps->next_of_peer + rules;
-		for (size_t i = 0; i < rules; i++)
-			gaps->answer[i] = NO_GAP;
-		for (size_t i = 0; i < peers; i++)
-			gaps->first_of_peer[i] = (uint32_t)rules;
+		share_room(gaps, rules, peers);
 		done = !any_half(linting) || answer_all(gaps);
 	}
 	if (done)
@@ -358,6 +475,8 @@ void lint_gaps_fini(struct lint_gaps *gaps)
 	free(gaps->answer);
 	free(gaps->kind);
 	free(gaps->covers);
+	free(gaps->kind_selectors);
+	rule_space_fini(&gaps->kinds);
 	free(gaps);
 }
 

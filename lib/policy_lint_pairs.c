@@ -29,19 +29,25 @@ static bool stops(void *context, size_t other)
 	return selector_overlaps(&selectors[other], &selectors[stopping->first]);
 }
 
+/* The next rule that stops some of its packets; where that is not known, the next rule. */
+static size_t find_stop(const struct linting *linting, size_t first)
+{
+	struct stopping stopping = { linting, first };
+	size_t cut_short = linting->space->cut_short;
+	size_t found = rule_space_first(linting->space, &(struct rule_search){
+		.relation = RULES_MEETING, .from = first + 1, .below = linting->policy->rule_count,
+		.action_lo = SPD_DISCARD, .action_hi = SPD_PROTECT,
+		.accept = stops, .context = &stopping,
+	}, first);
+
+	return linting->space->cut_short == cut_short ? found : first + 1;
+}
+
 /* Is a rule between the two about packets of the first one? That one is an exception from it then. */
 static bool parted(const struct pairing *pairing, size_t first, size_t second)
 {
-	struct stopping stopping = { pairing->linting, first };
-
 	if (!pairing->stop[first])
-		pairing->stop[first] = rule_space_first(pairing->linting->space,
-							&(struct rule_search){
-			.relation = RULES_MEETING, .from = first + 1,
-			.below = pairing->linting->policy->rule_count,
-			.action_lo = SPD_DISCARD, .action_hi = SPD_PROTECT,
-			.accept = stops, .context = &stopping,
-		}, first);
+		pairing->stop[first] = find_stop(pairing->linting, first);
 	return pairing->stop[first] < second;
 }
 
@@ -57,16 +63,13 @@ static bool is_narrower_sibling(void *context, size_t other)
 static size_t find_narrower(struct pairing *pairing)
 {
 	const struct linting *linting = pairing->linting;
-	size_t found;
 
 	if (linting->policy->rules[pairing->index].action != SPD_BYPASS)
 		return RULE_NONE;
-	found = rule_space_first(linting->space, &(struct rule_search){
+	return rule_space_first(linting->space, &(struct rule_search){
 		.relation = RULES_WITHIN, .below = pairing->index,
 		.accept = is_narrower_sibling, .context = pairing,
 	}, pairing->index);
-	/* With no work left, rules that part the two may not have been found. */
-	return linting->space->work ? found : RULE_NONE;
 }
 
 static void warn_of_wider(const struct linting *linting, const struct rule *wider,
@@ -143,7 +146,7 @@ static void find_all(struct pairing *pairing)
 
 	for (size_t i = 0; i < pairing->linting->policy->rule_count; i++)
 		pairing->narrower[i] = pairing->stricter[i] = RULE_NONE;
-	for (size_t i = 0; i < space->order_count && space->work; i++) {
+	for (size_t i = 0; i < space->order_count; i++) {
 		pairing->index = space->order[i];
 		pairing->narrower[pairing->index] = find_narrower(pairing);
 		pairing->stricter[pairing->index] = find_stricter(pairing);

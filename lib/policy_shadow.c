@@ -338,7 +338,7 @@ bool policy_lint_shadows(const struct linting *linting, size_t *ret_gave_up_at)
 	work.left.items = room;
 	work.cut.items = room + BOXES_MAX;
 	work.next.items = room + 2 * BOXES_MAX;
-	for (size_t i = 1; i < linting->policy->rule_count && linting->space->work; i++)
+	for (size_t i = 1; i < linting->policy->rule_count; i++)
 		if (linting->at_corner[i])
 			look_at(&work, i);
 	free(room);

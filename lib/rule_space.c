@@ -266,19 +266,32 @@ bool rule_space_spend(struct rule_space *space, uint64_t work)
 	UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX } }
 
 /* Coordinates come in pairs, the lower bound first. */
-static void ask_around(struct rule_range *range, const struct rule_box *box, size_t end)
+static void ask_around(struct rule_range *range, const struct rule_box *box, size_t from, size_t end)
 {
-	for (size_t lo = 0; lo < end; lo += 2) {
+	for (size_t lo = from; lo < end; lo += 2) {
 		range->hi[lo] = box->at[lo];
 		range->lo[lo + 1] = box->at[lo + 1];
 	}
 }
 
+/* ICMP has another number in the other family. */
+static void ask_around_twin(struct rule_range *range, const struct rule_box *box)
+{
+	uint32_t first = box->at[AT_PROTOCOL_LO], last = box->at[AT_PROTOCOL_HI];
+
+	ask_around(range, box, AT_REMOTE_PORT_LO, AT_RULE);
+	if (first == PROTO_ICMP || first == PROTO_ICMPV6)
+		range->hi[AT_PROTOCOL_LO] = UINT32_MAX;
+	if (last == PROTO_ICMP || last == PROTO_ICMPV6)
+		range->lo[AT_PROTOCOL_HI] = 0;
+}
+
+/* Both bounds between both. */
 static void ask_within(struct rule_range *range, const struct rule_box *box)
 {
-	for (size_t lo = 0; lo < AT_RULE; lo += 2) {
-		range->lo[lo] = box->at[lo];
-		range->hi[lo + 1] = box->at[lo + 1];
+	for (size_t c = 0; c < AT_RULE; c++) {
+		range->lo[c] = box->at[c & ~1ul];
+		range->hi[c] = box->at[c | 1];
 	}
 }
 
@@ -304,26 +317,54 @@ static void ask(struct rule_range *range, enum rule_relation relation, struct ru
 	switch (relation) {
 	case RULES_AT_CORNER:
 		narrow_to_corner(&box);
-		ask_around(range, &box, AT_RULE);
+		ask_around(range, &box, 0, AT_RULE);
 		break;
 	case RULES_AROUND:
-		ask_around(range, &box, AT_RULE);
+		ask_around(range, &box, 0, AT_RULE);
 		break;
 	case RULES_AROUND_HOSTS:
-		ask_around(range, &box, AT_REMOTE_PORT_LO);
+		ask_around(range, &box, 0, AT_REMOTE_PORT_LO);
+		break;
+	case RULES_AROUND_TWIN:
+		ask_around_twin(range, &box);
 		break;
 	case RULES_WITHIN:
 		ask_within(range, &box);
 		break;
-	case RULES_CROSSING:
-		range->no_hosts_around = true;
-		range->remote_lo = box.at[AT_REMOTE_LO];
-		range->remote_hi = box.at[AT_REMOTE_HI];
-		/* fallthrough */
 	case RULES_MEETING:
+	case RULES_CROSSING:
 		ask_meeting(range, &box);
 		break;
 	}
+}
+
+static size_t search_range(struct rule_space *space, const struct rule_search *search, int family,
+			   struct rule_range range, size_t below)
+{
+	if (search->from >= below)
+		return RULE_NONE;
+	range.lo[AT_RULE] = (uint32_t)search->from;
+	range.hi[AT_RULE] = (uint32_t)below - 1;
+	range.lo[AT_ACTION] = search->action_lo;
+	range.hi[AT_ACTION] = search->action_hi;
+	return rule_tree_first(space, &space->family[family], &range, search);
+}
+
+/* What meets a range and does not have all of it begins behind its start, or ends before its end. */
+static size_t search_crossing(struct rule_space *space, const struct rule_search *search, int family,
+			      struct rule_range range, size_t below)
+{
+	struct rule_range begins = range, ends = range;
+	uint32_t first = range.lo[AT_REMOTE_HI], last = range.hi[AT_REMOTE_LO];
+	size_t best, found;
+
+	if (first == last)
+		return RULE_NONE;
+	begins.lo[AT_REMOTE_LO] = first + 1;
+	ends.hi[AT_REMOTE_HI] = last - 1;
+	best = search_range(space, search, family, begins, below);
+	found = search_range(space, search, family, ends, best == RULE_NONE ? below : best);
+	return found == RULE_NONE ? best : found;
 }
 
 /* The first before `below` that has the relation to a box of one family. */
@@ -332,14 +373,10 @@ static size_t search_box(struct rule_space *space, const struct rule_search *sea
 {
 	struct rule_range range = ANYTHING;
 
-	if (search->from >= below)
-		return RULE_NONE;
 	ask(&range, search->relation, box);
-	range.lo[AT_RULE] = (uint32_t)search->from;
-	range.hi[AT_RULE] = (uint32_t)below - 1;
-	range.lo[AT_ACTION] = search->action_lo;
-	range.hi[AT_ACTION] = search->action_hi;
-	return rule_tree_first(space, &space->family[family], &range, search);
+	if (search->relation == RULES_CROSSING)
+		return search_crossing(space, search, family, range, below);
+	return search_range(space, search, family, range, below);
 }
 
 static bool has_boxes(const struct rule_space *space, size_t rule, int family)
@@ -350,17 +387,20 @@ static bool has_boxes(const struct rule_space *space, size_t rule, int family)
 /* What covers a rule covers each packet of it: one piece of it in one family is enough to ask for. */
 static size_t search_piece(struct rule_space *space, const struct rule_search *search, size_t rule)
 {
-	int family = has_boxes(space, rule, FAMILY_V4) ? FAMILY_V4 : FAMILY_V6;
+	int own = has_boxes(space, rule, FAMILY_V4) ? FAMILY_V4 : FAMILY_V6, other;
 	uint32_t place;
 
 	if (search->relation == RULES_AROUND_HOSTS)
-		family = search->family;
-	if (!has_boxes(space, rule, family))
+		own = search->family;
+	if (search->relation == RULES_AROUND_TWIN)
+		own = !search->family;
+	other = search->relation == RULES_AROUND_TWIN ? !own : own;
+	if (!has_boxes(space, rule, own))
 		return RULE_NONE;
-	place = space->family[family].place[rule];
-	return search_box(space, search, family,
+	place = space->family[own].place[rule];
+	return search_box(space, search, other,
 			  place == PLACE_MANY || space->hulls ?
-			  box_of(space, rule, family, 0, 0) : space->family[family].boxes[place],
+			  box_of(space, rule, own, 0, 0) : space->family[own].boxes[place],
 			  search->below);
 }
 
@@ -389,7 +429,7 @@ size_t rule_space_first(struct rule_space *space, const struct rule_search *sear
 	size_t best = RULE_NONE, below = search->below, found;
 
 	if (search->relation == RULES_AROUND || search->relation == RULES_AT_CORNER ||
-	    search->relation == RULES_AROUND_HOSTS)
+	    search->relation == RULES_AROUND_HOSTS || search->relation == RULES_AROUND_TWIN)
 		return search_piece(space, search, rule);
 	for (int family = 0; family < FAMILY_COUNT; family++) {
 		if (!has_boxes(space, rule, family))

@@ -17,8 +17,12 @@
 
 #define RULE_NONE SIZE_MAX
 
-/* What comparing the rules of a policy may cost, in boxes and nodes looked at: some tenths of a second. */
+/*
+ * What comparing the rules of a policy may cost, in boxes and nodes looked at (some tenths of a second),
+ * and what one search may: enough to look at every rule of a thousand.
+ */
 #define RULE_SPACE_WORK 32000000u
+#define RULE_SEARCH_WORK 20000u
 
 enum rule_coordinate {
 	AT_REMOTE_LO, AT_REMOTE_HI, AT_LOCAL_LO, AT_LOCAL_HI, AT_REMOTE_PORT_LO, AT_REMOTE_PORT_HI,
@@ -52,6 +56,7 @@ struct rule_space {
 	size_t order_count;		/* asked in this order, questions find their answers in cache */
 	bool hulls;			/* some boxes span gaps of their lists of remote addresses */
 	uint64_t work;			/* left; 0: searches find nothing any more */
+	size_t cut_short;		/* searches that ended before they had seen everything */
 };
 
 /* One selector per rule of the policy, in the file's order. 0 or -ENOMEM; to be finished anyway. */
@@ -68,13 +73,14 @@ enum rule_relation {
 	RULES_MEETING,		/* that may match what it matches */
 	RULES_CROSSING,		/* the same, and may not have all its remote addresses */
 	RULES_AROUND_HOSTS,	/* whose addresses of `family` may cover its own */
+	RULES_AROUND_TWIN,	/* that may cover, in `family`, what it has in the other one but hosts */
 };
 
 struct rule_search {
 	enum rule_relation relation;
 	size_t from, below;		/* only rules of these positions */
 	enum spd_action action_lo, action_hi;
-	enum ip_family family;		/* with RULES_AROUND_HOSTS */
+	enum ip_family family;		/* with the last two */
 	bool (*accept)(void *context, size_t rule);	/* may be asked twice of one rule */
 	void *context;
 };

@@ -171,16 +171,24 @@ struct walk {
 	const struct rule_space_family *family;
 	struct rule_range *range;
 	const struct rule_search *search;
+	uint64_t reserve;	/* what is left to other searches */
+	bool cut_short;
 	size_t best;
 };
+
+static bool spend(struct walk *walk, uint64_t work)
+{
+	rule_space_spend(walk->space, work);
+	walk->cut_short |= walk->space->work <= walk->reserve;
+	return !walk->cut_short;
+}
 
 static bool may_hold(const struct rule_node *node, const struct rule_range *range)
 {
 	for (int c = 0; c < AT_COUNT; c++)
 		if (node->least[c] > range->hi[c] || node->greatest[c] < range->lo[c])
 			return false;
-	return !range->no_hosts_around || node->greatest[AT_REMOTE_LO] > range->remote_lo ||
-	       node->least[AT_REMOTE_HI] < range->remote_hi;
+	return true;
 }
 
 static bool holds(const struct rule_box *box, const struct rule_range *range)
@@ -188,22 +196,21 @@ static bool holds(const struct rule_box *box, const struct rule_range *range)
 	for (int c = 0; c < AT_COUNT; c++)
 		if (box->at[c] > range->hi[c] || box->at[c] < range->lo[c])
 			return false;
-	return !range->no_hosts_around || box->at[AT_REMOTE_LO] > range->remote_lo ||
-	       box->at[AT_REMOTE_HI] < range->remote_hi;
+	return true;
 }
 
 static void look_at_boxes(struct walk *walk, const struct rule_node *node)
 {
 	const struct rule_search *search = walk->search;
 
-	if (!rule_space_spend(walk->space, node->count))
+	if (!spend(walk, node->count))
 		return;
 	for (uint32_t i = node->first; i < node->first + node->count; i++) {
 		uint32_t rule = walk->family->boxes[i].at[AT_RULE];
 
 		if (!holds(&walk->family->boxes[i], walk->range))
 			continue;
-		if (!rule_space_spend(walk->space, ACCEPT_WORK))
+		if (!spend(walk, ACCEPT_WORK))
 			return;
 		if (!search->accept(search->context, rule))
 			continue;
@@ -220,7 +227,7 @@ static void look_at(struct walk *walk, uint32_t index)
 	const struct rule_node *nodes = walk->family->nodes, *node = &nodes[index];
 	bool later_first;
 
-	if (!rule_space_spend(walk->space, 1) || !may_hold(node, walk->range))
+	if (!spend(walk, 1) || !may_hold(node, walk->range))
 		return;
 	if (!node->right) {
 		look_at_boxes(walk, node);
@@ -235,9 +242,14 @@ static void look_at(struct walk *walk, uint32_t index)
 size_t rule_tree_first(struct rule_space *space, const struct rule_space_family *family,
 		       struct rule_range *range, const struct rule_search *search)
 {
-	struct walk walk = { space, family, range, search, RULE_NONE };
+	struct walk walk = {
+		.space = space, .family = family, .range = range, .search = search,
+		.reserve = space->work > RULE_SEARCH_WORK ? space->work - RULE_SEARCH_WORK : 0,
+		.best = RULE_NONE,
+	};
 
 	if (family->node_count)
 		look_at(&walk, 0);
+	space->cut_short += walk.cut_short;
 	return walk.best;
 }

@@ -19,8 +19,6 @@ struct rule_node {
 /* Bounds of every coordinate, both included. */
 struct rule_range {
 	uint32_t lo[AT_COUNT], hi[AT_COUNT];
-	bool no_hosts_around;		/* none that has all of these remote addresses */
-	uint32_t remote_lo, remote_hi;
 };
 
 /* Sorts the boxes into a tree. 0 or -ENOMEM. */

@@ -51,6 +51,13 @@ $(B)/bench/%: selftests/bench/%.c $(B)/libipsecbpf.a
 bench-segment: $(B)/bench/bench_segment
 	$(Q)$<
 
+# What reading, checking and showing policies costs.
+.PHONY: bench-policy
+bench-policy: $(B)/bench/bench_policy
+	$(Q)for n in 10 1000 10000 100000; do \
+		$(PYTHON) -B selftests/bench/make_policy $$n > $(B)/bench/policy-$$n.json; done
+	$(Q)$< $(foreach n,10 1000 10000 100000,$(B)/bench/policy-$n.json)
+
 # P1: what ESP costs above the bare crypto, per packet.
 .PHONY: bench-esp
 bench-esp: $(B)/bench/bench_esp
