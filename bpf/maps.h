@@ -145,6 +145,7 @@ struct spd_verdict {
 	__u32 serial;		/* of the policy that said it */
 };
 struct fragment_verdict {
+	struct fragment_packet packet;	/* the key again: elements are used anew while they are read */
 	__u64 ns;		/* CLOCK_MONOTONIC at which the first came */
 	struct spd_verdict verdict;
 };

@@ -25,10 +25,23 @@ static __always_inline struct fragment_packet fragment_packet(const struct packe
 	};
 }
 
+static __always_inline bool same_packet(const struct fragment_packet *a,
+					const struct fragment_packet *b)
+{
+	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
+	__u64 differ = 0;
+
+	_Static_assert(sizeof(*a) % sizeof(*x) == 0, "compared by words");
+#pragma clang loop unroll(full)
+	for (unsigned int i = 0; i < sizeof(*a) / sizeof(*x); i++)
+		differ |= x[i] ^ y[i];
+	return !differ;
+}
+
 /*
- * Sent by this host, ports and identification are the stack's. A forwarded first fragment may be
- * anybody's: it must not take the protection from fragments that another sender counts under the
- * same identification.
+ * Sent by this host, or taken out of an SA, ports and identification are those of one who may say so.
+ * A forwarded first fragment may be anybody's: it must not take the protection from fragments that
+ * another sender counts under the same identification. Which of the policy's SAs those get it can say.
  */
 static __always_inline bool may_be_followed(const struct fragment_packet *packet,
 					    const struct spd_verdict *verdict)
@@ -38,33 +51,46 @@ static __always_inline bool may_be_followed(const struct fragment_packet *packet
 
 /* Functions of their own: what they need of the stack is not taken from the search's. */
 
-/* What was said of the first fragment of this packet, by the policy that is in force still? */
+/*
+ * What was said of the first fragment of this packet, by the policy that is in force still? Of what it
+ * says a copy is looked at: the map may give its place to another packet at any moment.
+ */
 static __noinline int verdict_of_first(const struct packet_info *info, enum spd_way way,
 				       __u32 serial, struct spd_verdict *verdict)
 {
 	struct fragment_packet packet = fragment_packet(info, way);
 	struct fragment_verdict *known = bpf_map_lookup_elem(&fragment_verdicts, &packet);
+	struct fragment_verdict first;
 
-	if (!known || known->verdict.serial != serial ||
-	    bpf_ktime_get_ns() - known->ns >= FRAGMENTS_WAIT_NS)
+	if (!known)
+		return 0;
+	first = *known;
+	if (first.verdict.serial != serial || !same_packet(&first.packet, &packet) ||
+	    bpf_ktime_get_ns() - first.ns >= FRAGMENTS_WAIT_NS)
 		return 0;
 	explain_asked(serial);
-	*verdict = known->verdict;
+	*verdict = first.verdict;
 	return 1;
 }
 
+/* 0, or a negative drop reason: what an earlier packet was told must not stay for this one's rest. */
 static __noinline int note_first(const struct packet_info *info, enum spd_way way,
 				 const struct spd_verdict *verdict)
 {
-	struct fragment_packet packet = fragment_packet(info, way);
 	struct fragment_verdict first;
 
-	if (!may_be_followed(&packet, verdict))
-		return bpf_map_delete_elem(&fragment_verdicts, &packet);
 	__builtin_memset(&first, 0, sizeof(first));
+	first.packet = fragment_packet(info, way);
+	if (!may_be_followed(&first.packet, verdict)) {
+		bpf_map_delete_elem(&fragment_verdicts, &first.packet);
+		return 0;
+	}
 	first.ns = bpf_ktime_get_ns();
 	first.verdict = *verdict;
-	return bpf_map_update_elem(&fragment_verdicts, &packet, &first, BPF_ANY);
+	if (!bpf_map_update_elem(&fragment_verdicts, &first.packet, &first, BPF_ANY))
+		return 0;
+	bpf_map_delete_elem(&fragment_verdicts, &first.packet);
+	return bpf_map_lookup_elem(&fragment_verdicts, &first.packet) ? -DROP_INTERNAL : 0;
 }
 
 /* As spd_decide(), for packets of which each fragment comes by itself. */
@@ -78,8 +104,8 @@ static __always_inline int tc_decide(const struct control *ctl, struct packet_in
 		return 0;
 	err = spd_decide(ctl, info, way, verdict);
 	if (!err && info->fragment == FRAGMENT_FIRST)
-		note_first(info, way, verdict);
-	return err;
+		err = note_first(info, way, verdict);
+	return err < 0 ? err : 0;
 }
 
 #endif /* IPSECBPF_TC_FRAGMENTS_H */

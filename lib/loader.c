@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,16 +54,25 @@ static int possible_cpus(void)
 	return cpus > 0 ? cpus : 1;
 }
 
+/* The kernel's version says so in mainline, a file did before it came there. */
+static bool is_preempt_rt(void)
+{
+	struct utsname name;
+
+	return !access("/sys/kernel/realtime", F_OK) ||
+	       (!uname(&name) && strstr(name.version, "PREEMPT_RT"));
+}
+
 /*
  * How many sets of the flow cache each CPU has. None in a private instance, whose every answer is
- * searched for, and none with PREEMPT_RT (/sys/kernel/realtime): see bpf/flow_cache.h.
+ * searched for, and none with PREEMPT_RT: see bpf/flow_cache.h.
  */
 static uint32_t flow_sets(const struct loader_config *config)
 {
 	size_t room = FLOW_CACHE_MAX / sizeof(struct flow_set) / (size_t)possible_cpus();
 	uint32_t sets = FLOW_SETS_MAX;
 
-	if (config->explaining || !access("/sys/kernel/realtime", F_OK))
+	if (config->explaining || is_preempt_rt())
 		return 0;
 	while (sets > room)
 		sets /= 2;
