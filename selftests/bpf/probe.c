@@ -22,12 +22,12 @@
 
 /* ---- loading --------------------------------------------------------------------------------- */
 
-static int set_knobs(struct probe *probe)
+static int set_knobs(struct probe *probe, bool seeded)
 {
-	uint32_t seeds[FLOW_SEEDS];
+	uint32_t seeds[FLOW_SEEDS] = { 0 };
 	int cpus = libbpf_num_possible_cpus();
 
-	if (getrandom(seeds, sizeof(seeds), 0) != sizeof(seeds) || cpus < 0)
+	if (cpus < 0 || (seeded && getrandom(seeds, sizeof(seeds), 0) != sizeof(seeds)))
 		return -EIO;
 	for (size_t i = 0; i < FLOW_SEEDS; i++)
 		probe->object->rodata->flow_seeds[i] = seeds[i];
@@ -81,7 +81,7 @@ static int stay(struct probe *probe)
 	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
 }
 
-int probe_open(struct probe *probe, uint32_t flow_sets)
+int probe_open(struct probe *probe, uint32_t flow_sets, bool seeded)
 {
 	int err;
 
@@ -92,7 +92,7 @@ int probe_open(struct probe *probe, uint32_t flow_sets)
 	probe->object = spd_probe_bpf__open();
 	if (!probe->object)
 		return -errno;
-	err = set_knobs(probe);
+	err = set_knobs(probe, seeded);
 	if (!err)
 		err = spd_probe_bpf__load(probe->object);
 	if (!err)

@@ -50,8 +50,9 @@ struct probe_packet {
 	uint32_t generation;
 };
 
-/* flow_sets: 0, or a power of two. Says what is wrong. 0 or -errno. */
-int probe_open(struct probe *probe, uint32_t flow_sets);
+/* flow_sets: 0, or a power of two. seeded: with random seeds, as in the product; otherwise all are 0, and
+ * many flows have the same hash. Says what is wrong. 0 or -errno. */
+int probe_open(struct probe *probe, uint32_t flow_sets, bool seeded);
 void probe_close(struct probe *probe);
 
 /* Compiles and writes a generation, in place; a new serial unless policy->serial says which. 0 or

@@ -276,7 +276,7 @@ static void check_all_generated(struct walk *walk, uint64_t seed, unsigned int r
 static void check(struct walk *walk, uint32_t flow_sets, uint64_t seed, uint64_t rounds,
 		  unsigned int results[2])
 {
-	if (probe_open(&walk->probe, flow_sets)) {
+	if (probe_open(&walk->probe, flow_sets, true)) {
 		results[0]++;
 		return;
 	}
