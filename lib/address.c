@@ -156,17 +156,17 @@ static void format_one(enum ip_family family, struct addr128 addr, char out[INET
 /* The length of the prefix that is exactly this range, or -1. */
 static int prefix_len(const struct address_range *range)
 {
-	int max = range->family == FAMILY_V4 ? 32 : 128;
+	struct addr128 host = { range->lo.hi ^ range->hi.hi, range->lo.lo ^ range->hi.lo };
+	int bits = host.hi ? 128 - __builtin_clzll(host.hi) :
+		   host.lo ? 64 - __builtin_clzll(host.lo) : 0;
+	int len = (range->family == FAMILY_V4 ? 32 : 128) - bits;
+	struct addr128 mask = host_mask(range->family, (unsigned int)len);
 
-	for (int len = 0; len <= max; len++) {
-		struct addr128 mask = host_mask(range->family, (unsigned int)len);
-
-		if ((range->lo.hi ^ range->hi.hi) == mask.hi &&
-		    (range->lo.lo ^ range->hi.lo) == mask.lo && !(range->lo.hi & mask.hi) &&
-		    !(range->lo.lo & mask.lo))
-			return len;
-	}
-	return -1;
+	/* All host bits differ, from zero to one. */
+	if (host.hi != mask.hi || host.lo != mask.lo || range->lo.hi & mask.hi ||
+	    range->lo.lo & mask.lo)
+		return -1;
+	return len;
 }
 
 void address_format(const struct address_range *range, char *out, size_t out_len)
@@ -175,11 +175,12 @@ void address_format(const struct address_range *range, char *out, size_t out_len
 	char lo[INET6_ADDRSTRLEN], hi[INET6_ADDRSTRLEN];
 
 	format_one(range->family, range->lo, lo);
-	format_one(range->family, range->hi, hi);
-	if (len == max)
+	if (len == max) {
 		snprintf(out, out_len, "%s", lo);
-	else if (len >= 0)
+	} else if (len >= 0) {
 		snprintf(out, out_len, "%s/%d", lo, len);
-	else
+	} else {
+		format_one(range->family, range->hi, hi);
 		snprintf(out, out_len, "%s-%s", lo, hi);
+	}
 }

@@ -199,6 +199,11 @@ static int add_rule(struct rule_space *space, size_t rule, int family)
 	return 0;
 }
 
+static bool has_boxes(const struct rule_space *space, size_t rule, int family)
+{
+	return space->family[family].place[rule] != PLACE_NONE;
+}
+
 /* Where the only box of each rule is, and in which order they come. */
 static int note_places(struct rule_space *space, int family)
 {
@@ -213,7 +218,8 @@ static int note_places(struct rule_space *space, int family)
 		uint32_t rule = of->boxes[i].at[AT_RULE];
 		bool first = of->place[rule] == PLACE_NONE;
 
-		if (first && (family == FAMILY_V4 || space->family[FAMILY_V4].place[rule] == PLACE_NONE))
+		/* IPv4 comes first: what has boxes of it stands in the order already. */
+		if (first && (family == FAMILY_V4 || !has_boxes(space, rule, FAMILY_V4)))
 			space->order[space->order_count++] = rule;
 		of->place[rule] = first ? (uint32_t)i : PLACE_MANY;
 	}
@@ -377,11 +383,6 @@ static size_t search_box(struct rule_space *space, const struct rule_search *sea
 	if (search->relation == RULES_CROSSING)
 		return search_crossing(space, search, family, range, below);
 	return search_range(space, search, family, range, below);
-}
-
-static bool has_boxes(const struct rule_space *space, size_t rule, int family)
-{
-	return space->family[family].place[rule] != PLACE_NONE;
 }
 
 /* What covers a rule covers each packet of it: one piece of it in one family is enough to ask for. */

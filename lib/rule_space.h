@@ -21,7 +21,7 @@
  * What comparing the rules of a policy may cost, in boxes and nodes looked at (some tenths of a second),
  * and what one search may: enough to look at every rule of a thousand.
  */
-#define RULE_SPACE_WORK 32000000u
+#define RULE_SPACE_WORK 24000000u
 #define RULE_SEARCH_WORK 20000u
 
 enum rule_coordinate {
