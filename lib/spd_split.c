@@ -13,7 +13,10 @@
 #define COST_LEAF	3.0
 #define COST_ENTRY	2.5
 #define COST_ASIDE	4.0	/* to note and take up again what was set aside */
-#define COST_REPEATED	20.0	/* what it is worth that the average box is under one child less */
+/* A box that is under one child more: in a small tree, and in one of so many boxes. */
+#define COST_REPEATED		20.0
+#define COST_REPEATED_MANY	60.0
+#define MANY_BOXES		50000
 
 /* This share of the boxes may be set aside in any case; more, if what is left lies under so many
  * children each at most. */
@@ -195,11 +198,22 @@ static struct division divide(const struct spd_region *boxes, const struct spd_l
 	return division;
 }
 
+/* What is looked at to choose, and the best so far. */
+struct choice {
+	const struct spd_region *boxes;
+	struct spd_list sample;
+	double scale;		/* boxes for each in the sample */
+	const struct spd_region *region;
+	const struct spd_terms *terms;
+	struct spd_split best;
+};
+
 /* Packets are taken to go where the boxes are. */
-static double division_cost(const struct division *division, unsigned int children, double sampled,
-			    double scale)
+static double division_cost(const struct division *division, const struct choice *choice,
+			    unsigned int children)
 {
-	double cost = COST_NODE, total = 0;
+	double cost = COST_NODE, total = 0, scale = choice->scale;
+	double sampled = (double)choice->sample.count;
 
 	for (unsigned int i = 0; i < children; i++)
 		total += division->children[i];
@@ -208,7 +222,8 @@ static double division_cost(const struct division *division, unsigned int childr
 			tree_cost(division->children[i] * scale);
 	if (division->aside > 0)
 		cost += COST_ASIDE + tree_cost(division->aside * scale);
-	return cost + COST_REPEATED * fmax(0, (total + division->aside) / sampled - 1);
+	return cost + choice->terms->repeated *
+			      fmax(0, (total + division->aside) / sampled - 1);
 }
 
 /*
@@ -228,52 +243,65 @@ static bool hardly_divides(const struct division *division, unsigned int childre
 	return left <= 0 || total > REPEATED_MAX * left;
 }
 
-static void consider(const struct spd_region *boxes, const struct spd_list *sample,
-		     const struct spd_region *region, double scale, struct spd_split *split,
-		     struct spd_split *best)
+static void consider(struct choice *choice, struct spd_split *split)
 {
-	struct division division = divide(boxes, sample, region, split);
+	struct division division = divide(choice->boxes, &choice->sample, choice->region, split);
 
-	if (hardly_divides(&division, split->thresholds + 1, (double)sample->count))
+	if (hardly_divides(&division, split->thresholds + 1, (double)choice->sample.count))
 		return;
-	split->cost = division_cost(&division, split->thresholds + 1, (double)sample->count, scale);
-	if (!best->thresholds || split->cost < best->cost)
-		*best = *split;
+	split->cost = division_cost(&division, choice, split->thresholds + 1);
+	if (!choice->best.thresholds || split->cost < choice->best.cost)
+		choice->best = *split;
+}
+
+static void consider_dimension(struct choice *choice, unsigned int dimension)
+{
+	const struct spd_region *region = choice->region;
+	struct spd_split split = {
+		.dimension = dimension,
+		.shift = window_shift(region, dimension),
+	};
+	struct candidates candidates;
+
+	if (region_lo(region, dimension) == region_hi(region, dimension))
+		return;
+	collect(choice->boxes, &choice->sample, region, &split, &candidates);
+	if (candidates.spanning == choice->sample.count ||
+	    !pick_thresholds(&candidates, window_end(region, &split), &split))
+		return;
+	consider(choice, &split);
+	split.aside = true;
+	if (choice->terms->may_set_aside)
+		consider(choice, &split);
+}
+
+double spd_repeated_cost(size_t boxes)
+{
+	double many = boxes < MANY_BOXES ? (double)boxes / MANY_BOXES : 1;
+
+	return COST_REPEATED + (COST_REPEATED_MANY - COST_REPEATED) * many;
 }
 
 bool spd_split_choose(const struct spd_region *boxes, const struct spd_list *list,
-		      const struct spd_region *region, bool may_set_aside,
+		      const struct spd_region *region, const struct spd_terms *terms,
 		      struct spd_split *ret_split)
 {
 	size_t step = list->count > SAMPLE_MAX ? list->count / SAMPLE_MAX + 1 : 1;
 	uint32_t sampled[SAMPLE_MAX];
-	struct spd_list sample = { .items = sampled };
-	struct candidates candidates;
-	struct spd_split best = { 0 };
-	double scale;
+	struct choice choice = {
+		.boxes = boxes,
+		.sample.items = sampled,
+		.region = region,
+		.terms = terms,
+	};
 
-	for (size_t i = 0; i < list->count && sample.count < SAMPLE_MAX; i += step)
-		sampled[sample.count++] = list->items[i];
-	scale = (double)list->count / (double)sample.count;
-	for (unsigned int dimension = 0; dimension < DIMENSION_COUNT; dimension++) {
-		struct spd_split split = {
-			.dimension = dimension,
-			.shift = window_shift(region, dimension),
-		};
-
-		if (region_lo(region, dimension) == region_hi(region, dimension))
-			continue;
-		collect(boxes, &sample, region, &split, &candidates);
-		if (candidates.spanning == sample.count ||
-		    !pick_thresholds(&candidates, window_end(region, &split), &split))
-			continue;
-		consider(boxes, &sample, region, scale, &split, &best);
-		split.aside = true;
-		if (may_set_aside)
-			consider(boxes, &sample, region, scale, &split, &best);
-	}
-	if (!best.thresholds)
+	for (size_t i = 0; i < list->count && choice.sample.count < SAMPLE_MAX; i += step)
+		sampled[choice.sample.count++] = list->items[i];
+	choice.scale = (double)list->count / (double)choice.sample.count;
+	for (unsigned int dimension = 0; dimension < DIMENSION_COUNT; dimension++)
+		consider_dimension(&choice, dimension);
+	if (!choice.best.thresholds)
 		return false;
-	*ret_split = best;
+	*ret_split = choice.best;
 	return true;
 }

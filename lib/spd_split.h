@@ -60,12 +60,21 @@ struct spd_split {
 /* What a leaf of so many entries costs, in the same unit. */
 double spd_leaf_cost(size_t entries);
 
+/* What is asked of a split, besides being good. */
+struct spd_terms {
+	bool may_set_aside;	/* there is room for one more tree to wait */
+	double repeated;	/* what it is worth that the average box is under one child less, in ns */
+};
+
+/* What repetition costs in a tree of so many boxes: a large one is larger than a processor's caches. */
+double spd_repeated_cost(size_t boxes);
+
 /*
- * The best question for the boxes of `list`, all of which overlap `region`. `may_set_aside`: is there
- * room for one more tree to wait? False: none tells any two of them apart.
+ * The best question for the boxes of `list`, all of which overlap `region`. False: none tells any
+ * two of them apart.
  */
 bool spd_split_choose(const struct spd_region *boxes, const struct spd_list *list,
-		      const struct spd_region *region, bool may_set_aside,
+		      const struct spd_region *region, const struct spd_terms *terms,
 		      struct spd_split *ret_split);
 
 /* The children, first to last, that a box has a part in. */

@@ -19,7 +19,9 @@ struct builder {
 	enum ip_family family;
 	struct spd_cells *cells;
 	uint32_t entries;
+	double repeated;		/* see struct spd_terms */
 	unsigned int depth;
+	bool stuck;			/* a leaf would have more entries than fit: never seen */
 };
 
 /* A tree to be built: the boxes (the list is the builder's to shorten) and the packets it is for. */
@@ -284,16 +286,21 @@ static size_t leaf_max(enum ip_family family)
 }
 
 /* Whether the job is to be a leaf; otherwise *ret_split says what its node asks. */
-static bool is_leaf(const struct builder *builder, const struct job *job,
+static bool is_leaf(struct builder *builder, const struct job *job,
 		    struct spd_split *ret_split)
 {
+	struct spd_terms terms = {
+		.may_set_aside = job->may_wait > 0,
+		.repeated = builder->repeated,
+	};
 	size_t count = job->list.count;
 
 	if (count <= 1)
 		return true;
-	if (!spd_split_choose(builder->regions, &job->list, &job->region, job->may_wait > 0,
-			      ret_split))
+	if (!spd_split_choose(builder->regions, &job->list, &job->region, &terms, ret_split)) {
+		builder->stuck = count > leaf_max(builder->family);
 		return true;
+	}
 	return count <= leaf_max(builder->family) && spd_leaf_cost(count) <= ret_split->cost;
 }
 
@@ -307,6 +314,8 @@ static int build_anywhere(struct builder *builder, struct job *job, uint32_t *re
 
 	remove_hidden(builder, job);
 	leaf = is_leaf(builder, job, &split);
+	if (builder->stuck)
+		return -E2BIG;
 	cell = cells_add(builder->cells, leaf ? job->list.count * SPD_ENTRY_CELLS(builder->family) :
 						1);
 	if (cell < 0)
@@ -353,8 +362,8 @@ static int build_children(struct builder *builder, size_t cell, struct parts *pa
 	int64_t at = cells_add(builder->cells, cells);
 	int err = 0;
 
-	if (at < 0)
-		return (int)at;
+	if (at < 0 || builder->stuck)
+		return at < 0 ? (int)at : -E2BIG;
 	builder->cells->items[cell].node.children = (uint32_t)at;
 	*ret_steps = 0;
 	for (unsigned int i = 0; i < parts->children && !err; i++) {
@@ -462,7 +471,12 @@ static int build(struct builder *builder, size_t count, struct spd_tree *ret_tre
 int spd_tree_build(const struct spd_box *boxes, size_t count, enum ip_family family,
 		   struct spd_cells *cells, struct spd_tree *ret_tree)
 {
-	struct builder builder = { .boxes = boxes, .family = family, .cells = cells };
+	struct builder builder = {
+		.boxes = boxes,
+		.family = family,
+		.cells = cells,
+		.repeated = spd_repeated_cost(count),
+	};
 	int err;
 
 	builder.regions = calloc(count ? count : 1, sizeof(*builder.regions));
