@@ -70,7 +70,8 @@ struct {
 	__type(value, struct flow_set);
 } flow_cache SEC(".maps");
 
-/* Canonical JSON of each generation. generation -> map of POLICY_TEXT_CHUNK octets per element.
+/* Canonical JSON of each generation, and behind it where its rules were written (lib/policy_source.h).
+ * generation -> map of POLICY_TEXT_CHUNK octets per element.
  * Written by policy apply, read by policy show and diff; no hook reads it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);

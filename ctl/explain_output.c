@@ -8,6 +8,7 @@
 
 #include "advice.h"
 #include "output.h"
+#include "rule_line.h"
 
 #define ICMP_V4 1
 #define ICMP_V6 58
@@ -154,8 +155,7 @@ static void show_rule_text(const struct explain_part *part)
 
 	out_label("by");
 	out_text("%s", rule_text(part, text, sizeof(text)));
-	if (part->rule.line)
-		out_text(", line %u of policy show", part->rule.line);
+	out_rule_line(part->rule.file, part->rule.line);
 	if (part->verdict.asked && part->verdict.serial)
 		out_text(", policy %u", part->verdict.serial);
 	out_text("\n");
@@ -293,6 +293,7 @@ static void json_policy(const struct explain_part *part)
 	if (rule->name) {
 		out_uint(OUT_JSON, "rule", out_plain, rule->index);
 		out_string(OUT_JSON, "name", out_plain, rule->name);
+		out_rule_file("file", rule->file);
 		out_uint(OUT_JSON, "line", out_plain, rule->line);
 		out_string(OUT_JSON, "text", out_plain, rule->text);
 	} else {

@@ -11,6 +11,7 @@
 
 #include "lib/packet_spec.h"
 #include "output.h"
+#include "rule_line.h"
 #include "verbs.h"
 
 #define POLL_MS 250	/* how late a signal between two waits, or a closed pipe, is noticed */
@@ -198,7 +199,7 @@ static void end_record(struct watcher *watcher)
 		watcher->output_closed = true;
 }
 
-static void show_rule(const struct drop_event *event, const struct rule *rule)
+static void show_rule(const struct drop_event *event, const struct rule *rule, const char *file)
 {
 	if (event->rule == SPD_RULE_DEFAULT)
 		out_null(OUT_JSON, "rule", NULL);
@@ -206,14 +207,18 @@ static void show_rule(const struct drop_event *event, const struct rule *rule)
 		out_uint(OUT_ANY, "rule", " by rules[%" PRIu64 "]", event->rule);
 	if (!rule) {
 		out_null(OUT_JSON, "rule_name", NULL);
+		out_null(OUT_JSON, "rule_file", NULL);
 		out_null(OUT_JSON, "rule_line", NULL);
 		return;
 	}
 	out_string(OUT_ANY, "rule_name", " \"%s\"", rule->name);
-	out_uint(OUT_ANY, "rule_line", ", line %" PRIu64 " of policy show", rule->at.line);
+	out_rule_file("rule_file", file);
+	out_uint(OUT_JSON, "rule_line", out_plain, rule->at.line);
+	out_rule_line(file, rule->at.line);
 }
 
-static void on_drop(void *context, const struct drop_event *event, const struct rule *rule)
+static void on_drop(void *context, const struct drop_event *event, const struct rule *rule,
+		    const char *file)
 {
 	struct watcher *watcher = context;
 	const char *name = event->reason < DROP_REASON_COUNT ? drop_reason_name(event->reason) :
@@ -229,7 +234,7 @@ static void on_drop(void *context, const struct drop_event *event, const struct 
 	out_text(": ");
 	out_colour(COLOUR_BAD);
 	out_string(OUT_ANY, "reason", "%s", name);
-	show_rule(event, rule);
+	show_rule(event, rule, file);
 	watcher->shown++;
 	end_record(watcher);
 }

@@ -251,7 +251,9 @@ const struct verb verb_policy_apply = {
 	.group = "policy", .name = "apply", .summary = "put a policy file in force",
 	.details = "All or nothing: every packet sees either the old policy or the new one. What is "
 		   "in force for good is kept on disk, for the next attach. During a trial no "
-		   "other policy can be applied. The deadline is kept where the policy is: the one "
+		   "other policy can be applied. A file that says the same as the policy in force "
+		   "changes nothing: explain, stats and monitor go on naming the file and the lines "
+		   "of the first. The deadline is kept where the policy is: the one "
 		   "before comes back even if the session, this command or the supervisor is gone.",
 	.operands = both_operands, .options = apply_options, .args_size = sizeof(struct policy_args),
 	.run = run_apply,

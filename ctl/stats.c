@@ -6,6 +6,7 @@
 
 #include "lib/rule_stats.h"
 #include "output.h"
+#include "rule_line.h"
 #include "rule_order.h"
 #include "verbs.h"
 #include "worker_counters.h"
@@ -156,6 +157,7 @@ static int run_rules(const struct stats_args *args, struct ipsecbpf_report *repo
 		goto out;
 	out_string(OUT_JSON, "ifname", out_plain, args->ifname);
 	out_uint(OUT_JSON, "policy_serial", out_plain, stats.serial);
+	out_rule_file("file", stats.file);
 	out_table(headings, sizeof(headings) / sizeof(headings[0]));
 	if (args->rule)
 		code = show_one(args, &stats, report);
@@ -164,6 +166,8 @@ static int run_rules(const struct stats_args *args, struct ipsecbpf_report *repo
 	else
 		show_rules(&stats);
 	out_table_end();
+	if (!code)
+		out_string(OUT_TEXT, NULL, "lines are of %s\n", rule_file_text(stats.file));
 out:
 	rule_stats_fini(&stats);
 	return code;
@@ -198,7 +202,7 @@ const struct verb verb_stats = {
 	.details = "A rule's counters go on when policy is replaced and the rule stays the same. "
 		   "Super-packets count once, bytes are of frames with their Ethernet headers; "
 		   "idle is the time since the last one; line is "
-		   "the rule's in what policy show prints.",
+		   "the rule's in the file that was applied.",
 	.operands = operands, .options = options, .args_size = sizeof(struct stats_args),
 	.run = run,
 };

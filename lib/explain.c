@@ -21,8 +21,6 @@ struct explainer {
 	struct oracle oracle;
 	struct policy *policy;		/* of generation `serial`; NULL: none */
 	uint32_t serial;
-	char *text;			/* what `policy show` prints */
-	struct json_where *where;	/* of it */
 	struct ipsecbpf_sa_info *sas;
 	size_t sa_count;
 	bool supervised;
@@ -45,11 +43,7 @@ const char *explain_decision_name(enum explain_decision decision)
 static void forget_policy(struct explainer *explainer)
 {
 	policy_free(explainer->policy);
-	json_where_free(explainer->where);
-	free(explainer->text);
 	explainer->policy = NULL;
-	explainer->where = NULL;
-	explainer->text = NULL;
 }
 
 static uint32_t live_serial(const struct explainer *explainer)
@@ -72,10 +66,7 @@ static int read_policy(struct explainer *explainer)
 	if (!serial)
 		return 0;
 	explainer->policy = policy_read_live(&explainer->pins, NULL);
-	explainer->text = explainer->policy ? policy_show(explainer->policy) : NULL;
-	if (explainer->text)
-		explainer->where = json_where_index(explainer->text, strlen(explainer->text));
-	if (explainer->where && live_serial(explainer) == serial)
+	if (explainer->policy && live_serial(explainer) == serial)
 		return 0;
 	forget_policy(explainer);	/* it was replaced meanwhile, or memory ran out */
 	explainer->serial = 0;
@@ -140,14 +131,6 @@ void explainer_close(struct explainer *explainer)
 
 /* ---- rules --------------------------------------------------------------------------------- */
 
-static uint32_t line_of_rule(const struct explainer *explainer, uint32_t index)
-{
-	char pointer[32];
-
-	snprintf(pointer, sizeof(pointer), "/rules/%u", index);
-	return json_where_value(explainer->where, json_where_find(explainer->where, pointer)).line;
-}
-
 /* `slot`: which of the explainer's texts to use. */
 static int describe_rule(struct explainer *explainer, size_t slot, struct explain_part *part)
 {
@@ -168,7 +151,8 @@ static int describe_rule(struct explainer *explainer, size_t slot, struct explai
 		return -ENOMEM;
 	out->text = explainer->rules[slot];
 	out->name = rule->name;
-	out->line = line_of_rule(explainer, out->index);
+	out->file = policy->file;
+	out->line = rule->at.line;
 	if (rule->action == SPD_PROTECT) {
 		out->peer = policy->peers[rule->peer].name;
 		out->protection = policy->protections[rule->protection].name;

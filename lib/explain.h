@@ -32,7 +32,8 @@ const char *explain_decision_name(enum explain_decision decision);
 /* The rule that decided. */
 struct explain_rule {
 	uint32_t index;			/* in the policy, from 0; SPD_RULE_DEFAULT: none did */
-	uint32_t line;			/* where it begins in what `policy show` prints */
+	uint32_t line;			/* where it begins in: */
+	const char *file;		/* absolute, or "-"; NULL: what `policy show` prints */
 	const char *name;		/* NULL if none did */
 	const char *text;		/* the rule as JSON on one line; NULL if none did */
 	const char *peer, *protection;	/* NULL unless it protects */

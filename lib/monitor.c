@@ -89,7 +89,10 @@ static int on_event(void *context, void *data, size_t size)
 	struct ipsecbpf_monitor *monitor = context;
 
 	if (size >= sizeof(struct drop_event)) {
-		monitor->ops.drop(monitor->context, data, rule_of(monitor, data));
+		const struct rule *rule = rule_of(monitor, data);
+
+		monitor->ops.drop(monitor->context, data, rule,
+				  rule ? monitor->policy->file : NULL);
 		monitor->events++;
 		monitor->received++;
 	}

@@ -112,6 +112,8 @@ struct rule {
 
 struct policy {
 	char *origin;				/* file name for messages, "-" for stdin */
+	/* Of the rules' lines: absolute, or "-"; NULL: they are those of the text it was read from. */
+	char *file;
 	uint32_t essential;			/* bits ESSENTIAL(...) */
 	enum spd_action default_action[SPD_DIRECTION_COUNT];
 	enum spd_action non_ip_action;

@@ -387,5 +387,6 @@ void policy_free(struct policy *policy)
 	free(policy->peers);
 	free(policy->rules);
 	free(policy->origin);
+	free(policy->file);
 	free(policy);
 }

@@ -57,6 +57,15 @@ int policy_read_file(const char *path, char **ret_text, size_t *ret_len,
 	return err;
 }
 
+/* Its name for those who read it from elsewhere, and later. */
+static char *absolute(const char *path)
+{
+	char *file = strcmp(path, "-") ? realpath(path, NULL) : NULL;
+
+	/* A pipe of /dev/fd has no other name. */
+	return file ? file : strdup(path);
+}
+
 struct policy *policy_load(const char *path, struct ipsecbpf_report *report)
 {
 	struct policy *policy = NULL;
@@ -69,7 +78,13 @@ struct policy *policy_load(const char *path, struct ipsecbpf_report *report)
 		err = policy ? 0 : -errno;
 	}
 	free(text);
-	if (err)
-		errno = -err;
-	return policy;
+	if (!err) {
+		policy->file = absolute(path);
+		err = policy->file ? 0 : -ENOMEM;
+	}
+	if (!err)
+		return policy;
+	policy_free(policy);
+	errno = -err;
+	return NULL;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "inner_map.h"
+#include "policy_source.h"
 #include "policy_trial.h"
 #include "protections.h"
 #include "rule_counts.h"
@@ -43,29 +44,42 @@ bool policy_text_is(const struct pins *pins, uint32_t generation, const char *te
 	return same;
 }
 
-char *policy_read_text(const struct pins *pins, size_t *ret_len)
+/* The map of the policy in force; its text is the first *ret_len octets. 0, -ENODATA or -errno. */
+static int open_text(const struct pins *pins, struct inner_map *map, size_t *ret_len)
 {
 	uint32_t live = policy_generation(pins);
-	struct inner_map map;
 	struct spd_head head;
-	char *text = NULL;
 	int err = policy_read_head(pins, live, &head);
 
 	if (!err)
-		err = inner_map_open(&map, pins->policy_text_fd, live, false);
+		err = inner_map_open(map, pins->policy_text_fd, live, false);
+	if (err)
+		return err;
+	/* Another policy may have come into the generation between the two. */
+	if (head.text_len > map->len) {
+		inner_map_close(map);
+		return -EAGAIN;
+	}
+	*ret_len = head.text_len;
+	return 0;
+}
+
+char *policy_read_text(const struct pins *pins, size_t *ret_len)
+{
+	struct inner_map map;
+	char *text;
+	size_t len;
+	int err = open_text(pins, &map, &len);
+
 	if (err) {
 		errno = -err;
 		return NULL;
 	}
-	/* Another policy may have come into the generation between the two. */
-	if (head.text_len > map.len)
-		errno = EAGAIN;
-	else
-		text = malloc((size_t)head.text_len + 1);
+	text = malloc(len + 1);
 	if (text) {
-		memcpy(text, map.area, head.text_len);
-		text[head.text_len] = '\0';
-		*ret_len = head.text_len;
+		memcpy(text, map.area, len);
+		text[len] = '\0';
+		*ret_len = len;
 	}
 	inner_map_close(&map);
 	return text;
@@ -74,23 +88,28 @@ char *policy_read_text(const struct pins *pins, size_t *ret_len)
 struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report *report)
 {
 	struct ipsecbpf_report said = { 0 };
+	struct inner_map map;
 	struct policy *policy;
 	size_t len;
-	char *text = policy_read_text(pins, &len);
-	int err;
+	int err = open_text(pins, &map, &len);
 
-	if (!text)
+	if (err) {
+		errno = -err;
 		return NULL;
-	policy = policy_parse(text, len, pins->paths.dir, &said);
-	err = errno;
+	}
+	policy = policy_parse(map.area, len, pins->paths.dir, &said);
+	err = policy ? -policy_source_get(policy, map.area, map.len, len) : errno;
 	/* Its warnings were given when it was applied. */
 	for (size_t i = 0; i < said.count && !policy; i++)
 		report_add(report, said.items[i].level, said.items[i].object, said.items[i].next,
 			   "%s", said.items[i].cause);
 	report_fini(&said);
-	free(text);
+	inner_map_close(&map);
+	if (policy && !err)
+		return policy;
+	policy_free(policy);
 	errno = err;
-	return policy;
+	return NULL;
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
@@ -138,13 +157,30 @@ static int put(const struct pins *pins, uint32_t generation, const struct inner_
 	return inner_map_change(new, 3);
 }
 
+/* The text, and behind it where the rules come from. */
+static int make_text(struct inner_map *map, const struct policy *policy, const char *text,
+		     size_t len)
+{
+	size_t end = policy_source_end(policy, len);
+	int err = inner_map_create(map, "policy_text", POLICY_TEXT_CHUNK,
+				   (uint32_t)((end - 1) / POLICY_TEXT_CHUNK + 1));
+
+	if (err)
+		return err;
+	memcpy(map->area, text, len);
+	policy_source_put(policy, map->area, len);
+	err = inner_map_freeze(map);
+	if (err)
+		inner_map_close(map);
+	return err;
+}
+
 int policy_store(const struct pins *pins, uint32_t spare, const struct policy *policy,
 		 const struct policy_compiled *compiled, const char *text)
 {
 	const struct spd_cells *cells = &compiled->cells;
 	struct inner_map texts, counts, spd;
-	int err = inner_map_make(&texts, "policy_text", POLICY_TEXT_CHUNK, text,
-				 policy_head(compiled)->text_len);
+	int err = make_text(&texts, policy, text, policy_head(compiled)->text_len);
 
 	if (err)
 		return err;

@@ -41,7 +41,8 @@ bool policy_text_is(const struct pins *pins, uint32_t generation, const char *te
 /* Canonical text of the policy in force, malloc'd. NULL with ENODATA if none is loaded. */
 char *policy_read_text(const struct pins *pins, size_t *ret_len);
 
-/* As ipsecbpf_policy_live(), on open pins. NULL with ENODATA if none is loaded. */
+/* As ipsecbpf_policy_live(), on open pins: rules have the file and the lines they were written at, if
+ * those were kept (policy_source.h). NULL with ENODATA if none is loaded. */
 struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report *report);
 
 #endif /* IPSECBPF_POLICY_STORE_H */

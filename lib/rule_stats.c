@@ -18,6 +18,7 @@
 void rule_stats_fini(struct rule_stats *stats)
 {
 	free(stats->rules);
+	free(stats->file);
 	*stats = (struct rule_stats){ 0 };
 }
 
@@ -39,6 +40,9 @@ static int read_names(const struct pins *pins, struct rule_stats *stats)
 	free(stats->rules);
 	stats->rules = rules;
 	stats->count = policy->rule_count;
+	free(stats->file);
+	stats->file = policy->file;
+	policy->file = NULL;
 	policy_free(policy);
 	return 0;
 }

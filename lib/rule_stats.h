@@ -22,7 +22,7 @@ struct pins;
 
 struct rule_stat {
 	char name[NAME_LEN];	/* empty: a default */
-	uint32_t line;		/* in what `ipsecbpf policy show` prints, from 1; 0: a default */
+	uint32_t line;		/* in the file, from 1; 0: a default */
 	uint64_t packets;	/* super-packets count once */
 	uint64_t bytes;		/* of the frames */
 	uint64_t idle_ms;	/* since the last packet; UINT64_MAX: never used */
@@ -32,6 +32,7 @@ struct rule_stats {
 	uint32_t serial;	/* of the policy */
 	struct rule_stat *rules;	/* in the order of the policy */
 	size_t count;
+	char *file;		/* absolute, or "-"; NULL: what `ipsecbpf policy show` prints */
 	struct rule_stat defaults[SPD_DIRECTION_COUNT];
 };
 

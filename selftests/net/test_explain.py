@@ -149,14 +149,15 @@ OUTCOMES = {"bypass": {"bypass"}, "protect": {"protect", "clear_text", "no_sa_ou
             "discard": {"policy_discard"}}
 
 
-def check_rule(told, shown, policy):
-    """The rule that is named is the one in force, at the line where it stands, and says so."""
+def check_rule(told, policy):
+    """The rule that is named is the one in force, at the line where it was written, and says so."""
     if told["policy"]["rule"] is None:
         return
     rule = policy["rules"][told["policy"]["rule"]]
     assert (told["reason"] or told["decision"]) in OUTCOMES[rule["action"]]
     assert rule == json.loads(told["policy"]["text"]) and rule["name"] == told["policy"]["name"]
-    assert f'"{rule["name"]}"' in shown[told["policy"]["line"]]
+    with open(told["policy"]["file"]) as file:
+        assert f'"{rule["name"]}"' in file.read().splitlines()[told["policy"]["line"]]
 
 
 @pytest.mark.parametrize("seed", [4301, 4303])
@@ -177,7 +178,7 @@ def test_explain_says_what_happens(silent, seed):
         sender.send(direction, packet)
         rose = net.wait_until(lambda: risen(before, counters(host)), f"a counter: {packet!r}")
         assert rose == {name: 1 for name in word["counters"]}, (packet, word)
-        check_rule(word, shown.splitlines(), json.loads(shown))
+        check_rule(word, json.loads(shown))
         decisions.add((direction, word["decision"], word["policy"]["rule"] is None))
     assert len(decisions) >= 5, decisions
 
@@ -227,6 +228,59 @@ def only_peer():
         [{"name": "ssh", "protocol": "tcp", "local_port": 22, "action": "bypass"},
          {"name": "peer", "action": "protect", "peer": "peer", "protection": "wire"}],
         {"peer": [PEER, "fd00:9::2"]}, {"wire": net.protection_of()})
+
+
+WRITTEN = """
+{ "version": 1,
+  "description": "as people write it",
+
+  "bypass_essential": ["arp"], "defaults": {"in": "discard", "out": "bypass", "non_ip": "discard"},
+  "rules": [
+    {"name": "ssh", "protocol": "tcp", "local_port": 22, "action": "bypass"}, {"name": "dns",
+     "protocol": "udp", "remote_port": 53, "action": "bypass"},
+
+
+    {"description": "no web", "name": "web",
+     "protocol": "tcp", "remote_port": 80, "action": "discard"}
+  ]
+}
+"""
+LINES = {"ssh": 7, "dns": 7, "web": 11}
+WEB = ("10.9.0.1", PEER, "tcp", 80)
+
+
+def where(host, *words):
+    rule = explain(host, *words)["packet"]["policy"]
+    return rule["name"], rule["file"], rule["line"]
+
+
+def test_rule_is_where_it_was_written(product, lone):
+    """The line is the file's, not one of the canonical text."""
+    host, path = lone.a, lone.write("the policy\n.json", WRITTEN)
+    name = path.replace("\n", "?")
+    directory, base = os.path.split(path)
+    host.ipsecbpf("attach", net.IFNAME, "--policy", os.path.join(directory, ".", base))
+    assert where(host, *WEB) == ("web", path, LINES["web"])
+    assert where(host, "10.9.0.1", PEER, "udp", 53) == ("dns", path, LINES["dns"])
+    assert f'rules[2] "web" ({name}:{LINES["web"]})' in \
+        host.ipsecbpf("explain", net.IFNAME, *WEB).stdout
+    stats = host.json("stats", net.IFNAME, "--rules")
+    assert stats["file"] == path and {r["name"]: r["line"] for r in stats["rules"]} == LINES
+    assert host.ipsecbpf("stats", net.IFNAME, "--rules").stdout.endswith(f"lines are of {name}\n")
+    # The same from elsewhere changes nothing; another policy does.
+    host.ipsecbpf("policy", "apply", net.IFNAME, lone.write("same.json", "\n\n" + WRITTEN))
+    assert where(host, *WEB) == ("web", path, LINES["web"])
+    host.ipsecbpf("policy", "apply", net.IFNAME, "-",
+                  input="\n" + WRITTEN.replace('"remote_port": 80', '"remote_port": "80-81"'))
+    assert where(host, *WEB) == ("web", "-", LINES["web"] + 1)
+    assert f'(standard input:{LINES["web"] + 1})' in \
+        host.ipsecbpf("explain", net.IFNAME, *WEB).stdout
+    # What is kept for the next attach is the canonical text.
+    shown = host.ipsecbpf("policy", "show", net.IFNAME).stdout.splitlines()
+    host.ipsecbpf("detach", net.IFNAME)
+    host.ipsecbpf("attach", net.IFNAME)
+    name, kept, line = where(host, *WEB)
+    assert name == "web" and os.path.isabs(kept) and '"web"' in shown[line]
 
 
 def test_sa_and_answer(silent):
