@@ -11,6 +11,8 @@
 #include "protections.h"
 #include "rule_counts.h"
 
+#define READ_TRIES 5	/* of a policy that others change all the time */
+
 /* ---- reading ------------------------------------------------------------------------------- */
 
 int policy_read_head(const struct pins *pins, uint32_t generation, struct spd_head *ret_head)
@@ -43,7 +45,16 @@ bool policy_text_is(const struct pins *pins, uint32_t generation, const char *te
 	return same;
 }
 
-char *policy_read_text(const struct pins *pins, size_t *ret_len)
+/* Head and text may be of two policies, if another came into the generation between the two. */
+static bool is_still(const struct pins *pins, uint32_t generation, const struct spd_head *head)
+{
+	struct spd_head now;
+
+	return !policy_read_head(pins, generation, &now) && now.serial == head->serial;
+}
+
+/* NULL with errno EAGAIN: it changed meanwhile. */
+static char *read_text(const struct pins *pins, size_t *ret_len)
 {
 	uint32_t live = policy_generation(pins);
 	struct inner_map map;
@@ -57,8 +68,7 @@ char *policy_read_text(const struct pins *pins, size_t *ret_len)
 		errno = -err;
 		return NULL;
 	}
-	/* Another policy may have come into the generation between the two. */
-	if (head.text_len > map.len)
+	if (head.text_len > map.len || !is_still(pins, live, &head))
 		errno = EAGAIN;
 	else
 		text = malloc((size_t)head.text_len + 1);
@@ -68,6 +78,18 @@ char *policy_read_text(const struct pins *pins, size_t *ret_len)
 		*ret_len = head.text_len;
 	}
 	inner_map_close(&map);
+	return text;
+}
+
+char *policy_read_text(const struct pins *pins, size_t *ret_len)
+{
+	char *text = NULL;
+
+	for (int i = 0; i < READ_TRIES && !text; i++) {
+		text = read_text(pins, ret_len);
+		if (!text && errno != EAGAIN)
+			break;
+	}
 	return text;
 }
 
@@ -118,11 +140,18 @@ void policy_free_generation(const struct pins *pins, uint32_t generation)
 	take_away(pins, generation);
 }
 
-void policy_retire_generation(const struct pins *pins, uint32_t generation)
+void policy_retire_generation(const struct pins *pins, uint32_t generation,
+			      struct ipsecbpf_report *report)
 {
+	int err;
+
 	wait_for_hooks(pins, generation);
 	/* Once more: what was counted since the flip, or in its midst. */
-	rule_counts_carry(pins, generation, !generation);
+	err = rule_counts_carry(pins, generation, !generation);
+	if (err)
+		report_warning(report, pins->ifname, NULL,
+			       "what rules counted while the policy changed is lost: %s",
+			       strerror(-err));
 	take_away(pins, generation);
 }
 

@@ -156,7 +156,7 @@ static void test_trials(struct test *test)
 	control->active = trial;
 	expect(test, "on trial again", "a", 18);
 	check(test, !policy_trial_end(pins, true), "staying");
-	policy_retire_generation(pins, !tried);
+	policy_retire_generation(pins, !tried, NULL);
 	expect(test, "it stays", "a", 20);
 	check(test, test->stats.serial == serial + 3, "no serial is given twice");
 }
