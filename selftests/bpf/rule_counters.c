@@ -161,6 +161,15 @@ static void test_trials(struct test *test)
 	check(test, test->stats.serial == serial + 3, "no serial is given twice");
 }
 
+/* After 2^32 policies: 0 would say that there is none. */
+static void test_serials(struct test *test)
+{
+	test->datapath.pins.control->last_serial = UINT32_MAX;
+	apply(test, POLICY("discard", RULE_B "," RULE_A), 0);
+	expect(test, "serials begin again", "a", 20);
+	check(test, test->stats.serial == 1, "the serial after the last");
+}
+
 int main(void)
 {
 	const struct datapath_opts opts = { .mark_value = 1, .mark_mask = 1 };
@@ -177,6 +186,7 @@ int main(void)
 	      "without a policy");
 	test_same_rules(&test);
 	test_trials(&test);
+	test_serials(&test);
 	rule_stats_fini(&test.stats);
 	datapath_close(&test.datapath);
 	printf("%u passed, %u failed\n", test.passed, test.failed);
