@@ -190,7 +190,7 @@ static void test_trials(struct test *test)
 	check(test, test->stats.serial == serial + 3, "no serial is given twice");
 }
 
-/* The last test: flows of old serials may be remembered. After 2^32 policies 0 would say that there is none. */
+/* The last test: flows of old serials may be remembered. 0 would say that there is no policy. */
 static void test_serials(struct test *test)
 {
 	test->datapath.pins.control->last_serial = UINT32_MAX;
