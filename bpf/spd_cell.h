@@ -6,7 +6,7 @@
  * A snapshot is one array of 64-octet cells, immutable once it is in force:
  *
  *   cell 0        struct spd_head: what holds for the whole policy
- *   cells 1, 2    spd_ref of the root of each of the SPD_TREES trees
+ *   cells 1, 2    references (SPD_REF) to the root of each of the SPD_TREES trees
  *   then          nodes and leaf entries
  *
  * A packet looks the snapshot up once and takes everything from it, so that it sees one policy. It is

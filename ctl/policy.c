@@ -60,15 +60,19 @@ static int run_check(const void *data, struct ipsecbpf_report *report)
 	return EXIT_DONE;
 }
 
+#define show_memory(kib, mib, octets)					\
+	((octets) < 1024 * 1024 ? out_text(kib, ((octets) + 1023) / 1024) :	\
+				  out_text(mib, ((octets) + 1048575) / 1048576))
+
 /* What the policy is once compiled; without a line end in text. */
 static void show_size(const struct ipsecbpf_apply_result *result)
 {
 	out_uint(OUT_ANY, "entries", "%" PRIu64 " entries, ", result->entries);
 	out_uint(OUT_JSON, "memory", out_plain, result->memory);
 	out_uint(OUT_JSON, "counters_memory", out_plain, result->counters_memory);
-	out_text(result->memory < 1024 * 1024 ? "%" PRIu64 " KiB, " : "%" PRIu64 " MiB, ",
-		 result->memory < 1024 * 1024 ? (result->memory + 1023) / 1024 :
-						(result->memory + 1048575) / 1048576);
+	show_memory("%" PRIu64 " KiB, ", "%" PRIu64 " MiB, ", result->memory);
+	show_memory("%" PRIu64 " KiB of counters, ", "%" PRIu64 " MiB of counters, ",
+		    result->counters_memory);
 	out_uint(OUT_ANY, "steps", "%" PRIu64 " steps in the longest search", result->steps);
 }
 

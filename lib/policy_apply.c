@@ -19,6 +19,8 @@
 #include "protections.h"
 #include "rule_counts.h"
 
+#define POLICY_MEMORY_MAX (1u << 30)	/* octets: what hooks search, and the counters of its rules */
+
 /* ---- SAs that the new definitions leave behind ----------------------------------------------- */
 
 static uint32_t count_orphans(const struct pins *pins, const struct protections *protections)
@@ -47,6 +49,17 @@ struct install {
 	struct ipsecbpf_report *report;
 };
 
+/* Who reads counters shall not see them go backwards: what the rules counted while the names and the
+ * file were written is carried over at the flip, and not only when the old generation goes. */
+static void put_in_force(const struct install *install, uint32_t generation)
+{
+	const struct pins *pins = install->pins;
+
+	rule_counts_carry(pins, !generation, generation);
+	policy_flip(pins, generation, install->opts->trial_seconds);
+	rule_counts_carry(pins, !generation, generation);
+}
+
 static int switch_to(struct install *install, struct policy_compiled *compiled)
 {
 	const struct pins *pins = install->pins;
@@ -54,8 +67,9 @@ static int switch_to(struct install *install, struct policy_compiled *compiled)
 	struct policy_keeping keeping;
 	int err;
 
-	/* What a trial that ran out, or an apply that was killed, may have left there. */
-	policy_free_generation(pins, !live);
+	/* Before anything bears it: a number is not given twice, whenever this is killed. */
+	__atomic_store_n(&pins->control->last_serial, policy_head(compiled)->serial,
+			 __ATOMIC_RELEASE);
 	err = policy_store(pins, !live, install->policy, compiled, install->text);
 	if (!err)
 		err = protections_add(&install->protections);
@@ -66,13 +80,11 @@ static int switch_to(struct install *install, struct policy_compiled *compiled)
 		policy_free_generation(pins, !live);
 		return err;
 	}
-	__atomic_store_n(&pins->control->last_serial, policy_head(compiled)->serial,
-			 __ATOMIC_RELEASE);
-	policy_flip(pins, !live, install->opts->trial_seconds);
+	put_in_force(install, !live);
 	if (install->opts->keep)
 		policy_keep_commit(&keeping, install->report);
 	if (!install->opts->trial_seconds)
-		policy_retire_generation(pins, live);
+		policy_retire_generation(pins, live, install->report);
 	return 0;
 }
 
@@ -82,8 +94,6 @@ static int keep_live(const struct install *install)
 	struct policy_keeping keeping;
 	int err;
 
-	/* What the apply that brought it, if it was killed, has left of the one before. */
-	policy_free_generation(install->pins, !install->protections.live);
 	if (!install->opts->keep)
 		return 0;
 	err = policy_keep_prepare(install->ifname, install->text, &keeping, install->report);
@@ -111,6 +121,28 @@ static void describe(const struct policy_compiled *compiled, struct ipsecbpf_app
 	result->counters_memory = rule_counts_memory(head->rules);
 }
 
+/* Counters take memory for each CPU that there may ever be. */
+static int check_memory(const struct install *install, const struct ipsecbpf_apply_result *result)
+{
+	if (result->memory + result->counters_memory <= POLICY_MEMORY_MAX)
+		return 0;
+	report_error(install->report, install->ifname, "write fewer rules, the counters of each take "
+		     "memory for every CPU that this host may ever have; possible_cpus=N on the "
+		     "kernel's command line bounds them",
+		     "the policy would need %" PRIu64 " MiB of memory and %" PRIu64 " MiB for the "
+		     "counters of its rules: more than %u MiB together", result->memory >> 20,
+		     result->counters_memory >> 20, POLICY_MEMORY_MAX >> 20);
+	return -EINVAL;
+}
+
+/* 0 says that there is no policy. */
+static uint32_t next_serial(const struct pins *pins)
+{
+	uint32_t serial = pins->control->last_serial + 1;
+
+	return serial ? serial : 1;
+}
+
 static int install_compiled(struct install *install, struct policy_compiled *compiled,
 			    struct ipsecbpf_apply_result *result)
 {
@@ -121,11 +153,14 @@ static int install_compiled(struct install *install, struct policy_compiled *com
 	if (err && err != -ENODATA)
 		return err;
 	describe(compiled, result);
+	err = check_memory(install, result);
+	if (err)
+		return err;
 	if (is_live(install, &live)) {
 		result->serial = live.serial;
 		return install->opts->dry_run ? 0 : keep_live(install);
 	}
-	head->serial = pins->control->last_serial + 1;
+	head->serial = next_serial(pins);
 	head->applied_ns = wall_clock_ns();
 	head->text_len = (uint32_t)strlen(install->text);
 	result->changed = true;
@@ -186,6 +221,10 @@ int policy_install(const struct pins *pins, const char *ifname, const struct pol
 			.text = text,
 			.report = report,
 		};
+		/* What a trial that ran out, or an apply that was killed, may have left: the names
+		 * there would hold ids. */
+		if (!opts->dry_run)
+			policy_free_generation(pins, !policy_generation(pins));
 		protections_init(&work->protections, pins, policy);
 		err = install(work, ret_result);
 		protections_fini(&work->protections);

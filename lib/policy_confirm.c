@@ -11,7 +11,12 @@
 
 static int no_trial(const struct pins *pins, struct ipsecbpf_report *report)
 {
-	if (policy_trial_settle(pins) || policy_trial_deadline(pins))
+	bool over = policy_trial_settle(pins);
+
+	/* Nobody else will: the supervisor frees only what it has settled itself. */
+	if (over)
+		policy_free_generation(pins, !policy_generation(pins));
+	if (over || policy_trial_deadline(pins))
 		report_error(report, pins->ifname, "apply it again",
 			     "too late: the time was over, and the policy before is in force");
 	else
@@ -29,7 +34,7 @@ static int end_trial(const struct pins *pins, bool keep, struct ipsecbpf_report 
 	if (err)
 		return no_trial(pins, report);
 	if (keep)
-		policy_retire_generation(pins, !tried);
+		policy_retire_generation(pins, !tried, report);
 	else
 		policy_free_generation(pins, tried);
 	return 0;

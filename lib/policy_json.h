@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The parts of the policy parser: the document (policy_json.c), its protections
- * (policy_json_protection.c) and its rules (policy_json_rule.c).
+ * (policy_json_protection.c) and its rules (policy_json_rule.c, policy_json_disjoint.c).
  *
- * Included by: those three, sa_json.c for names and suites, and policy_test_json.c.
+ * Included by: those four, sa_json.c for names and suites, and policy_test_json.c.
  */
 #ifndef IPSECBPF_POLICY_JSON_H
 #define IPSECBPF_POLICY_JSON_H
@@ -38,6 +38,12 @@ void policy_read_rules(struct json_reader *reader, struct policy_reading *readin
 /* A json_key's read functions. The first's target is unused, the second's a struct address_list. */
 void policy_read_description(struct json_reader *reader, struct json_value value, void *target);
 void policy_read_address(struct json_reader *reader, struct json_value value, void *target);
+
+/* Errors at the elements of a selector's list, at `value`, that overlap an earlier one. */
+void policy_require_disjoint_addresses(struct json_reader *reader, struct json_value value,
+				       const struct address_list *list);
+void policy_require_disjoint_ranges(struct json_reader *reader, struct json_value value,
+				    const struct port_list *list);
 
 /* A protocol by name or number; false after an error that names the nearest. */
 bool policy_read_protocol(struct json_reader *reader, struct json_value value, uint8_t *ret_proto);

@@ -275,6 +275,7 @@ static void read_local(struct json_reader *reader, struct json_value value, void
 	struct rule_reading *reading = target;
 
 	read_selector(reader, value, policy_read_address, &reading->rule->local);
+	policy_require_disjoint_addresses(reader, value, &reading->rule->local);
 }
 
 static void read_remote(struct json_reader *reader, struct json_value value, void *target)
@@ -282,6 +283,7 @@ static void read_remote(struct json_reader *reader, struct json_value value, voi
 	struct rule_reading *reading = target;
 
 	read_selector(reader, value, policy_read_address, &reading->rule->remote);
+	policy_require_disjoint_addresses(reader, value, &reading->rule->remote);
 }
 
 static void read_protocols(struct json_reader *reader, struct json_value value, void *target)
@@ -296,6 +298,7 @@ static void read_local_port(struct json_reader *reader, struct json_value value,
 	struct rule_reading *reading = target;
 
 	read_selector(reader, value, read_port, &reading->rule->local_port);
+	policy_require_disjoint_ranges(reader, value, &reading->rule->local_port);
 }
 
 static void read_remote_port(struct json_reader *reader, struct json_value value, void *target)
@@ -303,6 +306,7 @@ static void read_remote_port(struct json_reader *reader, struct json_value value
 	struct rule_reading *reading = target;
 
 	read_selector(reader, value, read_port, &reading->rule->remote_port);
+	policy_require_disjoint_ranges(reader, value, &reading->rule->remote_port);
 }
 
 static void read_icmp_type(struct json_reader *reader, struct json_value value, void *target)
@@ -334,6 +338,7 @@ static void read_vlan(struct json_reader *reader, struct json_value value, void 
 	struct rule_reading *reading = target;
 
 	read_selector(reader, value, read_vlan_id, &reading->rule->vlan);
+	policy_require_disjoint_ranges(reader, value, &reading->rule->vlan);
 }
 
 static void read_dscp(struct json_reader *reader, struct json_value value, void *target)
@@ -341,6 +346,7 @@ static void read_dscp(struct json_reader *reader, struct json_value value, void 
 	struct rule_reading *reading = target;
 
 	read_selector(reader, value, read_dscp_value, &reading->rule->dscp);
+	policy_require_disjoint_ranges(reader, value, &reading->rule->dscp);
 }
 
 static void unknown_reference(struct json_reader *reader, struct json_value value, const char *kind,

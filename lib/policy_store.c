@@ -12,6 +12,8 @@
 #include "protections.h"
 #include "rule_counts.h"
 
+#define READ_TRIES 5	/* of a policy that others change all the time */
+
 /* ---- reading ------------------------------------------------------------------------------- */
 
 int policy_read_head(const struct pins *pins, uint32_t generation, struct spd_head *ret_head)
@@ -44,8 +46,15 @@ bool policy_text_is(const struct pins *pins, uint32_t generation, const char *te
 	return same;
 }
 
-/* The map of the policy in force; its text is the first *ret_len octets. 0, -ENODATA or -errno. */
-static int open_text(const struct pins *pins, struct inner_map *map, size_t *ret_len)
+/* Head and text may be of two policies, if another came into the generation between the two. */
+static bool is_still(const struct pins *pins, uint32_t generation, const struct spd_head *head)
+{
+	struct spd_head now;
+
+	return !policy_read_head(pins, generation, &now) && now.serial == head->serial;
+}
+
+static int open_text_once(const struct pins *pins, struct inner_map *map, size_t *ret_len)
 {
 	uint32_t live = policy_generation(pins);
 	struct spd_head head;
@@ -55,13 +64,23 @@ static int open_text(const struct pins *pins, struct inner_map *map, size_t *ret
 		err = inner_map_open(map, pins->policy_text_fd, live, false);
 	if (err)
 		return err;
-	/* Another policy may have come into the generation between the two. */
-	if (head.text_len > map->len) {
+	if (head.text_len > map->len || !is_still(pins, live, &head)) {
 		inner_map_close(map);
 		return -EAGAIN;
 	}
 	*ret_len = head.text_len;
 	return 0;
+}
+
+/* The map of the policy in force; its text is the first *ret_len octets. 0, -ENODATA or -errno; -EAGAIN:
+ * policies come faster than they can be read. */
+static int open_text(const struct pins *pins, struct inner_map *map, size_t *ret_len)
+{
+	int err = -EAGAIN;
+
+	for (int i = 0; i < READ_TRIES && err == -EAGAIN; i++)
+		err = open_text_once(pins, map, ret_len);
+	return err;
 }
 
 char *policy_read_text(const struct pins *pins, size_t *ret_len)
@@ -137,11 +156,18 @@ void policy_free_generation(const struct pins *pins, uint32_t generation)
 	take_away(pins, generation);
 }
 
-void policy_retire_generation(const struct pins *pins, uint32_t generation)
+void policy_retire_generation(const struct pins *pins, uint32_t generation,
+			      struct ipsecbpf_report *report)
 {
+	int err;
+
 	wait_for_hooks(pins, generation);
 	/* Once more: what was counted since the flip, or in its midst. */
-	rule_counts_carry(pins, generation, !generation);
+	err = rule_counts_carry(pins, generation, !generation);
+	if (err)
+		report_warning(report, pins->ifname, NULL,
+			       "what rules counted while the policy changed is lost: %s",
+			       strerror(-err));
 	take_away(pins, generation);
 }
 

@@ -32,8 +32,10 @@ int policy_store(const struct pins *pins, uint32_t spare, const struct policy *p
  * uses it any more. */
 void policy_free_generation(const struct pins *pins, uint32_t generation);
 
-/* The same of one that has given way to the other for good: rules that are in both go on counting. */
-void policy_retire_generation(const struct pins *pins, uint32_t generation);
+/* The same of one that has given way to the other for good: rules that are in both go on counting.
+ * Warns if what they counted last cannot be carried over. */
+void policy_retire_generation(const struct pins *pins, uint32_t generation,
+			      struct ipsecbpf_report *report);
 
 /* Whether this is the text of the generation. */
 bool policy_text_is(const struct pins *pins, uint32_t generation, const char *text);

@@ -48,7 +48,7 @@ static int64_t cells_add(struct spd_cells *cells, size_t count)
 	if (count > limit - first)
 		return -E2BIG;
 	if (first + count > cells->room) {
-		size_t room = (first + count) * 2;
+		size_t room = (first + count) * 2 < limit ? (first + count) * 2 : limit;
 		union spd_cell *items = realloc(cells->items, room * sizeof(*items));
 
 		if (!items)

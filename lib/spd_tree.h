@@ -33,14 +33,14 @@ struct spd_box {
 struct spd_cells {
 	union spd_cell *items;
 	size_t count, room;
-	size_t limit;		/* SPD_CELLS_MAX, or less to fit memory; 0: SPD_CELLS_MAX */
+	size_t limit;		/* 0: SPD_CELLS_MAX; tests have less */
 };
 
 void spd_cells_fini(struct spd_cells *cells);
 
 /* What was built. */
 struct spd_tree {
-	uint32_t root;		/* spd_ref */
+	uint32_t root;		/* a reference, see SPD_REF */
 	uint32_t entries;	/* in its leaves */
 	uint32_t steps;		/* nodes and entries that the longest search reads */
 };

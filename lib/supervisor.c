@@ -222,25 +222,28 @@ static void look_at_sas(struct supervisor *supervisor)
 	supervisor->lifetime_drops = refused;
 }
 
-/* The hooks have gone back by themselves: what the trial used is freed, unless somebody who holds the
- * lock will do so. */
+/* The hooks have gone back by themselves: what the trial used is freed. While somebody else changes the
+ * attachment this has time. */
 static void look_at_policy(struct supervisor *supervisor)
 {
 	struct pins *pins = supervisor->config->pins;
+	const struct itimerspec later = { .it_value.tv_sec = 1 };
 	uint64_t ignored;
 	int lock;
 
 	if (read(supervisor->policy_fd, &ignored, sizeof(ignored)) < 0)
 		return;
 	lock = pins_try_lock(&pins->paths);
+	if (lock < 0) {
+		timerfd_settime(supervisor->policy_fd, 0, &later, NULL);
+		return;
+	}
 	if (policy_trial_settle(pins)) {
 		syslog(LOG_WARNING, "%s: nobody confirmed the new policy, the one before is in force",
 		       supervisor->config->ifname);
-		if (lock >= 0)
-			policy_free_generation(pins, !policy_generation(pins));
+		policy_free_generation(pins, !policy_generation(pins));
 	}
-	if (lock >= 0)
-		pins_unlock(&pins->paths, lock);
+	pins_unlock(&pins->paths, lock);
 }
 
 /* Until something has to be done without being asked, ms; -1: never. */

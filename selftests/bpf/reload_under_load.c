@@ -332,7 +332,7 @@ static int install(struct test *test, const struct policy *policy, uint32_t numb
 	tried = policy_generation(pins);
 	err = policy_trial_end(pins, true);
 	if (!err)
-		policy_retire_generation(pins, !tried);
+		policy_retire_generation(pins, !tried, NULL);
 	return err;
 }
 

@@ -97,6 +97,35 @@ static void expect(struct test *test, const char *when, const char *name, uint64
 	      (stat->idle_ms == UINT64_MAX) == !packets, what);
 }
 
+/* Stands for the one in lib/policy_trial.c: packets come at the last moment before a flip. */
+static struct test *flipping;
+
+void __real_policy_flip(const struct pins *pins, uint32_t generation, uint32_t trial_seconds);
+void __wrap_policy_flip(const struct pins *pins, uint32_t generation, uint32_t trial_seconds);
+
+void __wrap_policy_flip(const struct pins *pins, uint32_t generation, uint32_t trial_seconds)
+{
+	if (flipping)
+		shoot(flipping, HOOK_xdp_ingress, 1, 5);
+	__real_policy_flip(pins, generation, trial_seconds);
+}
+
+/* What is counted late is there at once, on trial too, and not only when the old policy goes. */
+static void test_midst_of_apply(struct test *test)
+{
+	apply(test, POLICY("discard", RULE("c", "10.0.0.3", "bypass")), 0);
+	apply(test, POLICY("discard", RULE_A), 0);
+	flipping = test;
+	apply(test, POLICY("discard", RULE_B "," RULE_A), TRIAL_SECONDS);
+	expect(test, "counted before the flip to a trial", "a", 5);
+	check(test, !policy_trial_end(&test->datapath.pins, true), "keeping it");
+	policy_retire_generation(&test->datapath.pins, !policy_generation(&test->datapath.pins), NULL);
+	expect(test, "the trial is kept", "a", 5);
+	apply(test, POLICY("discard", RULE_A), 0);
+	expect(test, "counted before the flip", "a", 10);
+	flipping = NULL;
+}
+
 static void test_same_rules(struct test *test)
 {
 	apply(test, POLICY("discard", RULE_A "," RULE_B), 0);
@@ -156,9 +185,18 @@ static void test_trials(struct test *test)
 	control->active = trial;
 	expect(test, "on trial again", "a", 18);
 	check(test, !policy_trial_end(pins, true), "staying");
-	policy_retire_generation(pins, !tried);
+	policy_retire_generation(pins, !tried, NULL);
 	expect(test, "it stays", "a", 20);
 	check(test, test->stats.serial == serial + 3, "no serial is given twice");
+}
+
+/* The last test: flows of old serials may be remembered. 0 would say that there is no policy. */
+static void test_serials(struct test *test)
+{
+	test->datapath.pins.control->last_serial = UINT32_MAX;
+	apply(test, POLICY("discard", RULE_B "," RULE_A), 0);
+	expect(test, "serials begin again", "a", 10);
+	check(test, test->stats.serial == 1, "the serial after the last");
 }
 
 int main(void)
@@ -177,6 +215,8 @@ int main(void)
 	      "without a policy");
 	test_same_rules(&test);
 	test_trials(&test);
+	test_midst_of_apply(&test);
+	test_serials(&test);
 	rule_stats_fini(&test.stats);
 	datapath_close(&test.datapath);
 	printf("%u passed, %u failed\n", test.passed, test.failed);

@@ -129,6 +129,43 @@ def test_the_hooks_go_back_without_a_supervisor(lone_policy):
     assert "last good policy" in note and shown(a) == before
 
 
+def snapshots(host):
+    """How many generations have a compiled policy."""
+    dump = json.loads(host.run("bpftool", "-j", "map", "dump", "pinned",
+                               f"{net.PIN_ROOT}/{host.key}/maps/spd").stdout)
+    return sum("error" not in entry["value"] for entry in dump)
+
+
+def test_a_trial_that_ends_under_a_lock_leaves_nothing(lone_policy):
+    """Nobody frees what it used but the supervisor, which has to wait for the lock."""
+    a = lone_policy.a
+    before = shown(a)
+    apply(a, lone_policy.write("new.json", CLOSED), "--confirm", 1)
+    with open(os.path.join(net.RUN_ROOT, a.key + ".lock"), "r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        back(a, before)
+        a.status()  # the supervisor has been round once more
+        assert snapshots(a) == 2
+    net.wait_until(lambda: snapshots(a) == 1, "the snapshot on trial to be freed", 10)
+    assert shown(a) == before
+
+
+def test_a_confirm_that_is_too_late_leaves_nothing(lone_policy):
+    """Before the supervisor has noted the end, which then is not its to note."""
+    a = lone_policy.a
+    before, supervisor = shown(a), a.status()["supervisor_pid"]
+    apply(a, lone_policy.write("new.json", CLOSED), "--confirm", 2)
+    assert snapshots(a) == 2
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        back(a, before)
+        late = a.ipsecbpf("policy", "confirm", net.IFNAME, check=False)
+        assert late.returncode == 1 and "too late" in late.stderr
+        assert snapshots(a) == 1 and shown(a) == before
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+
+
 def test_a_first_policy_that_is_not_confirmed_leaves_none(product, lone):
     a = lone.a
     a.ipsecbpf("attach", net.IFNAME)

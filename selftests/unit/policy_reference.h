@@ -136,27 +136,40 @@ static void print_addresses(FILE *out, const char *key)
 		"10.0.0.0/30", "10.0.0.1", "10.0.0.2-10.0.0.5", "10.0.0.4/31", "0.0.0.0/0",
 		"fd00::/126", "fd00::1", "fd00::2-fd00::5", "::/0", "255.255.255.255",
 	};
-	unsigned int count = 1 + below(3);
+	/* Which of few groups of addresses each has: lists are disjoint. */
+	static const unsigned int groups[] = {
+		0x007, 0x002, 0x00c, 0x008, 0x03f, 0x1c0, 0x080, 0x300, 0xfc0, 0x010,
+	};
+	unsigned int count = 1 + below(3), used = 0;
 
 	if (below(3) == 0)
 		return;
 	fprintf(out, ",\"%s\":[", key);
-	for (unsigned int i = 0; i < count; i++)
-		fprintf(out, "%s\"%s\"", i ? "," : "", pool[below(10)]);
+	for (unsigned int i = 0; i < count; i++) {
+		unsigned int choice = below(10);
+
+		if (used & groups[choice])
+			continue;
+		fprintf(out, "%s\"%s\"", used ? "," : "", pool[choice]);
+		used |= groups[choice];
+	}
 	fputc(']', out);
 }
 
 static void print_ports(FILE *out, const char *key)
 {
-	unsigned int count = 1 + below(3);
+	unsigned int count = 1 + below(3), used = 0;
 
 	if (below(2))
 		return;
 	fprintf(out, ",\"%s\":[", key);
 	for (unsigned int i = 0; i < count; i++) {
-		unsigned int lo = below(6);
+		unsigned int lo = below(6), hi = lo + below(3), ports = (2u << hi) - (1u << lo);
 
-		fprintf(out, "%s\"%u-%u\"", i ? "," : "", lo, lo + below(3));
+		if (used & ports)
+			continue;
+		fprintf(out, "%s\"%u-%u\"", used ? "," : "", lo, hi);
+		used |= ports;
 	}
 	fputc(']', out);
 }

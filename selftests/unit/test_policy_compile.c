@@ -253,7 +253,7 @@ static void test_cross_product(void **state)
 		"{\"name\":\"skip\",\"interface\":\"wlan0\",\"action\":\"bypass\"},"
 		"{\"name\":\"x\",\"local\":[\"10.1.0.0/16\",\"10.2.0.1\",\"10.2.0.2\",\"fd01::/64\"],"
 		"\"remote\":[\"192.0.2.1\",\"fd02::/64\"],\"protocol\":[\"udp\",\"tcp\"],"
-		"\"local_port\":[1,2,\"2-4\",9],\"direction\":\"out\",\"origin\":\"forwarded\","
+		"\"local_port\":[1,2,\"3-4\",9],\"direction\":\"out\",\"origin\":\"forwarded\","
 		"\"action\":\"discard\"},"
 		"{\"name\":\"p\",\"action\":\"protect\",\"peer\":\"b\",\"protection\":\"wire\"},"
 		"{\"name\":\"ping\",\"protocol\":\"icmpv6\",\"icmp_type\":128,\"direction\":\"in\","
