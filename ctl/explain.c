@@ -13,6 +13,7 @@
 
 #define WORDS 6	/* in|out SRC DST PROTOCOL SPORT DPORT */
 #define CAPTURE_ROWS_MAX 4096
+#define PROBLEMS_SHOWN 10	/* packets that nothing can be said of, each with its error */
 #define OBJECT "ipsecbpf explain"
 
 struct explain_args {
@@ -56,6 +57,7 @@ static const struct option_def options[] = {
 /* What the words say. */
 struct request {
 	enum spd_direction direction;
+	bool direction_given;
 	const char *words[WORDS];	/* SRC DST PROTOCOL SPORT DPORT; NULL from the first missing on */
 	struct packet_spec spec;
 };
@@ -168,12 +170,14 @@ static int take_words(struct request *request, const struct explain_args *args,
 
 /* ---- what was asked ------------------------------------------------------------------------- */
 
+/* Without a direction: a packet goes out, but those of a capture went either way. */
 static bool take_direction(struct request *request, const struct explain_args *args)
 {
 	const char *first = args->words[0];
 	bool in = first && !strcmp(first, "in"), out = first && !strcmp(first, "out");
 
 	request->direction = in ? SPD_IN : SPD_OUT;
+	request->direction_given = in || out;
 	for (size_t i = 0; i + (in || out) < WORDS; i++)
 		request->words[i] = args->words[i + (in || out)];
 	return request->words[WORDS - 1] == NULL;
@@ -190,6 +194,9 @@ static int check_request(const struct explain_args *args, const struct request *
 		return usage_error(report, "--pcap and --pid are two different questions");
 	if ((args->pcap || args->pid) && described)
 		return usage_error(report, "with --pcap or --pid, the packet is not described besides");
+	if (args->pcap && !request->direction_given)
+		return usage_error(report, "--pcap needs in or out: every packet is asked about as "
+				   "if it arrived, or left, here");
 	if (args->packet && !args->pcap)
 		return usage_error(report, "--packet needs --pcap");
 	if (args->pid && (request->direction == SPD_IN || args->forwarded))
@@ -235,7 +242,7 @@ static int explain_row(struct explainer *explainer, const struct explain_packet 
 	if (err)
 		return err;
 	out_object(NULL);
-	explain_show_row(&explanation);
+	explain_show_row(&explanation, packet->frame ? packet->frame->number : 0);
 	out_object_end();
 	return 0;
 }
@@ -254,8 +261,8 @@ static int explain_all(const struct explain_args *args, struct capture *capture,
 		.direction = direction, .frame = frame, .forwarded = args->forwarded,
 	};
 	struct explainer *explainer = explainer_open(args->ifname, report);
-	uint32_t count = 0;
-	int result = 1;
+	uint32_t count = 0, problems = 0;
+	int result = 1, err = 0;
 
 	if (!explainer)
 		return -errno;
@@ -263,16 +270,25 @@ static int explain_all(const struct explain_args *args, struct capture *capture,
 	begin_rows("packets");
 	while (result > 0 && count < CAPTURE_ROWS_MAX) {
 		result = capture_next(capture, frame);
-		/* What is to be warned of is the same for all. */
-		if (result > 0 && explain_row(explainer, &packet, count++ ? NULL : report))
-			result = -EIO;
+		if (result <= 0)
+			break;
+		count++;
+		err = explain_row(explainer, &packet, problems < PROBLEMS_SHOWN ? report : NULL);
+		problems += err == -EINVAL;
+		if (err && err != -EINVAL)
+			result = err;
 	}
 	end_rows();
 	explainer_close(explainer);
 	if (result > 0)
 		report_add(report, REPORT_NOTE, args->pcap, "--packet N explains a later one",
 			   "only the first %u packets are shown", count);
-	return result < 0 ? result : 0;
+	if (problems > PROBLEMS_SHOWN)
+		report_error(report, args->pcap, NULL, "nothing can be said of %u more packets",
+			     problems - PROBLEMS_SHOWN);
+	if (result < 0)
+		return result;
+	return problems ? -EINVAL : 0;
 }
 
 /* Reads up to packet `number`, from 1 as Wireshark counts. */
@@ -330,7 +346,7 @@ static int explain_sockets(const struct explain_args *args, const struct packet_
 	for (size_t i = 0; !err && i < count; i++) {
 		const struct explain_packet packet = { .direction = SPD_OUT, .spec = &specs[i] };
 
-		err = explain_row(explainer, &packet, i ? NULL : report);
+		err = explain_row(explainer, &packet, report);
 	}
 	end_rows();
 	explainer_close(explainer);
@@ -379,7 +395,9 @@ const struct verb verb_explain = {
 	.summary = "what becomes of a packet, by which rule and SA, and of its answer",
 	.details = "The packet goes through a second, private instance of the programs that are "
 		   "attached, with the policy and the SAs that are live: no counter of the "
-		   "attachment changes. Without in or out, it is one that goes out; without "
+		   "attachment changes. Without in or out, it is one that goes out; --pcap needs one of them, and "
+		   "asks about every packet as if it went that way (tcpdump -Q in or out captures "
+		   "one); without "
 		   "PROTOCOL, a ping; one port is DPORT. UDP to or from port 4500 is IKE, with --spi "
 		   "ESP in UDP. The answer is what comes back, in the same VLAN and with the same "
 		   "DSCP, through the other hook.",

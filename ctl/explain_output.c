@@ -13,7 +13,7 @@
 #define ICMP_V4 1
 #define ICMP_V6 58
 
-const char *const explain_headings[] = { "packet", "decision", "rule", "by", "answer" };
+const char *const explain_headings[] = { "", "packet", "decision", "rule", "by", "answer" };
 
 static const char *direction_word(enum spd_direction direction)
 {
@@ -375,15 +375,21 @@ void explain_show(const char *ifname, const struct explanation *explanation)
 		show_text(ifname, explanation);
 }
 
-void explain_show_row(const struct explanation *explanation)
+void explain_show_row(const struct explanation *explanation, uint32_t number)
 {
 	const struct explain_part *part = &explanation->packet;
 	char text[256];
 
+	if (number)
+		out_uint(OUT_JSON, "number", out_plain, number);
 	if (out_is_json()) {
 		show_json(explanation);
 		return;
 	}
+	if (number)
+		out_text("%u %s", number, direction_word(part->direction));
+	else
+		out_text("%s", direction_word(part->direction));
 	out_text("%s", packet_text(&part->verdict, text, sizeof(text)));
 	out_colour(decision_colour(part));
 	if (part->decision == EXPLAIN_DROP)

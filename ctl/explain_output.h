@@ -11,9 +11,9 @@
 /* Members "packet" and "answer"; as text, the whole story. */
 void explain_show(const char *ifname, const struct explanation *explanation);
 
-/* The same members; as text, a row of a table of EXPLAIN_COLUMNS. */
+/* The same members; as text, a row of a table of EXPLAIN_COLUMNS. `number`: in a capture, or 0. */
 extern const char *const explain_headings[];
-#define EXPLAIN_COLUMNS 5
-void explain_show_row(const struct explanation *explanation);
+#define EXPLAIN_COLUMNS 6
+void explain_show_row(const struct explanation *explanation, uint32_t number);
 
 #endif /* CTL_EXPLAIN_OUTPUT_H */

@@ -102,7 +102,10 @@ static void put_facts(FILE *out)
 	fputs("\tesac\n}\n\n", out);
 }
 
-/* COMP_WORDS has the words of the line, the last is the one to complete. */
+/*
+ * COMP_WORDS has the words of the line, the last is the one to complete. compgen -W expands its
+ * words as the shell does, commands included: only words of our own may go there, never a name.
+ */
 static const char bash_body[] =
 	"_ipsecbpf() {\n"
 	"\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
@@ -132,9 +135,16 @@ static const char bash_body[] =
 	"\tcase $kind in\n"
 	"\tfile)\n"
 	"\t\tcompopt -o filenames 2>/dev/null\n"
-	"\t\tCOMPREPLY=($(compgen -f -- \"$cur\"))\n"
+	"\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
 	"\t\treturn ;;\n"
-	"\tifname) words=$(cd /sys/class/net 2>/dev/null && echo *) ;;\n"
+	"\tifname)\n"
+	"\t\tfor word in /sys/class/net/*; do\n"
+	"\t\t\t[[ -d $word ]] || continue\n"
+	"\t\t\tword=${word##*/}\n"
+	"\t\t\tprintf -v words %q \"$word\"\n"
+	"\t\t\t[[ $word == \"$cur\"* || $words == \"$cur\"* ]] && COMPREPLY+=(\"$words\")\n"
+	"\t\tdone\n"
+	"\t\treturn ;;\n"
 	"\tdirection) words='in out' ;;\n"
 	"\tverb) word=; ((operand)) && word=$prev; _ipsecbpf_groups \"$word\" ;;\n"
 	"\tesac\n"

@@ -248,7 +248,7 @@ static void on_lost(void *context, uint64_t count)
 	show_time(context, (uint64_t)clock_ns(CLOCK_MONOTONIC));
 	out_colour(COLOUR_WARN);
 	out_uint(OUT_ANY, "count", "%" PRIu64
-		 " more drops, too many at once to be shown, or shown by another monitor", count);
+		 " more drops, too many at once to be shown", count);
 	end_record(context);
 }
 
@@ -396,6 +396,9 @@ static int watch(struct watcher *watcher, struct ipsecbpf_report *report)
 		result = 0;
 	}
 	ipsecbpf_monitor_close(monitor);
+	if (result == -ESTALE)
+		report_error(report, ifname, "start monitor again when it is attached",
+			     "the attachment is gone: detached, or attached anew");
 	return exit_code(result, ifname, report);
 }
 
@@ -417,13 +420,14 @@ const struct verb verb_monitor = {
 	.summary = "print dropped packets, and what happens to SAs, as it comes",
 	.details = "One line for each drop, with the reason and the rule that decided, with -j one JSON "
 		   "object for each. Events are rate limited; how many were lost is told within a "
-		   "second (monitors that run at the same time share the events), and "
-		   "\"ipsecbpf stats\" has the exact counts. What the worker drops is told "
+		   "second, and \"ipsecbpf stats\" has the exact counts. There is one monitor at a "
+		   "time: a second one is refused. What the worker drops is told "
 		   "by reason only. SAs that are added, are "
 		   "dying (a soft limit is reached, or three quarters of the sequence numbers "
 		   "are used), have expired, were removed or have taken over in a rotation are "
 		   "told within a second. With options, only the drops that all of them mean. Ends at "
-		   "Ctrl-C, SIGTERM or when its output is closed.",
+		   "Ctrl-C, SIGTERM or when its output is closed; with exit code 1 when the "
+		   "attachment goes, by detach --open or a new attach.",
 	.operands = operands,
 	.options = options,
 	.args_size = sizeof(struct monitor_args),

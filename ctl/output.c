@@ -213,14 +213,17 @@ void out_colour(enum out_colour colour)
 }
 
 /* What a terminal would obey rather than show. */
-static char *without_controls(const char *value)
+static char *hide_controls(char *text)
 {
-	char *copy = need(strdup(value));
-
-	for (char *c = copy; *c; c++)
+	for (char *c = text; *c; c++)
 		if (iscntrl((unsigned char)*c))
 			*c = '?';
-	return copy;
+	return text;
+}
+
+static char *without_controls(const char *value)
+{
+	return hide_controls(need(strdup(value)));
 }
 
 void out_string(unsigned int where, const char *key, const char *fmt, const char *value)
@@ -293,7 +296,7 @@ void out_span(const char *fmt, ...)
 	if (!out.table)
 		return;
 	va_start(args, fmt);
-	table_span(out.table, format_va(fmt, args), out.colour);
+	table_span(out.table, hide_controls(format_va(fmt, args)), out.colour);
 	va_end(args);
 	out.colour = COLOUR_NONE;
 }

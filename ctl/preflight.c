@@ -126,7 +126,7 @@ static int run(const void *data, struct ipsecbpf_report *report)
 	out_object_end();
 	if (result < 0)
 		return exit_code(result, args->ifname, report);
-	out_text("%s: ", args->ifname);
+	out_string(OUT_TEXT, NULL, "%s: ", args->ifname);
 	out_uint(OUT_ANY, "failures", "failures: %" PRIu64 ", ", tally.failures);
 	out_uint(OUT_ANY, "warnings", "warnings: %" PRIu64 "\n", tally.warnings);
 	return tally.failures || result ? EXIT_REFUSED : EXIT_DONE;

@@ -33,11 +33,18 @@ struct capture {
 	bool type_was_read;		/* of the first block */
 	uint32_t links[INTERFACES_MAX];	/* link type of each interface; pcap has one */
 	uint32_t interfaces;
+	uint32_t packets;		/* begun so far: the number of this one */
 };
 
 static int broken(const struct capture *capture, const char *what)
 {
 	report_error(capture->report, capture->name, NULL, "%s", what);
+	return -EINVAL;
+}
+
+static int broken_packet(const struct capture *capture, const char *what)
+{
+	report_error(capture->report, capture->name, NULL, "packet %u: %s", capture->packets, what);
 	return -EINVAL;
 }
 
@@ -89,6 +96,24 @@ static int link_header(uint32_t link, int *ret_ethertype_at)
 	}
 }
 
+/* The packet's octets are passed over. 1 or -errno. */
+static int no_frame(const struct capture *capture, uint32_t len, const char *problem,
+		    struct capture_frame *frame)
+{
+	frame->problem = problem;
+	return skip(capture, len) ? 1 : cut_short(capture);
+}
+
+static int unknown_link(const struct capture *capture, uint32_t link, uint32_t len,
+			struct capture_frame *frame)
+{
+	if (capture->sections)
+		return no_frame(capture, len, "its link type is not understood", frame);
+	report_error(capture->report, capture->name, "capture on an Ethernet interface, or on \"any\"",
+		     "link type %u is not understood", link);
+	return -ENOTSUP;
+}
+
 /* Reads a packet of `len` octets and makes it an Ethernet frame. 1 or -errno. */
 static int take_frame(const struct capture *capture, uint32_t link, uint32_t len,
 		      struct capture_frame *frame)
@@ -97,14 +122,13 @@ static int take_frame(const struct capture *capture, uint32_t link, uint32_t len
 	uint8_t header[20], *at = frame->data;
 	uint32_t room = CAPTURE_FRAME_MAX;
 
-	if (strip < 0) {
-		report_error(capture->report, capture->name,
-			     "capture on an Ethernet interface, or on \"any\"",
-			     "link type %u is not understood", link);
-		return -ENOTSUP;
-	}
+	frame->number = capture->packets;
+	frame->problem = NULL;
+	frame->len = 0;
+	if (strip < 0)
+		return unknown_link(capture, link, len, frame);
 	if (len < (uint32_t)strip)
-		return broken(capture, "the packet is shorter than its link header");
+		return no_frame(capture, len, "shorter than its link header", frame);
 	if (strip && !take(capture, header, (size_t)strip))
 		return cut_short(capture);
 	len -= (uint32_t)strip;
@@ -125,7 +149,9 @@ static int take_frame(const struct capture *capture, uint32_t link, uint32_t len
 		frame->data[12] = at[0] >> 4 == 6 ? 0x86 : 0x08;
 		frame->data[13] = at[0] >> 4 == 6 ? 0xdd : 0x00;
 	}
-	return frame->len < ETH_HLEN ? broken(capture, "the packet is shorter than Ethernet") : 1;
+	if (frame->len < ETH_HLEN)
+		frame->problem = "shorter than an Ethernet header";
+	return 1;
 }
 
 /* ---- pcap ---------------------------------------------------------------------------------- */
@@ -144,7 +170,7 @@ static int begin_pcap(struct capture *capture)
 	return 0;
 }
 
-static int next_of_pcap(const struct capture *capture, struct capture_frame *frame)
+static int next_of_pcap(struct capture *capture, struct capture_frame *frame)
 {
 	struct {
 		uint32_t seconds, fraction, len, original_len;
@@ -155,9 +181,10 @@ static int next_of_pcap(const struct capture *capture, struct capture_frame *fra
 		return 0;
 	if (got != sizeof(packet))
 		return cut_short(capture);
+	capture->packets++;
 	packet.len = word(capture, packet.len);
 	if (packet.len > BLOCK_MAX)
-		return broken(capture, "a packet's length is not believable");
+		return broken_packet(capture, "its length is not believable");
 	return take_frame(capture, capture->links[0], packet.len, frame);
 }
 
@@ -168,6 +195,13 @@ struct block {
 	uint32_t type;
 	uint32_t len;		/* octets of body left to read */
 };
+
+static int bad_block_length(const struct capture *capture)
+{
+	report_error(capture->report, capture->name, NULL,
+		     "after packet %u: a block's length is not believable", capture->packets);
+	return -EINVAL;
+}
 
 static int begin_section(struct capture *capture, uint32_t raw_len, struct block *ret_block)
 {
@@ -181,7 +215,7 @@ static int begin_section(struct capture *capture, uint32_t raw_len, struct block
 	capture->interfaces = 0;
 	ret_block->len = word(capture, raw_len);
 	if (ret_block->len < 16 || ret_block->len > BLOCK_MAX)
-		return broken(capture, "a block's length is not believable");
+		return bad_block_length(capture);
 	ret_block->len -= 16;
 	return 0;
 }
@@ -207,7 +241,7 @@ static int next_block(struct capture *capture, struct block *ret_block)
 	}
 	ret_block->len = word(capture, head[1]);
 	if (ret_block->len < 12 || ret_block->len % 4 || ret_block->len > BLOCK_MAX)
-		return broken(capture, "a block's length is not believable");
+		return bad_block_length(capture);
 	ret_block->len -= 12;
 	return 1;
 }
@@ -226,14 +260,15 @@ static int add_interface(struct capture *capture, struct block *block)
 }
 
 /* The packet of an enhanced or simple packet block. 1 or -errno. */
-static int take_packet(const struct capture *capture, struct block *block,
+static int take_packet(struct capture *capture, struct block *block,
 		       struct capture_frame *frame)
 {
 	bool simple = block->type == PCAPNG_SIMPLE;
 	uint32_t head[5] = { 0 }, head_len = simple ? 4 : 20, interface, len;
 
+	capture->packets++;
 	if (block->len < head_len || !take(capture, head, head_len))
-		return broken(capture, "a packet's block is cut short");
+		return broken_packet(capture, "its block is cut short");
 	block->len -= head_len;
 	/* A simple block does not tell the captured length: as much as there was, or as fits. */
 	interface = simple ? 0 : word(capture, head[0]);
@@ -241,7 +276,7 @@ static int take_packet(const struct capture *capture, struct block *block,
 	if (simple && len > block->len)
 		len = block->len;
 	if (interface >= capture->interfaces || len > block->len)
-		return broken(capture, "a packet's block contradicts itself");
+		return broken_packet(capture, "its block contradicts itself");
 	block->len -= len;
 	return take_frame(capture, capture->links[interface], len, frame);
 }

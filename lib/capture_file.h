@@ -17,6 +17,8 @@
 
 /* An Ethernet frame, cut off where it is longer. */
 struct capture_frame {
+	uint32_t number;	/* of the packet, from 1 as Wireshark counts */
+	const char *problem;	/* why no frame could be made of this packet; NULL: one was made */
 	uint32_t len;
 	uint8_t data[CAPTURE_FRAME_MAX];
 };
@@ -33,7 +35,10 @@ struct capture *capture_open(const char *path, struct ipsecbpf_report *report);
 /* capture_open() of an open file, which stays the caller's; `name` is for messages and is kept. */
 struct capture *capture_start(FILE *file, const char *name, struct ipsecbpf_report *report);
 
-/* The next packet: 1; 0 at the end; or -EINVAL (broken), -ENOTSUP (link type), explained. */
+/*
+ * The next packet: 1; 0 at the end; or -EINVAL (broken), -ENOTSUP (link type), explained. One of
+ * several link types (pcapng), or a packet too short for its own, is a problem of that packet.
+ */
 int capture_next(struct capture *capture, struct capture_frame *ret_frame);
 void capture_close(struct capture *capture);
 

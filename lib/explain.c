@@ -24,6 +24,7 @@ struct explainer {
 	struct ipsecbpf_sa_info *sas;
 	size_t sa_count;
 	bool supervised;
+	bool warned;			/* that it is not */
 	char *rules[PARTS];		/* the texts of the last explanation */
 };
 
@@ -244,12 +245,13 @@ static enum explain_decision decision_of(enum spd_direction direction, enum orac
 	return direction == SPD_OUT ? EXPLAIN_PROTECT : EXPLAIN_VERIFY;
 }
 
-static void warn_of_worker(const struct explainer *explainer, const struct explain_part *part,
+static void warn_of_worker(struct explainer *explainer, const struct explain_part *part,
 			   struct ipsecbpf_report *report)
 {
-	if (explainer->supervised || part->decision == EXPLAIN_BYPASS ||
+	if (explainer->supervised || explainer->warned || part->decision == EXPLAIN_BYPASS ||
 	    part->decision == EXPLAIN_DROP)
 		return;
+	explainer->warned = true;
 	report_warning(report, explainer->pins.ifname, "ipsecbpf attach it again",
 		       "no supervisor runs: what should go to the worker is lost");
 }
@@ -329,14 +331,34 @@ static int ask_both(struct explainer *explainer, const struct explain_packet *pa
 	return err ? err : ask_answer(explainer, packet, out);
 }
 
+/* Of a captured packet that is none for the programs: 0, or -EINVAL, explained. */
+static int refuse_frame(const struct capture_frame *frame, const char *ifname, int err,
+			struct ipsecbpf_report *report)
+{
+	const char *problem = frame ? frame->problem : NULL;
+
+	/* A test run makes an skb of it, and wants a whole IP header for that. */
+	if (frame && err == -EINVAL)
+		problem = "the kernel makes no packet of it to test with, it is too short";
+	if (!problem)
+		return 0;
+	report_error(report, ifname, NULL, "packet %u, %u octets: %s", frame->number, frame->len,
+		     problem);
+	return -EINVAL;
+}
+
 int explainer_ask(struct explainer *explainer, const struct explain_packet *packet,
 		  struct explanation *ret_explanation, struct ipsecbpf_report *report)
 {
 	struct explanation explanation;
 	int err = -EAGAIN;
 
+	if (refuse_frame(packet->frame, explainer->pins.ifname, 0, report))
+		return -EINVAL;
 	for (int i = 0; err == -EAGAIN && i < TRIES; i++)
 		err = ask_both(explainer, packet, &explanation);
+	if (err && refuse_frame(packet->frame, explainer->pins.ifname, err, report))
+		return -EINVAL;
 	if (err) {
 		report_error(report, explainer->pins.ifname, NULL, "cannot ask the programs: %s",
 			     err == -EAGAIN ? "the policy is being replaced again and again"

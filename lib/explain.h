@@ -74,7 +74,10 @@ struct explainer;
 struct explainer *explainer_open(const char *ifname, struct ipsecbpf_report *report);
 void explainer_close(struct explainer *explainer);
 
-/* 0 or -errno. Warnings in report are of what no program can know (no worker runs). */
+/*
+ * 0 or -errno; -EINVAL: nothing can be said of this captured packet, others may be asked about.
+ * Warnings in report are of what no program can know (no worker runs), once for each explainer.
+ */
 int explainer_ask(struct explainer *explainer, const struct explain_packet *packet,
 		  struct explanation *ret_explanation, struct ipsecbpf_report *report);
 

@@ -307,10 +307,14 @@ struct ipsecbpf_monitor_ops {
 	void (*notice)(void *context, const char *text);
 	void (*sa)(void *context, const struct ipsecbpf_sa_event *event);
 };
+/* NULL + errno, explained; EBUSY: there is one already, of this process or another. */
 struct ipsecbpf_monitor *ipsecbpf_monitor_open(const char *ifname,
 					       const struct ipsecbpf_monitor_ops *ops, void *context,
 					       struct ipsecbpf_report *report);
-/* Waits up to timeout_ms and calls ops. The number of events, or -errno (-EINTR: a signal). */
+/*
+ * Waits up to timeout_ms and calls ops. The number of events, or -errno (-EINTR: a signal;
+ * -ESTALE: the attachment is gone, detached or attached anew).
+ */
 int ipsecbpf_monitor_poll(struct ipsecbpf_monitor *monitor, int timeout_ms);
 void ipsecbpf_monitor_close(struct ipsecbpf_monitor *monitor);
 

@@ -3,13 +3,21 @@
  * Drop events as they happen. BPF drops come one by one through the ring buffer, rate limited and
  * only while `control.events_until` lies ahead, so a monitor that dies switches itself off. The
  * worker's drops are told as sums: nothing an attacker sends may write a line per packet. What
- * happens to SAs the supervisor knows: it is asked once a second. Called by: `ipsecbpf monitor`.
+ * happens to SAs the supervisor knows: it is asked once a second.
+ *
+ * The ring has one reader's position: two at once would take events from each other, and set it
+ * back. So there is one, who holds a lock on the directory of the pins. Called by: `ipsecbpf monitor`.
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "control.h"
@@ -19,17 +27,18 @@
 #include "stats.h"
 
 #define WATCH_NS     3000000000ull /* how long one poll keeps the events coming */
-#define SA_EVENTS_NS 1000000000ull /* from one question about SAs to the next */
+#define LOOK_NS      1000000000ull /* from one question about SAs, and the pins, to the next */
 
 struct ipsecbpf_monitor {
 	struct pins pins;
+	int lock;		/* descriptor; -1: none */
 	struct ring_buffer *ring;
 	struct ipsecbpf_monitor_ops ops;
 	void *context;
 	struct worker_stats seen;
 	uint32_t state, generation;
 	uint64_t sa_serial;	/* of the last SA event told */
-	uint64_t ask_sas_ns;	/* CLOCK_MONOTONIC of the next question */
+	uint64_t look_ns;	/* CLOCK_MONOTONIC of the next question */
 	unsigned int events;
 	struct policy *policy;	/* to name the rules of events; NULL: not needed yet */
 	uint32_t identity;	/* of the policy in force, */
@@ -123,6 +132,60 @@ static void skip_events(struct ipsecbpf_monitor *monitor)
 	free(last);
 }
 
+/* Who holds a lock on this file, as far as it can be seen from here; 0: not seen. */
+static int lock_holder(int fd)
+{
+	FILE *locks = fopen("/proc/locks", "re");
+	unsigned int major_id, minor_id;
+	int pid, holder = 0;
+	unsigned long inode;
+	char line[256];
+	struct stat st;
+
+	if (!locks)
+		return 0;
+	while (!fstat(fd, &st) && !holder && fgets(line, sizeof(line), locks))
+		if (sscanf(line, "%*s FLOCK %*s %*s %d %x:%x:%lu", &pid, &major_id, &minor_id,
+			   &inode) == 4 &&
+		    inode == st.st_ino && major_id == major(st.st_dev) &&
+		    minor_id == minor(st.st_dev))
+			holder = pid;
+	fclose(locks);
+	return holder;
+}
+
+/* 0 or -errno, explained. */
+static int take_lock(struct ipsecbpf_monitor *monitor, struct ipsecbpf_report *report)
+{
+	const struct pins *pins = &monitor->pins;
+	char who[32] = "";
+	int holder, err;
+
+	monitor->lock = open(pins->paths.pins, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (monitor->lock >= 0 && !flock(monitor->lock, LOCK_EX | LOCK_NB))
+		return 0;
+	err = -errno;
+	if (err != -EWOULDBLOCK) {
+		report_error(report, pins->paths.pins, NULL, "cannot be locked: %s",
+			     strerror(-err));
+		return err;
+	}
+	holder = lock_holder(monitor->lock);
+	if (holder)
+		snprintf(who, sizeof(who), ": process %d", holder);
+	report_error(report, pins->ifname, "end it, or read what it tells",
+		     "another monitor takes the events%s", who);
+	return -EBUSY;
+}
+
+static void close_all(struct ipsecbpf_monitor *monitor)
+{
+	ring_buffer__free(monitor->ring);
+	if (monitor->lock >= 0)
+		close(monitor->lock);
+	pins_close(&monitor->pins);
+}
+
 struct ipsecbpf_monitor *ipsecbpf_monitor_open(const char *ifname,
 					       const struct ipsecbpf_monitor_ops *ops,
 					       void *context, struct ipsecbpf_report *report)
@@ -135,15 +198,20 @@ struct ipsecbpf_monitor *ipsecbpf_monitor_open(const char *ifname,
 		return NULL;
 	monitor->ops = *ops;
 	monitor->context = context;
+	monitor->lock = -1;
 	err = pins_open(&monitor->pins, ifname, report);
 	if (err)
 		goto fail;
+	err = take_lock(monitor, report);
+	if (err) {
+		close_all(monitor);
+		goto fail;
+	}
 	monitor->ring = ring_buffer__new(monitor->pins.events_fd, on_event, monitor, NULL);
 	err = monitor->ring ? stats_read(&monitor->pins, &stats) : -errno;
 	if (err) {
 		report_error(report, ifname, NULL, "cannot read events: %s", strerror(-err));
-		ring_buffer__free(monitor->ring);
-		pins_close(&monitor->pins);
+		close_all(monitor);
 		goto fail;
 	}
 	monitor->seen = stats.worker;
@@ -236,12 +304,8 @@ static void tell_state(struct ipsecbpf_monitor *monitor)
 static void tell_sa_events(struct ipsecbpf_monitor *monitor)
 {
 	struct ipsecbpf_sa_event *events = NULL;
-	uint64_t now = clock_ns();
 	uint32_t count;
 
-	if (now < monitor->ask_sas_ns)
-		return;
-	monitor->ask_sas_ns = now + SA_EVENTS_NS;
 	count = ask_events(monitor, monitor->sa_serial, &events);
 	if (count && events[0].serial > monitor->sa_serial + 1) {
 		monitor->ops.notice(monitor->context, "more happened to SAs than is remembered");
@@ -274,7 +338,12 @@ int ipsecbpf_monitor_poll(struct ipsecbpf_monitor *monitor, int timeout_ms)
 	tell_lost(monitor, &stats);
 	look_at_policy(monitor);
 	tell_state(monitor);
-	tell_sa_events(monitor);
+	if (clock_ns() >= monitor->look_ns) {
+		monitor->look_ns = clock_ns() + LOOK_NS;
+		tell_sa_events(monitor);
+		if (pins_replaced(&monitor->pins))
+			return -ESTALE;
+	}
 	return (int)monitor->events;
 }
 
@@ -282,8 +351,7 @@ void ipsecbpf_monitor_close(struct ipsecbpf_monitor *monitor)
 {
 	if (!monitor)
 		return;
-	ring_buffer__free(monitor->ring);
 	policy_free(monitor->policy);
-	pins_close(&monitor->pins);
+	close_all(monitor);
 	free(monitor);
 }

@@ -163,6 +163,16 @@ static uint32_t map_id(int fd)
 	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
 }
 
+bool pins_replaced(const struct pins *pins)
+{
+	int fd = open_map(&pins->paths, "control");
+	bool replaced = fd < 0 ? fd == -ENOENT : map_id(fd) != map_id(pins->control_fd);
+
+	if (fd >= 0)
+		close(fd);
+	return replaced;
+}
+
 /* Does the program read the map of this id? */
 static bool program_uses(uint32_t prog_id, uint32_t control_id)
 {

@@ -69,6 +69,9 @@ bool pins_have_links(const struct paths *paths);
  */
 bool pins_gone(const struct pins *pins);
 
+/* Is what is pinned there now not this attachment: detached since, or attached anew? */
+bool pins_replaced(const struct pins *pins);
+
 /*
  * Do the hooks run other programs than those of the pinned maps? After an attach over a guard that died
  * half way they are still the guard's: what is written into the maps would have no effect.

@@ -3,10 +3,12 @@
 #include "preflight.h"
 
 #include <bpf/libbpf.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "paths.h"
 
@@ -47,6 +49,35 @@ void preflight_fix(struct preflight_finding *finding, const char *format, ...)
 	va_end(args);
 }
 
+static bool has_controls(const char *text)
+{
+	while (*text && !iscntrl((unsigned char)*text))
+		text++;
+	return *text;
+}
+
+/* What is made to be pasted into root's shell must not do what a name says. */
+void preflight_set_name(struct preflight_facts *facts, const char *ifname)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@-";
+	FILE *word = fmemopen(facts->shell_name, sizeof(facts->shell_name), "w");
+
+	facts->ifname = ifname;
+	if (!word)
+		return;
+	if (!ifname[strspn(ifname, plain)]) {
+		fputs(ifname, word);
+	} else if (!strpbrk(ifname, "'") && !has_controls(ifname)) {
+		fprintf(word, "'%s'", ifname);
+	} else {
+		fputs("$'", word);
+		for (const char *c = ifname; *c; c++)
+			fprintf(word, strchr(plain, *c) ? "%c" : "\\x%02x", (unsigned char)*c);
+		fputc('\'', word);
+	}
+	fclose(word);
+}
+
 void preflight_judge(const struct preflight_facts *facts, enum preflight_check check,
 		     struct preflight_finding *ret_finding)
 {
@@ -68,7 +99,7 @@ static int gather(const char *ifname, const struct ipsecbpf_preflight_opts *opts
 	facts = calloc(1, sizeof(*facts));
 	if (!facts)
 		return -ENOMEM;
-	facts->ifname = ifname;
+	preflight_set_name(facts, ifname);
 	if (opts)
 		facts->wanted = *opts;
 	if (!facts->wanted.mark_mask) {

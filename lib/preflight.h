@@ -118,8 +118,11 @@ struct preflight_network {
 	int others_err;
 };
 
+#define PREFLIGHT_SHELL_NAME 80	/* $'' around four characters for each of the name's 15 */
+
 struct preflight_facts {
 	const char *ifname;
+	char shell_name[PREFLIGHT_SHELL_NAME];	/* the same as a word for the shell, in fixes */
 	struct ipsecbpf_preflight_opts wanted;	/* mark filled in */
 	struct preflight_process process;
 	struct preflight_kernel kernel;
@@ -146,6 +149,9 @@ PREFLIGHT_CHECKS(X)
 /* Judges one check and fills in the finding whole. */
 void preflight_judge(const struct preflight_facts *facts, enum preflight_check check,
 		     struct preflight_finding *ret_finding);
+
+/* Sets both names; `ifname` (at most 15 characters) is kept. */
+void preflight_set_name(struct preflight_facts *facts, const char *ifname);
 
 /* For judges. */
 void preflight_found(struct preflight_finding *finding, enum preflight_result result,

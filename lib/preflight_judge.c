@@ -39,11 +39,11 @@ void preflight_judge_capabilities(const struct preflight_facts *facts,
 #undef X
 	if (!facts->process.root) {
 		preflight_found(finding, FAILURE, "not root: what only root may ask is left out");
-		preflight_fix(finding, "sudo ipsecbpf preflight %s", facts->ifname);
+		preflight_fix(finding, "sudo ipsecbpf preflight %s", facts->shell_name);
 	} else if (missing[0]) {
 		preflight_found(finding, FAILURE, "taken away by a container or service: %s",
 				missing);
-		preflight_fix(finding, "systemd-run --pty ipsecbpf preflight %s", facts->ifname);
+		preflight_fix(finding, "systemd-run --pty ipsecbpf preflight %s", facts->shell_name);
 	} else {
 		preflight_found(finding, OK, "root, with all that are needed");
 	}
@@ -268,9 +268,13 @@ void preflight_judge_tun(const struct preflight_facts *facts, struct preflight_f
 	}
 }
 
-static void judge_directory(const struct preflight_directory *directory, const char *wanted,
+/* Others than root may not write there, which is as it should be. */
+static void judge_directory(const struct preflight_facts *facts,
+			    const struct preflight_directory *directory, const char *wanted,
 			    struct preflight_finding *finding)
 {
+	if (!facts->process.root)
+		return;
 	if (!directory->err) {
 		preflight_found(finding, OK,
 				directory->exists ? "%s is writable" : "%s can be made", wanted);
@@ -288,12 +292,12 @@ static void judge_directory(const struct preflight_directory *directory, const c
 void preflight_judge_state_dir(const struct preflight_facts *facts,
 			       struct preflight_finding *finding)
 {
-	judge_directory(&facts->system.state, SEQ_DIR, finding);
+	judge_directory(facts, &facts->system.state, SEQ_DIR, finding);
 }
 
 void preflight_judge_run_dir(const struct preflight_facts *facts, struct preflight_finding *finding)
 {
-	judge_directory(&facts->system.run, RUN_ROOT, finding);
+	judge_directory(facts, &facts->system.run, RUN_ROOT, finding);
 }
 
 /* ---- crypto ---------------------------------------------------------------------------------- */
@@ -337,7 +341,7 @@ void preflight_judge_rp_filter(const struct preflight_facts *facts,
 	preflight_found(finding, WARNING,
 			"strict: drops out of tunnels what is not routed back over %s",
 			facts->ifname);
-	preflight_fix(finding, "sysctl -w net/ipv4/conf/%s/rp_filter=2", facts->ifname);
+	preflight_fix(finding, "sysctl -w net/ipv4/conf/%s/rp_filter=2", facts->shell_name);
 }
 
 void preflight_judge_accept_local(const struct preflight_facts *facts,
@@ -355,7 +359,7 @@ void preflight_judge_accept_local(const struct preflight_facts *facts,
 			"on: packets that come in as from this host itself are taken");
 	preflight_fix(finding,
 		      "sysctl -w net/ipv4/conf/all/accept_local=0 net/ipv4/conf/%s/accept_local=0",
-		      facts->ifname);
+		      facts->shell_name);
 }
 
 /* Would the rule's answer be another one for a packet that bears our mark? */
@@ -398,7 +402,7 @@ void preflight_judge_mark(const struct preflight_facts *facts, struct preflight_
 			mask);
 		bits = free_bits(others);
 		if (bits)
-			preflight_fix(finding, "ipsecbpf attach %s --mark 0x%x/0x%x", facts->ifname,
+			preflight_fix(finding, "ipsecbpf attach %s --mark 0x%x/0x%x", facts->shell_name,
 				      0xe5e5e5e5u & bits, bits);
 		return;
 	}

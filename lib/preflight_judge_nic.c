@@ -49,10 +49,10 @@ void preflight_judge_interface(const struct preflight_facts *facts,
 	} else if (facts->nic.master[0]) {
 		preflight_found(finding, WARNING, "a port of %s: this host's addresses are there",
 				facts->nic.master);
-		preflight_fix(finding, "ip link set dev %s nomaster", facts->ifname);
+		preflight_fix(finding, "ip link set dev %s nomaster", facts->shell_name);
 	} else if (!nic->up) {
 		preflight_found(finding, WARNING, "Ethernet, but down");
-		preflight_fix(finding, "ip link set dev %s up", facts->ifname);
+		preflight_fix(finding, "ip link set dev %s up", facts->shell_name);
 	} else {
 		preflight_found(finding, OK, "Ethernet, up, driver %s", driver_of(facts));
 	}
@@ -76,7 +76,7 @@ void preflight_judge_attachment(const struct preflight_facts *facts,
 		break;
 	case ATTACHMENT_LIVE:
 		preflight_found(finding, FAILURE, "already attached");
-		preflight_fix(finding, "ipsecbpf detach %s", facts->ifname);
+		preflight_fix(finding, "ipsecbpf detach %s", facts->shell_name);
 		break;
 	case ATTACHMENT_GUARD:
 	case ATTACHMENT_ORPHAN:
@@ -86,11 +86,11 @@ void preflight_judge_attachment(const struct preflight_facts *facts,
 					? "a guard"
 					: "an attachment without supervisor",
 				mode);
-		preflight_fix(finding, "ipsecbpf attach %s --xdp %s", facts->ifname, mode);
+		preflight_fix(finding, "ipsecbpf attach %s --xdp %s", facts->shell_name, mode);
 		break;
 	case ATTACHMENT_FOREIGN_ABI:
 		preflight_found(finding, FAILURE, "%s", nic->attachment_cause);
-		preflight_fix(finding, "ipsecbpf detach %s --open", facts->ifname);
+		preflight_fix(finding, "ipsecbpf detach %s --open", facts->shell_name);
 		break;
 	case ATTACHMENT_BROKEN:
 		preflight_found(finding, FAILURE, "%s", nic->attachment_cause);
@@ -123,7 +123,7 @@ void preflight_judge_mtu(const struct preflight_facts *facts, struct preflight_f
 				mtu, driver_of(facts), most);
 	else
 		preflight_found(finding, FAILURE, "%u; AF_XDP frames hold at most %u", mtu, most);
-	preflight_fix(finding, "ip link set dev %s mtu 1500", facts->ifname);
+	preflight_fix(finding, "ip link set dev %s mtu 1500", facts->shell_name);
 }
 
 void preflight_judge_esp_room(const struct preflight_facts *facts,
@@ -142,7 +142,7 @@ void preflight_judge_esp_room(const struct preflight_facts *facts,
 		finding, WARNING,
 		"a tunnel through IPv6 (AES-GCM) carries %u octets; IPv6 needs %u: fragments",
 		mtu - TUNNEL_OVERHEAD, WIRE_MTU_MIN);
-	preflight_fix(finding, "ip link set dev %s mtu 1500", facts->ifname);
+	preflight_fix(finding, "ip link set dev %s mtu 1500", facts->shell_name);
 }
 
 /* ---- queues ---------------------------------------------------------------------------------- */
@@ -201,14 +201,14 @@ void preflight_judge_queues(const struct preflight_facts *facts, struct prefligh
 			finding, FAILURE,
 			"%u to receive, %u to send: driver bnxt_en takes XDP on combined ones only",
 			channels->rx, channels->tx);
-		preflight_fix(finding, "ethtool -L %s rx 0 tx 0 combined %u", facts->ifname,
+		preflight_fix(finding, "ethtool -L %s rx 0 tx 0 combined %u", facts->shell_name,
 			      wanted);
 		return;
 	}
 	if (wrong) {
 		preflight_found(finding, result, "%u for %u CPUs: %s", queues, facts->nic.cpus,
 				wrong);
-		preflight_fix(finding, "ethtool -L %s %s %u", facts->ifname,
+		preflight_fix(finding, "ethtool -L %s %s %u", facts->shell_name,
 			      known && !channels->combined ? "rx" : "combined", wanted);
 		return;
 	}
@@ -231,7 +231,7 @@ void preflight_judge_rss(const struct preflight_facts *facts, struct preflight_f
 		preflight_found(finding, OK, "driver %s does not tell", driver_of(facts));
 	} else if (used < queues) {
 		preflight_found(finding, WARNING, "%u of %u queues get everything", used, queues);
-		preflight_fix(finding, "ethtool -X %s equal %u", facts->ifname, queues);
+		preflight_fix(finding, "ethtool -X %s equal %u", facts->shell_name, queues);
 	} else {
 		preflight_found(finding, OK, "over all %u queues", queues);
 	}
@@ -254,11 +254,11 @@ void preflight_judge_xdp_mode(const struct preflight_facts *facts,
 				"the kernel does not tell; driver %s is known for native", driver);
 	} else if (facts->nic.xdp_features_err) {
 		preflight_found(finding, WARNING, "driver %s is not known for native XDP", driver);
-		preflight_fix(finding, "ipsecbpf attach %s --xdp generic", facts->ifname);
+		preflight_fix(finding, "ipsecbpf attach %s --xdp generic", facts->shell_name);
 	} else if (!(features & NIC_XDP_BASIC) || !(features & NIC_XDP_REDIRECT)) {
 		preflight_found(finding, FAILURE, "driver %s has no native XDP%s", driver,
 				features & NIC_XDP_BASIC ? " with redirection" : "");
-		preflight_fix(finding, "ipsecbpf attach %s --xdp generic", facts->ifname);
+		preflight_fix(finding, "ipsecbpf attach %s --xdp generic", facts->shell_name);
 	} else {
 		preflight_found(finding, OK, "native, by driver %s", driver);
 	}
@@ -269,11 +269,11 @@ static void fix_foreign(const struct preflight_facts *facts, struct preflight_fi
 	const struct nic_xdp *xdp = &facts->nic.xdp;
 
 	if (!strcmp(xdp->name, "xdp_dispatcher"))
-		preflight_fix(finding, "xdp-loader unload %s --all", facts->ifname);
+		preflight_fix(finding, "xdp-loader unload %s --all", facts->shell_name);
 	else if (xdp->link_id)
 		preflight_fix(finding, "bpftool link detach id %u", xdp->link_id);
 	else
-		preflight_fix(finding, "ip link set dev %s %s off", facts->ifname,
+		preflight_fix(finding, "ip link set dev %s %s off", facts->shell_name,
 			      !strcmp(xdp->mode, "generic")  ? "xdpgeneric"
 			      : !strcmp(xdp->mode, "native") ? "xdpdrv"
 							     : "xdpoffload");
@@ -289,7 +289,7 @@ void preflight_judge_xdp_hook(const struct preflight_facts *facts,
 	if (facts->nic.xdp_err) {
 		preflight_found(finding, WARNING, "cannot ask what is attached: %s",
 				strerror(-facts->nic.xdp_err));
-		preflight_fix(finding, "ip -details link show dev %s", facts->ifname);
+		preflight_fix(finding, "ip -details link show dev %s", facts->shell_name);
 	} else if (!xdp->prog_id) {
 		preflight_found(finding, OK, "free");
 	} else if (xdp->prog_id == facts->nic.own_xdp) {
@@ -341,9 +341,9 @@ static void judge_merging(const struct preflight_facts *facts, enum nic_offload 
 			native(facts) ? "on: most drivers refuse native XDP beside it"
 				      : "on: merged packets are no ESP packets");
 	if (offloads->fixed[offload] && native(facts))
-		preflight_fix(finding, "ipsecbpf attach %s --xdp generic", facts->ifname);
+		preflight_fix(finding, "ipsecbpf attach %s --xdp generic", facts->shell_name);
 	else if (!offloads->fixed[offload])
-		preflight_fix(finding, "ethtool -K %s %s off", facts->ifname, word);
+		preflight_fix(finding, "ethtool -K %s %s off", facts->shell_name, word);
 }
 
 void preflight_judge_lro(const struct preflight_facts *facts, struct preflight_finding *finding)
@@ -367,7 +367,7 @@ void preflight_judge_gro_hw(const struct preflight_facts *facts, struct prefligh
 		}
 		preflight_found(finding, FAILURE,
 				"on, and cannot be turned off here: virtio_net refuses native XDP");
-		preflight_fix(finding, "ipsecbpf attach %s --xdp generic", facts->ifname);
+		preflight_fix(finding, "ipsecbpf attach %s --xdp generic", facts->shell_name);
 		return;
 	}
 	judge_merging(facts, NIC_OFFLOAD_GRO_HW, "rx-gro-hw", finding);
@@ -386,7 +386,7 @@ void preflight_judge_rx_vlan(const struct preflight_facts *facts, struct preflig
 	preflight_found(finding, WARNING,
 			"on: tags are stripped; inbound policy takes all frames for untagged");
 	if (!offloads->fixed[NIC_OFFLOAD_RX_VLAN])
-		preflight_fix(finding, "ethtool -K %s rxvlan off", facts->ifname);
+		preflight_fix(finding, "ethtool -K %s rxvlan off", facts->shell_name);
 }
 
 void preflight_judge_gso(const struct preflight_facts *facts, struct preflight_finding *finding)
@@ -400,7 +400,7 @@ void preflight_judge_gso(const struct preflight_facts *facts, struct preflight_f
 		return;
 	}
 	preflight_found(finding, WARNING, "off: TCP comes packet by packet, several times slower");
-	preflight_fix(finding, "ethtool -K %s sg on gso on", facts->ifname);
+	preflight_fix(finding, "ethtool -K %s sg on gso on", facts->shell_name);
 }
 
 /* ---- who else is there ----------------------------------------------------------------------- */
@@ -416,7 +416,7 @@ void preflight_judge_tc_order(const struct preflight_facts *facts,
 	if (facts->nic.tc_err) {
 		preflight_found(finding, WARNING, "cannot ask what is attached: %s",
 				strerror(-facts->nic.tc_err));
-		preflight_fix(finding, "tc filter show dev %s egress", facts->ifname);
+		preflight_fix(finding, "tc filter show dev %s egress", facts->shell_name);
 	} else if (tc->tcx && own && tc->tcx_count && tc->tcx_ids[0] != own) {
 		preflight_found(
 			finding, WARNING,
@@ -426,7 +426,7 @@ void preflight_judge_tc_order(const struct preflight_facts *facts,
 			preflight_fix(finding, "bpftool link detach id %u", tc->tcx_link);
 		else
 			preflight_fix(finding, "ipsecbpf detach %s --open && ipsecbpf attach %s",
-				      facts->ifname, facts->ifname);
+				      facts->shell_name, facts->shell_name);
 	} else if (tc->tcx) {
 		preflight_found(finding, OK, "%u others on egress; ours runs before them",
 				tc->tcx_count + tc->filter_count - (own != 0));
@@ -435,7 +435,7 @@ void preflight_judge_tc_order(const struct preflight_facts *facts,
 		preflight_found(finding, WARNING,
 				"a filter of priority 1 may run before ours: what it redirects, "
 				"policy misses");
-		preflight_fix(finding, "tc filter del dev %s egress prio 1", facts->ifname);
+		preflight_fix(finding, "tc filter del dev %s egress prio 1", facts->shell_name);
 	} else {
 		preflight_found(finding, OK, "%u filters on egress; ours runs first",
 				tc->filter_count);
@@ -452,5 +452,5 @@ void preflight_judge_session(const struct preflight_facts *facts, struct preflig
 	}
 	preflight_found(finding, WARNING, "yours comes in here: a wrong policy would cut it off");
 	preflight_fix(finding, "ipsecbpf attach %s --policy /etc/ipsecbpf/policy.json --trial 60",
-		      facts->ifname);
+		      facts->shell_name);
 }

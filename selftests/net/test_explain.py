@@ -211,7 +211,7 @@ def test_while_policies_change(silent):
     host.ipsecbpf("attach", net.IFNAME, "--policy", files[1])
     capture = silent.path("many.pcap")
     wrpcap(capture, [TO / IP(src="10.9.0.1", dst=PEER) / UDP()] * 1500)
-    explaining = host.spawn(net.IPSECBPF, "-j", "explain", net.IFNAME, "--pcap", capture,
+    explaining = host.spawn(net.IPSECBPF, "-j", "explain", net.IFNAME, "out", "--pcap", capture,
                             stdout=open(silent.path("told.json"), "w"))
     serial = 1
     while explaining.poll() is None:
@@ -409,6 +409,9 @@ def test_captures(silent):
     assert said(host, "in", "--pcap", pcapng, "--packet", 3) == WORDS[2]
     table = host.ipsecbpf("explain", net.IFNAME, "in", "--pcap", pcap).stdout.splitlines()
     assert len(table) == 1 + len(FRAMES) and "drop: malformed" in table[-1]
+    assert table[1].split()[:2] == ["1", "in"]
+    both_ways = host.ipsecbpf("explain", net.IFNAME, "--pcap", pcap, check=False)
+    assert both_ways.returncode == 2 and "needs in or out" in both_ways.stderr
     few = host.ipsecbpf("explain", net.IFNAME, "in", "--pcap", pcap, "--packet", 10, check=False)
     assert few.returncode == 1 and "has no packet 10, only 9" in few.stderr
     raw = silent.path("raw.pcap")
@@ -416,6 +419,25 @@ def test_captures(silent):
     assert said(host, "in", "--pcap", raw, "--packet", 1) == WORDS[0]
     answer = explain(host, "in", "--pcap", pcap, "--packet", 1)["answer"]
     assert (answer["dst"], answer["src_port"], answer["decision"]) == (PEER, 22, "bypass")
+
+
+def test_packets_that_cannot_be_asked_about(silent):
+    """Each is told by its number, up to a number, and the others are asked about."""
+    host = silent.a
+    attach(silent, only_peer())
+    file = silent.path("short.pcap")
+    good = FRAMES[0]
+    wrpcap(file, [good, Raw(bytes(good)[:30]), Raw(bytes(5)), good, *[Raw(bytes(5))] * 12],
+           linktype=1)
+    done = host.ipsecbpf("-j", "explain", net.IFNAME, "out", "--pcap", file, check=False)
+    told = json.loads(done.stdout)
+    assert done.returncode == 1 and [one["number"] for one in told["packets"]] == [1, 4]
+    causes = [one["cause"] for one in told["messages"]]
+    assert causes[0].startswith("packet 2, 30 octets: the kernel makes no packet of it")
+    assert causes[1] == "packet 3, 5 octets: shorter than an Ethernet header"
+    assert (len(causes), causes[-1]) == (11, "nothing can be said of 4 more packets")
+    one = host.ipsecbpf("explain", net.IFNAME, "out", "--pcap", file, "--packet", 3, check=False)
+    assert one.returncode == 1 and one.stderr.count("error:") == 1 and "packet 3" in one.stderr
 
 
 def test_sockets_of_a_process(product, pair):

@@ -244,3 +244,26 @@ def test_reader_that_leaves_in_silence(drops):
     process = drops.host.spawn("bash", "-c", f"{net.IPSECBPF} monitor {net.IFNAME} --proto sctp | "
                                "true; echo ${PIPESTATUS[@]}")
     assert process.communicate(timeout=10)[0] == "0 0\n"
+
+
+def test_one_at_a_time(drops):
+    """Two would take events from each other."""
+    first = drops.monitor().ready()
+    second = drops.host.ipsecbpf("-j", "monitor", net.IFNAME, check=False)
+    said = json.loads(second.stdout)["messages"][0]["cause"]
+    assert second.returncode == 1
+    assert said == f"another monitor takes the events: process {first.process.pid}"
+    first.stop()
+    drops.monitor().ready().stop()
+
+
+@pytest.mark.parametrize("again", (False, True))
+def test_ends_with_its_attachment(drops, again):
+    """Nothing would come any more: neither of no attachment nor of the next one."""
+    told = drops.monitor().ready()
+    drops.host.ipsecbpf("detach", net.IFNAME, "--open")
+    if again:
+        drops.attach(RULES)
+    assert told.process.wait(10) == 1
+    told.reader.join()
+    assert "the attachment is gone" in list(told.lines.queue)[-1]

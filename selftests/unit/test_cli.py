@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -399,3 +400,18 @@ def test_completion():
     assert complete("sa", "export", "x", "--w") == ["--wireshark"]
     assert "sha256" in complete("sa", "genkey", "--suite", "sha")
     assert complete("policy", "check", str(TREE / "Makef")) == [str(TREE / "Makefile")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace needs root")
+def test_completion_does_not_run_a_name(tmp_path):
+    """Whoever may name an interface has no say in root's shell."""
+    names = ["$(>RAN)", "`>RAN`", "a;b"]
+    done = subprocess.run(
+        ["unshare", "-mn", "bash", "-c",
+         'mount -t sysfs none /sys; for n in "${@:2}"; do ip link add "$n" type bridge; done; '
+         'eval "$("$1" help --bash-completion)"; COMP_WORDS=(ipsecbpf status "") COMP_CWORD=2; '
+         '_ipsecbpf; printf "%s\\n" "${COMPREPLY[@]}"', "sh", PROGRAM, *names],
+        cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stderr, list(tmp_path.iterdir())) == ("", [])
+    assert sorted(shlex.split(done.stdout)) == sorted(["lo", *names])
+    assert len(done.stdout.splitlines()) == 4

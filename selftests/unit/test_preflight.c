@@ -22,7 +22,6 @@
 static struct preflight_facts good_facts(void)
 {
 	struct preflight_facts facts = {
-		.ifname = "eth0",
 		.wanted = { .mark_value = IPSECBPF_MARK_VALUE, .mark_mask = IPSECBPF_MARK_MASK },
 		.process = { .root = true, .capabilities = UINT64_MAX, .memlock = 8192 * 1024,
 			     .memlock_hard = 65536 * 1024,
@@ -46,6 +45,7 @@ static struct preflight_facts good_facts(void)
 		.network = { .others = { .xfrm = true } },
 	};
 
+	preflight_set_name(&facts, "eth0");
 	facts.nic.offloads.on[NIC_OFFLOAD_GSO] = true;
 	return facts;
 }
@@ -274,6 +274,27 @@ static void test_ills(void **state)
 				 preflight_check_text((enum preflight_check)check)->id);
 }
 
+/* A fix is pasted into a shell: no name may be more than a word there. */
+static void test_names_for_the_shell(void **state)
+{
+	static const char *const names[][2] = {
+		{ "eth0.7@x-y_z", "eth0.7@x-y_z" }, { "x;id", "'x;id'" }, { "$(id)", "'$(id)'" },
+		{ "a'b", "$'a\\x27b'" }, { "e\033[31m", "$'e\\x1b\\x5b31m'" },
+	};
+	struct preflight_facts facts = good_facts();
+	struct preflight_finding finding;
+	char fix[128];
+
+	(void)state;
+	facts.nic.offloads.on[NIC_OFFLOAD_GSO] = false;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		preflight_set_name(&facts, names[i][0]);
+		preflight_judge(&facts, PREFLIGHT_gso, &finding);
+		snprintf(fix, sizeof(fix), "ethtool -K %s sg on gso on", names[i][1]);
+		assert_string_equal(finding.fix, fix);
+	}
+}
+
 /* What is not as usual, and yet well. */
 static void test_well_enough(void **state)
 {
@@ -340,6 +361,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_well),
 		cmocka_unit_test(test_ills),
+		cmocka_unit_test(test_names_for_the_shell),
 		cmocka_unit_test(test_well_enough),
 		cmocka_unit_test(test_left_out),
 	};
