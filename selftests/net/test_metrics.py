@@ -312,10 +312,12 @@ def test_listener(pair, listener):
     for path in ("/", "/metrics/", "/metric", "//metrics", "/../metrics"):
         assert served.request(path=path).status == 404
     assert served.request(path="/metrics?name[]=x").status == 200
-    for method, body in (("HEAD", None), ("POST", "x" * 100000), ("PUT", ""), ("DELETE", None),
-                         ("OPTIONS", None), ("BREW", None)):
+    for method, body in (("POST", "x" * 100000), ("PUT", ""), ("DELETE", None), ("OPTIONS", None),
+                         ("BREW", None)):
         answer = served.request(method, body=body)
-        assert answer.status == 405 and answer.headers["Allow"] == "GET", method
+        assert answer.status == 405 and answer.headers["Allow"] == "GET, HEAD", method
+    head = served.request("HEAD")
+    assert head.status == 200 and int(head.headers["Content-Length"]) > 0 and head.text == ""
     assert served.request("POST", "/other", "x").status == 404
     # One connection, two scrapes.
     connection = served.connect()
