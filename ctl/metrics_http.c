@@ -74,7 +74,7 @@ static enum MHD_Result send_text(struct MHD_Connection *connection, unsigned int
 		return MHD_NO;
 	if (MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type) == MHD_YES &&
 	    (status != MHD_HTTP_METHOD_NOT_ALLOWED ||
-	     MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET") == MHD_YES))
+	     MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD") == MHD_YES))
 		result = MHD_queue_response(connection, status, response);
 	MHD_destroy_response(response);
 	return result;
@@ -104,7 +104,9 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
 	(void)data;
 	if (strcmp(url, "/metrics"))
 		return refuse(connection, MHD_HTTP_NOT_FOUND, "There is only /metrics.");
-	if (strcmp(method, MHD_HTTP_METHOD_GET) || *data_len)
+	/* The library leaves the body of an answer to HEAD out. */
+	if ((strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD)) ||
+	    *data_len)
 		return refuse(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "There is only GET.");
 	/* What is answered before the whole request has come ends the connection. */
 	if (!*request) {

@@ -109,15 +109,19 @@ static int load_files(struct attach *attach)
 {
 	const char *policy_path = attach->opts->policy_path;
 	char kept[256];
+	int err = 0;
 
 	if (!policy_path)
 		policy_path = default_policy(attach, kept);
 	if (policy_path) {
 		attach->policy = policy_load(policy_path, attach->report);
-		if (!attach->policy)
-			return -errno;
+		err = attach->policy ? 0 : -errno;
 	}
-	return 0;
+	if (err && policy_path == kept)
+		report_add(attach->report, REPORT_NOTE, attach->ifname,
+			   "attach with --policy FILE, or remove the kept file",
+			   "its last good policy cannot be loaded, and nothing is attached");
+	return err;
 }
 
 /* The policy is in force and there to stay: the next attach begins with it. */

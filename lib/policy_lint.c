@@ -261,9 +261,12 @@ bool policy_lint(const struct linting *linting)
 {
 	const struct policy *policy = linting->policy;
 
+	/* Of half a policy, half of what follows would be nonsense. */
+	if (linting->log->report && linting->log->report->errors)
+		return true;
 	for (size_t i = 0; i < policy->rule_count; i++)
 		if (policy->rules[i].invalid)
-			return true;	/* half of what follows would be nonsense */
+			return true;
 	warn_of_deafness(linting);
 	warn_of_defaults(linting);
 	return warn_of_unused(linting) && lint_rules(linting);

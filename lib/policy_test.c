@@ -79,9 +79,18 @@ int policy_tests_run(const struct policy_tests *tests, const struct policy *poli
 		     policy_test_fn fn, void *context, struct ipsecbpf_report *report)
 {
 	struct policy_test_result result;
+	struct ipsecbpf_report causes = { 0 };
 	struct oracle oracle;
-	int err = oracle_open_policy(&oracle, policy, tests->interface, report);
+	int err = oracle_open_policy(&oracle, policy, tests->interface, &causes);
 
+	/* Without the privilege, what else there is to say is a consequence. */
+	if (err == -EPERM)
+		report_error(report, "policy test", "run it as root",
+			     "the BPF programs need CAP_BPF and CAP_NET_ADMIN to be loaded");
+	for (size_t i = 0; err != -EPERM && i < causes.count; i++)
+		report_add(report, causes.items[i].level, causes.items[i].object,
+			   causes.items[i].next, "%s", causes.items[i].cause);
+	report_fini(&causes);
 	if (err)
 		return err;
 	for (size_t i = 0; !err && i < tests->count; i++) {

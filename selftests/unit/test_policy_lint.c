@@ -151,6 +151,19 @@ static void test_every_risk_is_known(void **state)
 	free(schema);
 }
 
+/* What is not there is not to be called risky. */
+static void test_errors_come_alone(void **state)
+{
+	static const char text[] = "{\"version\": 99}";
+	struct ipsecbpf_report report = { 0 };
+
+	(void)state;
+	assert_null(policy_parse(text, strlen(text), "p", &report));
+	assert_true(report.errors > 0);
+	assert_int_equal(report.errors, report.count);
+	report_fini(&report);
+}
+
 static void test_accepted_is_shown(void **state)
 {
 	struct policy *policy = parse_good(
@@ -346,6 +359,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_corpus),
 		cmocka_unit_test(test_every_risk_is_known),
+		cmocka_unit_test(test_errors_come_alone),
 		cmocka_unit_test(test_accepted_is_shown),
 		cmocka_unit_test(test_reach_against_every_packet),
 	};
