@@ -166,6 +166,17 @@ def test_a_confirm_that_is_too_late_leaves_nothing(lone_policy):
         os.kill(supervisor, signal.SIGCONT)
 
 
+def test_a_kept_policy_that_cannot_be_read_says_how_to_go_on(product, lone):
+    a, path = lone.a, lone.write("a.json", net.policy([]))
+    a.ipsecbpf("attach", net.IFNAME, "--policy", path)
+    a.ipsecbpf("detach", net.IFNAME, "--open")
+    a.run("sh", "-c", f"truncate -s 40 {net.STATE_ROOT}/policy/*")
+    refused = a.ipsecbpf("attach", net.IFNAME, check=False)
+    assert refused.returncode == 1 and not a.attached()
+    assert "next: attach with --policy FILE, or remove the kept file" in refused.stderr
+    a.ipsecbpf("attach", net.IFNAME, "--policy", path)
+
+
 def test_a_first_policy_that_is_not_confirmed_leaves_none(product, lone):
     a = lone.a
     a.ipsecbpf("attach", net.IFNAME)
