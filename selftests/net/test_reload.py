@@ -170,6 +170,11 @@ def reload(topology, paths):
         assert shown(a) == before
 
 
+def clear_as_sent(seen, flows):
+    """Three datagrams of each step went in the clear; hosts say a little of themselves meanwhile."""
+    return 0 <= seen["clear"] - 2 * 3 * flows.sent <= 8
+
+
 def test_reload_under_traffic(product, wire):
     a, b = wire.a, wire.b
     attach_reloading(wire)
@@ -188,7 +193,8 @@ def test_reload_under_traffic(product, wire):
     assert flows.count("discarded") == {0}, "what policy discards has passed"
     assert seen["marker"] == 0, seen
     # in two families: what is bypassed both ways, and what b sends for a to discard
-    assert (seen["clear"], seen["esp"]) == (2 * 3 * flows.sent, 2 * 2 * flows.sent), seen
+    assert seen["esp"] == 2 * 2 * flows.sent, seen
+    assert clear_as_sent(seen, flows), seen
     after = {host: host.drops() for host in wire.hosts}
     assert after[a]["policy_discard"] - before[a]["policy_discard"] >= 2 * 2 * flows.sent
     for host in wire.hosts:
@@ -214,7 +220,7 @@ def test_a_peer_by_another_name(product, wire):
         flows.close()
     seen = count.stop()
     assert flows.count("bypassed") == {flows.sent} and flows.count("discarded") == {0}
-    assert seen["marker"] == 0 and seen["clear"] == 2 * 3 * flows.sent, seen
+    assert seen["marker"] == 0 and clear_as_sent(seen, flows), seen
 
 
 # ---- killed --------------------------------------------------------------------------------------
