@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`ipsecbpf metrics`, read by Prometheus' own parser: what it says is what the other commands say."""
+import contextlib
 import os
 import re
 import signal
@@ -291,6 +292,13 @@ def privileges(pid):
     return {key: fields[key] for key in ("Uid", "CapEff", "CapPrm", "Seccomp", "NoNewPrivs")}
 
 
+def opened(pid):
+    """What the process has open; without what it closes while this looks."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            yield os.readlink(f"/proc/{pid}/fd/{fd}")
+
+
 def test_listener_holds_little(pair, listener):
     served = listener(pair.a, "--listen", PORT)
     served.scrape()
@@ -302,8 +310,7 @@ def test_listener_holds_little(pair, listener):
     assert int(answers["CapEff"], 16) == int(answers["CapPrm"], 16) == 0
     assert set(answers["Uid"].split()) == {"2147483001"}
     assert (answers["Seccomp"], answers["NoNewPrivs"]) == ("2", "1")
-    opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-    assert not [name for name in opened if "bpf" in name]
+    assert not [name for name in opened(pid) if "bpf" in name]
     served.stop()
 
 
