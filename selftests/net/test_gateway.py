@@ -137,6 +137,7 @@ def test_narrow_link_behind_the_tunnel(narrow_site, family):
     assert clear(capture, 50) == []
 
 
+@pytest.mark.alone      # how much is merged depends on what else the machine does
 @each_family
 @pytest.mark.parametrize("joined_by", ["sender", "gateway"])
 def test_super_packets(plain, family, joined_by):
@@ -152,7 +153,7 @@ def test_super_packets(plain, family, joined_by):
     frames = worker(g1)["host_rx"] - sent["host_rx"]
     segments = worker(g1)["host_rx_segments"] - sent["host_rx_segments"]
     assert segments > BULK // 1500 and segments > 4 * frames, (frames, segments)
-    assert worker(g2)["host_tx_coalesced"] - taken["host_tx_coalesced"] > segments // 8
+    assert worker(g2)["host_tx_coalesced"] - taken["host_tx_coalesced"] > segments // 4
 
 
 @each_family
