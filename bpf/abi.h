@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define IPSECBPF_ABI_VERSION 3
+#define IPSECBPF_ABI_VERSION 4
 
 /* ---- limits ------------------------------------------------------------------------------- */
 
@@ -29,6 +29,10 @@
 #define INBOUND_SAS_MAX		4	/* per peer and protection: room for a rotation */
 #define FRAGMENTS_WAIT_NS	10000000000ull	/* for the others (RFC 1122 3.3.2 says a minute) */
 #define BUNDLE_MAX		3	/* SAs around one packet (RFC 4301 4.5, appendix E) */
+#define APPS_MAX		10000	/* applications of one policy */
+#define APP_CGROUP_LEVELS	8	/* of cgroups below the root that an application is known by */
+#define APP_FLOWS_MAX		262144	/* connections of all applications of one attachment */
+#define APP_ENDPOINTS_MAX	65536	/* bound local addresses of theirs */
 
 /* ---- words (RFC 4301) ---------------------------------------------------------------------- */
 
@@ -44,6 +48,9 @@ enum spd_action {
 #undef X
 	SPD_ACTION_COUNT
 };
+
+/* What becomes of packets that cannot be protected. */
+enum spd_level { LEVEL_MANDATORY, LEVEL_OPTIONAL };
 
 enum spd_direction { SPD_IN, SPD_OUT, SPD_DIRECTION_COUNT };
 enum ip_family { FAMILY_V4, FAMILY_V6, FAMILY_COUNT };
@@ -117,7 +124,14 @@ enum essential_bit {
 	X(PTB_REFUSED, "ptb_refused", "worker",						\
 	  "a packet-too-big message that quotes nothing we have sent lately")		\
 	X(UDP_ENCAP, "udp_encap", "worker", "UDP around ESP is cut short, or its lengths lie") \
-	X(FRAGMENT_DUP, "fragment_dup", "worker", "the same fragment once more")
+	X(FRAGMENT_DUP, "fragment_dup", "worker", "the same fragment once more")	\
+	X(UNVERIFIED, "unverified", "bpf",						\
+	  "for a socket that demands protection, and no SA of its policy has verified it")	\
+	X(UNASKED, "unasked", "bpf",							\
+	  "in the clear under an optional protection, and the socket has not sent there")	\
+	X(OPTIONAL_RATE, "optional_rate", "bpf",					\
+	  "more clear text under an optional protection than the application may receive") \
+	X(APP_FULL, "app_full", "bpf", "no room to note which application a packet belongs to")
 
 enum drop_reason {
 #define X(id, word, where, text) DROP_##id,
@@ -140,7 +154,9 @@ enum drop_reason {
 	X(IN_AH, "in_ah", "inbound AH handed to the worker")				\
 	X(IN_UDP_ESP, "in_udp_esp", "inbound ESP in UDP handed to the worker")		\
 	X(IN_FRAGMENT, "in_fragment", "inbound fragments of ESP or AH handed to the worker") \
-	X(IN_PTB, "in_ptb", "packet-too-big messages about our SAs handed to the worker")
+	X(IN_PTB, "in_ptb", "packet-too-big messages about our SAs handed to the worker") \
+	X(IN_OPTIONAL, "in_optional", "inbound, accepted in the clear: protection is optional")	\
+	X(OUT_OPTIONAL, "out_optional", "outbound, sent in the clear: protection is optional")
 
 enum pass_counter {
 #define X(id, word, text) PASS_##id,
@@ -184,10 +200,15 @@ struct rule_count {
 };
 _Static_assert(sizeof(struct rule_count) == 32, "rule_count is ABI");
 
-#define RULE_COUNT_EXTRA 2	/* slots behind those of the rules: the defaults */
-#define RULE_COUNT_SLOTS(rules) ((rules) + RULE_COUNT_EXTRA)
+/*
+ * Behind the slots of the rules: the defaults, and for the host (application 0) and each application
+ * what an optional protection let pass in the clear.
+ */
+#define RULE_COUNT_EXTRA 2
+#define RULE_COUNT_SLOTS(rules, apps) ((rules) + RULE_COUNT_EXTRA + (apps) + 1)
+#define RULE_COUNT_OPTIONAL(rules, app) ((rules) + RULE_COUNT_EXTRA + (app))
 #define RULE_COUNT_DEFAULT(rules, direction) ((rules) + (direction))	/* enum spd_direction */
-#define RULE_COUNT_INDEX(rules, row, slot) ((row) * RULE_COUNT_SLOTS(rules) + (slot))
+#define RULE_COUNT_INDEX(slots, row, slot) ((row) * (slots) + (slot))
 #define RULE_COUNT_CARRIED 0	/* the row of what was carried over */
 #define RULE_COUNT_ROW(cpu) ((cpu) + 1)
 
@@ -219,6 +240,8 @@ struct control {
 };
 _Static_assert(sizeof(struct control) == 40, "control is ABI");
 
+#define ATTACH_CGROUP_LEN 256
+
 /* Map `attachment`, one element, written once by attach: what detach and status must know even when
  * the supervisor is gone. */
 struct attachment {
@@ -231,8 +254,11 @@ struct attachment {
 	__u8 xdp_generic;
 	__u8 tcx;				/* tcx links; otherwise clsact filters */
 	__u16 pad;
+	__u64 netns_cookie;			/* of the NIC's network namespace: no other's sockets */
+	__u64 digest_seed[2];			/* of app_digest.h; random */
+	char cgroup[ATTACH_CGROUP_LEN];		/* where socket hooks go: a directory of cgroup2 */
 };
-_Static_assert(sizeof(struct attachment) == 44, "attachment is ABI");
+_Static_assert(sizeof(struct attachment) == 328, "attachment is ABI");
 
 /* Map `protections`: a pair's id. It stands for one immutable definition; see lib/protections.h. Each
  * generation has its own, so that going back to a policy goes back to its ids. */
@@ -368,6 +394,98 @@ struct worker_stats {
 	__u64 pad[4];
 };
 
+/* Map `had_sa`, index protect id: not 0 once an SA served it. An optional protection is mandatory from
+ * then on, whether that SA lives or not, until the administrator flushes SAs. Written by the
+ * supervisor, read by the hooks. */
+
+/* ---- applications -------------------------------------------------------------------------- */
+
+/*
+ * Who made a socket, as digests (app_digest.h): all that an application's "match" can ask for. Noted
+ * once, with the socket; what application that is follows from it and from the policy in force
+ * (spd_app.h), so that a new policy knows old sockets.
+ */
+struct app_identity {
+	__u64 cgroup_id;	/* of the kernel; never used again for another */
+	__u64 cgroup[APP_CGROUP_LEVELS];	/* path down to level i + 1; 0: not that deep */
+	__u64 unit;		/* name of the systemd unit, 0: none */
+	__u64 exe;		/* file system and path within it; 0: unknown */
+	__u32 uid, gid;		/* real ones, as the initial user namespace has them */
+	__u32 unit_level;	/* of `unit`, from 1 */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct app_identity) == 104, "app_identity is ABI");
+
+/* An answer remembered: the application (0: none) by the policy of that serial. One word, so that it is
+ * replaced at once. */
+#define APP_RESOLVED(serial, app) ((__u64)(serial) << 32 | (app))
+#define APP_RESOLVED_SERIAL(resolved) ((__u32)((resolved) >> 32))
+#define APP_RESOLVED_APP(resolved) ((__u32)(resolved))
+
+/* Map `app_endpoints`: a bound local socket address. An address of zeros is any. */
+struct app_endpoint_key {
+	union wire_addr local;
+	__be16 port;		/* 0 with protocols that have none */
+	__u8 proto;
+	__u8 family;		/* enum ip_family */
+};
+_Static_assert(sizeof(struct app_endpoint_key) == 20, "app_endpoint_key is ABI");
+
+/* Maps `app_flows` and `app_closed`: a connection; of ICMP echo the identifier is the local port. */
+struct app_flow_key {
+	union wire_addr local, remote;
+	__be16 local_port, remote_port;
+	__u8 proto;
+	__u8 family;		/* enum ip_family */
+	__u16 pad;
+};
+_Static_assert(sizeof(struct app_flow_key) == 40, "app_flow_key is ABI");
+
+#define APP_ENDPOINT_KEYS 2	/* of one socket: IPv6 ones may serve IPv4 as well */
+
+#define APP_SOCKET_SERVER (1u << 0)	/* bound to a port of its choice: expects to be spoken to */
+
+/* Socket storage `app_sockets`. */
+struct app_socket {
+	struct app_identity who;
+	__u64 resolved;		/* APP_RESOLVED() */
+	__u64 noted;		/* cookie of the socket whose endpoints or flow were noted: a socket that
+				 * was accepted has a copy of its listener's storage, but not this cookie */
+	struct app_endpoint_key endpoints[APP_ENDPOINT_KEYS];	/* family FAMILY_COUNT: none */
+	struct app_flow_key flow;	/* family FAMILY_COUNT: none */
+	__u32 flags;		/* APP_SOCKET_* */
+	__u32 pad;
+};
+
+/* Where a datagram socket sent in the clear because protection was optional: from there, and from
+ * nowhere else, it may be answered in the clear. Socket storage `app_asked`. */
+#define APP_ASKED 32
+struct app_asked {
+	struct {
+		union wire_addr addr;
+		__be16 port;
+		__u16 family;
+		__u32 pad;
+		__u64 ns;	/* CLOCK_MONOTONIC; 0: empty */
+	} to[APP_ASKED];
+	__u32 next;		/* the oldest, which gives way */
+	__u32 pad;
+};
+#define APP_ASKED_NS 60000000000ull
+
+struct app_flow {
+	struct app_identity who;
+	__u64 resolved;
+	__u64 cookie;		/* of the socket */
+	__u64 charged;		/* spd_app.name_digest of the application whose flow it counts as */
+	__u64 until_ns;		/* app_closed: CLOCK_MONOTONIC; otherwise 0 */
+	__u32 tracked;		/* the kernel tells when the connection is closed (sock_ops) */
+	__u32 pad;
+};
+
+/* How long after its end packets of a connection still belong to it: TIME_WAIT and some. */
+#define APP_CLOSED_NS 90000000000ull
+
 /* ---- host tag ------------------------------------------------------------------------------ */
 
 /*
@@ -429,7 +547,12 @@ struct packet_verdict {
 	__u8 action;		/* what it said, enum spd_action; nothing of it if blocked */
 	__u8 essential;
 	__u8 reason;		/* enum drop_reason */
+	__u32 app;		/* in: whose packet it shall be taken for (APP_ASK_MAPS: who the maps say);
+				 * out: the application, 0: none */
+	__u8 level;		/* enum spd_level */
+	__u8 pad2[3];
 };
-_Static_assert(sizeof(struct packet_verdict) == 72, "packet_verdict is ABI");
+_Static_assert(sizeof(struct packet_verdict) == 80, "packet_verdict is ABI");
+#define APP_ASK_MAPS 0xffffffffu
 
 #endif /* IPSECBPF_ABI_H */

@@ -95,6 +95,91 @@ struct {
 	__type(value, struct protection_val);
 } protections SEC(".maps");
 
+/* Protect id -> not 0 once an SA served it: see abi.h. Written by the supervisor, read by the hooks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, PROTECT_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} had_sa SEC(".maps");
+
+/* ---- applications: whose is a packet? (app.h; the socket hooks, ipsecbpf_sockets.bpf.c) ---- */
+
+/* Who made a socket. Written by the socket hooks and, of sockets older than those, by user space
+ * (lib/app_scan.h); read by tc_egress and the guard. Goes with the socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct app_socket);
+} app_sockets SEC(".maps");
+
+/* Where a datagram socket sent in the clear under an optional protection. Written by tc_egress, read by
+ * the guard. Goes with the socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct app_asked);
+} app_asked SEC(".maps");
+
+/* Connections of applications, and where theirs are spoken to. Written by the socket hooks, tc_egress
+ * and lib/app_scan.h, gone with their sockets; read by all hooks. */
+struct app_endpoint {
+	struct app_identity who;
+	__u64 resolved;
+	struct bpf_spin_lock lock;	/* of the two below */
+	__u32 sockets;			/* that share it */
+	__u32 dying;			/* the last has gone, it is about to be deleted */
+	__u32 pad;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, APP_FLOWS_MAX);
+	__type(key, struct app_flow_key);
+	__type(value, struct app_flow);
+} app_flows SEC(".maps");
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, APP_ENDPOINTS_MAX);
+	__type(key, struct app_endpoint_key);
+	__type(value, struct app_endpoint);
+} app_endpoints SEC(".maps");
+
+/* Connections whose socket is gone or in TIME_WAIT, and ICMP echo: for APP_CLOSED_NS; the oldest gives
+ * way. Written by the socket hooks and tc_egress, read by all hooks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct app_flow_key);
+	__type(value, struct app_flow);
+} app_closed SEC(".maps");
+
+/* spd_app.name_digest -> connections noted. Written where flows are noted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 2 * APPS_MAX);
+	__type(key, __u64);
+	__type(value, __u64);
+} app_usage SEC(".maps");
+
+/* Application -> clear text accepted under an optional protection in this slice of time. Written and
+ * read by xdp_ingress. */
+struct optional_budget {
+	__u64 slice;
+	__u64 used;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, APPS_MAX + 1);
+	__type(key, __u32);
+	__type(value, struct optional_budget);
+} optional_budgets SEC(".maps");
+
 /* SAs of both directions by (destination, protocol, SPI). Written by the supervisor, read by
  * xdp_ingress. * */
 struct {
@@ -142,7 +227,8 @@ struct spd_verdict {
 	__u32 protect_id;
 	__u8 action;		/* enum spd_action */
 	__u8 essential;		/* bypass because the traffic is essential */
-	__u16 pad;
+	__u8 level;		/* enum spd_level, if action is SPD_PROTECT */
+	__u8 pad;
 	__u32 serial;		/* of the policy that said it */
 };
 struct fragment_verdict {

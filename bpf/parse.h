@@ -46,7 +46,13 @@ struct packet_info {
 	__be32 fragment_id;	/* identification, of fragments only */
 	__u8 non_esp_marker;	/* UDP payload starts with four zero octets, or is a keep-alive */
 	__u8 esp_in_udp;	/* set by xdp_ingress: the SAD knows it */
+	__be16 icmp_id;		/* of ICMP echo, otherwise 0 */
+	__u16 pad;
 	__u32 len;		/* octets of the frame, all of a super-packet; set by the hook */
+	__u32 app;		/* application whose packet it is, by the generation that is asked; 0: none;
+				 * set by the hook (app.h) */
+	__u8 uncounted;		/* set by the guard: another hook has counted it for its rule */
+	__u8 pad2[3];
 };
 
 struct cursor {
@@ -248,6 +254,17 @@ static __always_inline int parse_udp(struct cursor *c, struct packet_info *info)
 	return 0;
 }
 
+/* Of echo requests and replies (RFC 792, RFC 4443 4.1). A cut one has none. */
+static __always_inline void parse_icmp_id(struct cursor *c, struct packet_info *info)
+{
+	__be16 *id = cursor_take(c, sizeof(*id));
+	bool echo = info->proto == IPPROTO_ICMP ? info->icmp_type == 8 || info->icmp_type == 0
+						: info->icmp_type == 128 || info->icmp_type == 129;
+
+	if (id && echo)
+		info->icmp_id = *id;
+}
+
 static __always_inline int parse_upper(struct cursor *c, struct packet_info *info)
 {
 	struct esp_header *esp;
@@ -275,6 +292,7 @@ static __always_inline int parse_upper(struct cursor *c, struct packet_info *inf
 			return -DROP_MALFORMED;
 		info->icmp_type = icmp[0];
 		info->icmp_code = icmp[1];
+		parse_icmp_id(c, info);
 		return 0;
 	case IPPROTO_ESP:
 		esp = cursor_take(c, sizeof(*esp));
@@ -306,14 +324,11 @@ static __always_inline bool is_too_big(const struct packet_info *info)
 	return info->proto == IPPROTO_ICMPV6 && info->icmp_type == ICMPV6_TYPE_PACKET_TOO_BIG;
 }
 
-/* Reads all headers. 0 with info filled in (zeroed by the caller, but for the VLAN of a tag that is
- * not in the frame), or a negative drop reason. */
-static __always_inline int parse_packet(struct cursor *c, struct packet_info *info)
+/* From the IP header on, of an ethertype that info has already. */
+static __always_inline int parse_network(struct cursor *c, struct packet_info *info)
 {
-	int err = parse_ethernet(c, info);
+	int err;
 
-	if (err)
-		return err;
 	if (info->ethertype == bpf_htons(ETH_P_IP))
 		err = parse_ipv4(c, info);
 	else if (info->ethertype == bpf_htons(ETH_P_IPV6))
@@ -324,6 +339,15 @@ static __always_inline int parse_packet(struct cursor *c, struct packet_info *in
 		return err;
 	info->is_ip = 1;
 	return info->fragment == FRAGMENT_LATER ? 0 : parse_upper(c, info);
+}
+
+/* Reads all headers. 0 with info filled in (zeroed by the caller, but for the VLAN of a tag that is
+ * not in the frame), or a negative drop reason. */
+static __always_inline int parse_packet(struct cursor *c, struct packet_info *info)
+{
+	int err = parse_ethernet(c, info);
+
+	return err ? err : parse_network(c, info);
 }
 
 #endif /* IPSECBPF_PARSE_H */

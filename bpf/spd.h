@@ -141,7 +141,8 @@ static __always_inline void count_rule(__u32 generation, const struct spd_head *
 	void *counts = bpf_map_lookup_elem(&rule_counts, &generation);
 	__u32 slot = rule < head->rules ? rule :
 		     RULE_COUNT_DEFAULT(head->rules, way == SPD_WAY_IN ? SPD_IN : SPD_OUT);
-	__u32 key = RULE_COUNT_INDEX(head->rules, RULE_COUNT_ROW(bpf_get_smp_processor_id()), slot);
+	__u32 key = RULE_COUNT_INDEX(RULE_COUNT_SLOTS(head->rules, head->apps),
+				     RULE_COUNT_ROW(bpf_get_smp_processor_id()), slot);
 	struct rule_count *count = counts ? bpf_map_lookup_elem(counts, &key) : NULL;
 
 	if (!count)
@@ -180,7 +181,7 @@ __noinline int spd_search(const struct spd_query *query, __u32 generation, __u32
 	walk.nothing = walk.chunk->head.nothing;
 	for (int i = 0; i < SPD_ASIDE_MAX; i++)
 		walk.waiting[i] = walk.nothing;
-	walk.ref = walk.chunk[SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
+	walk.ref = walk.chunk[SPD_HOST_CELL + SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
 	walk.action = walk.chunk->head.default_action[SPD_TREE_WAY(tree) == SPD_WAY_IN ? SPD_IN :
 											 SPD_OUT];
 	verdict->serial = walk.chunk->head.serial;

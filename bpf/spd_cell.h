@@ -6,8 +6,9 @@
  * A snapshot is one array of 64-octet cells, immutable once it is in force:
  *
  *   cell 0        struct spd_head: what holds for the whole policy
- *   cells 1, 2    references (SPD_REF) to the root of each of the SPD_TREES trees
- *   then          nodes and leaf entries
+ *   cells 1, 2    struct spd_app of application 0, the host: the roots of its SPD_TREES trees
+ *   cell 3        struct spd_apps: where those of the applications are, and who is which (spd_app.h)
+ *   then          nodes and leaf entries; struct spd_app of each application; buckets
  *
  * A packet looks the snapshot up once and takes everything from it, so that it sees one policy. It is
  * reduced to SPD_WORDS words. A node compares 32 bits of one word with up to SPD_THRESHOLDS values;
@@ -112,7 +113,7 @@ struct spd_head {
 	__u32 steps;					/* of the longest search */
 	__u32 text_len;					/* octets of canonical JSON in policy_text */
 	__u32 nothing;					/* 0 */
-	__u32 pad2;
+	__u32 apps;					/* applications; 0: nobody asks whose a packet is */
 	__u64 applied_ns;				/* CLOCK_REALTIME at which it was put here */
 	__u64 pad3;
 };
@@ -134,7 +135,8 @@ struct spd_entry {
 	__u32 protect_id;	/* index into out_sa; 0 unless action is SPD_PROTECT (ids start at 1) */
 	__u32 remote_lo, remote_hi, local_lo, local_hi;	/* IPv4 */
 	__u8 action;		/* enum spd_action */
-	__u8 pad[23];
+	__u8 level;		/* enum spd_level */
+	__u8 pad[22];
 };
 
 /* IPv6: follows the entry. */
@@ -149,18 +151,63 @@ struct spd_addresses {
 #define SPD_CHUNK_SIZE (SPD_CHUNK_CELLS * 64)
 #define SPD_CHUNKS(cells) (((cells) + SPD_CHUNK_CELLS - 1) >> SPD_CHUNK_SHIFT)
 
+/* ---- applications (spd_app.h) -------------------------------------------------------------- */
+
+/* Two cells for each application, its rules' trees and limits; the host is application 0. */
+struct spd_app {
+	__u32 root[SPD_TREES];	/* references (SPD_REF); what matches nothing here asks the host's trees */
+	__u32 first_rule, rules;	/* of the policy */
+	__u32 optional_rate;	/* packets per second accepted in the clear; 0: none */
+	__u32 flows_max;	/* connections that may be noted at once */
+	__u64 name_digest;	/* the same in every policy */
+	__u32 pad[32 - SPD_TREES - 6];
+};
+#define SPD_APP_CELLS 2
+
+/* By which properties an application may ask; a shape is a set of these. The cgroup comes apart. */
+enum spd_match { SPD_MATCH_GID = 1, SPD_MATCH_UID = 2, SPD_MATCH_EXE = 4, SPD_MATCH_SHAPES = 8 };
+
+struct spd_apps {
+	__u32 count;
+	__u32 first;		/* cell of application 1; even, so that none lies in two chunks */
+	__u32 buckets;		/* cell of the first struct spd_bucket */
+	__u32 bucket_mask;	/* how many there are, a power of two, less 1 */
+	__u32 cgroups;		/* bit i: some application names a cgroup at level i; bit 0: none named */
+	__u32 units;		/* bit i: ... a unit, which is at level i */
+	__u32 shapes;		/* bit of each set of SPD_MATCH_* that some application asks for */
+	__u32 pad;
+	__u64 seed;		/* of the buckets: chosen so that none overflows */
+	__u64 pad2[3];
+};
+
+#define SPD_BUCKET_ENTRIES 5
+
+struct spd_bucket {
+	__u64 digest[SPD_BUCKET_ENTRIES];	/* 0: empty */
+	__u32 app[SPD_BUCKET_ENTRIES];
+	__u32 pad;
+};
+
 union spd_cell {
 	struct spd_head head;
 	__u32 root[16];
+	struct spd_apps apps;
+	struct spd_bucket bucket;
 	struct spd_node node;
 	struct spd_entry entry;
 	struct spd_addresses addresses;
 };
 _Static_assert(sizeof(union spd_cell) == 64, "a cell is a cache line");
 
-#define SPD_ROOT_CELL(tree) (1 + (tree) / 16)
+_Static_assert(sizeof(struct spd_app) == SPD_APP_CELLS * 64, "an application takes two cells");
+
+#define SPD_HOST_CELL 1
+#define SPD_APPS_CELL (SPD_HOST_CELL + SPD_APP_CELLS)
+#define SPD_FIRST_FREE_CELL (SPD_APPS_CELL + 1)
+
+/* Within the cells of a struct spd_app. */
+#define SPD_ROOT_CELL(tree) ((tree) / 16)
 #define SPD_ROOT_INDEX(tree) ((tree) % 16)
-#define SPD_FIRST_FREE_CELL (1 + (SPD_TREES + 15) / 16)
 
 /* ---- flow cache ---------------------------------------------------------------------------- */
 
@@ -183,7 +230,10 @@ struct flow {
 	__u32 protect_id;
 	__u8 action;		/* enum spd_action */
 	__u8 tree;		/* SPD_TREE() */
-	__u8 pad[14];
+	__u8 level;		/* enum spd_level */
+	__u8 pad;
+	__u32 app;
+	__u8 pad2[8];
 };
 _Static_assert(sizeof(struct flow) == 64, "a flow is a cache line");
 

@@ -5,6 +5,9 @@
  *   policy_check.c    what JSON Schema cannot say (all errors, then warnings)
  *   policy_lint*.c, policy_shadow.c, policy_risk.c    what is right and may be a mistake still
  *   policy_bundle.c   the same of SAs within SAs; and what lies within what
+ *   policy_json_app.c "applications" of the text
+ *   policy_apps.c     applications -> rules, with the addresses that host names stand for
+ *   policy_match.c    applications -> who is which, in cells
  *   policy_boxes.c    rules -> boxes: what each of a snapshot's trees is made of
  *   policy_compile.c  struct policy -> struct policy_compiled for one interface
  *   policy_show.c     struct policy -> canonical JSON; and the differences of two policies
@@ -72,6 +75,7 @@ struct protection {
 	enum protection_type type;		/* PROTECTION_AUTHENTICATION with AH */
 	enum protection_mode mode;
 	enum fragment_rule fragments;		/* what becomes of outbound IP fragments */
+	enum spd_level level;			/* of rules and applications that say nothing else */
 	const struct esp_suite **suites;	/* allowed, in order of preference; at least one */
 	size_t suite_count;
 	bool allow_legacy;			/* suites of the past may be among them */
@@ -105,9 +109,81 @@ struct rule {
 	struct port_list dscp;			/* the same */
 	enum spd_action action;
 	size_t peer, protection;		/* indices; only with SPD_PROTECT */
+	enum spd_level level;			/* only with SPD_PROTECT */
+	size_t application;			/* whose packets alone it is for; 0: everybody's */
 	uint32_t accept_risk;			/* RISK_BIT(...): not warned of here */
 	bool invalid;				/* while parsing: has errors; its name counts */
 	struct position at;
+};
+
+/* ---- applications -------------------------------------------------------------------------- */
+
+#define PEER_NONE SIZE_MAX	/* of rule.peer: there is no SA that it could ever have */
+
+/* One way of being the application: all that is given must hold. At least one is. */
+struct app_match {
+	char *cgroup;		/* absolute, as below the root of cgroup2; its children too. NULL: any */
+	char *unit;		/* systemd's, with its type: "vsftpd.service"; not beside cgroup */
+	char *exe;		/* absolute */
+	char *user, *group;	/* names or numbers, as written; of the real ids */
+	struct position at;
+};
+
+enum app_network_class { APP_TRUSTED, APP_UNTRUSTED, APP_PROTECTED };
+
+/* What a direction asks for. NONE: clear text; REQUEST: protection, if there is an SA (optional);
+ * REQUIRE: protection (mandatory). */
+enum app_demand { DEMAND_NONE, DEMAND_REQUEST, DEMAND_REQUIRE };
+
+/* How what goes on in a protected network is protected; the first that matches the ports does. */
+struct app_protect {
+	uint8_t *protocols;
+	size_t protocol_count;			/* 0: any */
+	struct port_list local_port, remote_port;
+	size_t *peers;				/* none: every peer that has an address in the network */
+	size_t peer_count;
+	size_t protection;
+	enum app_demand demand[SPD_DIRECTION_COUNT];
+	struct position at;
+};
+
+struct app_network {
+	struct address_list remote;		/* as written; without both: any address */
+	char **names;				/* hosts; what they stand for is in struct name_table */
+	size_t name_count;
+	enum app_network_class class;
+	struct app_protect *protect;		/* only of APP_PROTECTED; at least one */
+	size_t protect_count;
+	struct position at;
+};
+
+struct application {
+	char name[NAME_LEN];
+	char *description;
+	struct app_match *matches;		/* at least one */
+	size_t match_count;
+	struct app_network *networks;		/* the first that the remote address is in decides */
+	size_t network_count;
+	bool default_discard;			/* in no network: dropped; otherwise as the host's rules say */
+	uint32_t optional_rate;			/* packets per second */
+	uint32_t flows_max;
+	struct position at;
+};
+#define APP_OPTIONAL_RATE_DEFAULT 1000
+#define APP_FLOWS_DEFAULT	  65536
+
+/* The addresses of a host's name, as they were last known (lib/names_store.h fills it in). */
+struct name_addresses {
+	char *name;
+	struct address_list addresses;
+	bool secure;		/* DNSSEC: the resolver said so (AD), and is trusted with it */
+	uint32_t ttl;		/* seconds; 0: not from DNS */
+	int64_t resolved_at;	/* CLOCK_REALTIME, seconds */
+};
+
+struct name_table {
+	struct name_addresses *items;
+	size_t count;
 };
 
 struct policy {
@@ -123,7 +199,11 @@ struct policy {
 	struct peer *peers;
 	size_t peer_count;
 	struct rule *rules;
-	size_t rule_count;
+	size_t rule_count;			/* those of the file, which hold for everybody */
+	struct application *applications;	/* in their order; 1 is the first in rule.application */
+	size_t application_count;
+	/* Behind the file's rules lie those that the applications come to, sorted by application. */
+	size_t all_rule_count;
 };
 
 /*
@@ -138,6 +218,17 @@ struct policy *policy_parse(const char *text, size_t len, const char *name,
 struct policy *policy_load(const char *path, struct ipsecbpf_report *report);
 
 void policy_free(struct policy *policy);
+
+/*
+ * Replaces the rules behind the file's by what the applications come to, with these addresses for host
+ * names (NULL: none are known; a name without addresses matches nothing). policy_parse() has done so
+ * without names. Each rule's name is "APPLICATION/N[/M]": network N, protection M of it, from 1. A
+ * protected network is closed: what none of its protections allows is discarded. 0 or -ENOMEM, -E2BIG.
+ */
+int policy_expand(struct policy *policy, const struct name_table *names);
+
+/* Every host name in the policy, each once. *ret_names is malloc'd, the names stay the policy's. */
+int policy_names(const struct policy *policy, const char ***ret_names, size_t *ret_count);
 
 /* Called by policy_parse(): adds what it finds; the number of errors, SIZE_MAX without memory. */
 size_t policy_check(const struct policy *policy, struct ipsecbpf_report *report);

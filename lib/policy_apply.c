@@ -118,7 +118,7 @@ static void describe(const struct policy_compiled *compiled, struct ipsecbpf_app
 	result->entries = head->entries;
 	result->steps = head->steps;
 	result->memory = head->cells * sizeof(union spd_cell);
-	result->counters_memory = rule_counts_memory(head->rules);
+	result->counters_memory = rule_counts_memory(head->rules, head->apps);
 }
 
 /* Counters take memory for each CPU that there may ever be. */

@@ -146,7 +146,7 @@ static uint32_t *root_of(struct compiling *compiling, struct tree_name name)
 {
 	uint32_t tree = SPD_TREE(name.way, name.family, name.shows);
 
-	return &compiling->cells.items[SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
+	return &compiling->cells.items[SPD_HOST_CELL + SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
 }
 
 static int compile_tree(struct compiling *compiling, struct tree_name name)
@@ -203,7 +203,8 @@ static int begin(struct compiling *compiling)
 	compiling->head = (struct spd_head){
 		.essential = policy->essential,
 		.non_ip_action = (uint8_t)policy->non_ip_action,
-		.rules = (uint32_t)policy->rule_count,
+		.rules = (uint32_t)policy->all_rule_count,
+		.apps = (uint32_t)policy->application_count,
 	};
 	for (int i = 0; i < SPD_DIRECTION_COUNT; i++)
 		compiling->head.default_action[i] = (uint8_t)policy->default_action[i];

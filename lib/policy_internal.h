@@ -78,6 +78,9 @@ void policy_report_at(const struct policy *policy, struct ipsecbpf_report *repor
 		      enum report_level level, struct position at, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
 
+/* Frees what a rule points to. */
+void policy_rule_fini(struct rule *rule);
+
 /* ---- policy_load.c ---- */
 
 /* A whole file ("-": standard input), at most one octet longer than any that is accepted. *ret_text is

@@ -342,7 +342,7 @@ struct policy *policy_parse(const char *text, size_t len, const char *name,
 	err = reading.policy->origin ? json_reader_open(&reader, text, len) : -ENOMEM;
 	if (!err) {
 		read_document(&reader, &reading);
-		errors = policy_check(reading.policy, report);
+		errors = policy_expand(reading.policy, NULL) ? SIZE_MAX : policy_check(reading.policy, report);
 		if (reader.errors || errors)
 			err = -EINVAL;
 		if (reader.no_memory || errors == SIZE_MAX)
@@ -359,7 +359,7 @@ struct policy *policy_parse(const char *text, size_t len, const char *name,
 	return NULL;
 }
 
-static void rule_fini(struct rule *rule)
+void policy_rule_fini(struct rule *rule)
 {
 	for (size_t i = 0; i < rule->interface_count; i++)
 		free(rule->interfaces[i]);
@@ -381,8 +381,8 @@ void policy_free(struct policy *policy)
 		free(policy->protections[i].suites);
 	for (size_t i = 0; i < policy->peer_count; i++)
 		free(policy->peers[i].addresses.items);
-	for (size_t i = 0; i < policy->rule_count; i++)
-		rule_fini(&policy->rules[i]);
+	for (size_t i = 0; i < policy->all_rule_count || i < policy->rule_count; i++)
+		policy_rule_fini(&policy->rules[i]);
 	free(policy->protections);
 	free(policy->peers);
 	free(policy->rules);

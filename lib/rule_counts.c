@@ -19,19 +19,20 @@ static uint32_t slots_of(const struct inner_map *map)
 	return (uint32_t)(map->len / sizeof(struct rule_count) / row_count());
 }
 
-size_t rule_counts_memory(size_t rules)
+size_t rule_counts_memory(size_t rules, size_t apps)
 {
-	return RULE_COUNT_SLOTS(rules) * row_count() * sizeof(struct rule_count);
+	return RULE_COUNT_SLOTS(rules, apps) * row_count() * sizeof(struct rule_count);
 }
 
 /* ---- making -------------------------------------------------------------------------------- */
 
 int rule_counts_make(struct inner_map *map, const struct policy *policy)
 {
-	size_t rules = policy->rule_count;
+	size_t rules = policy->all_rule_count;
 	struct rule_count *row;
 	int err = inner_map_create(map, "rule_counts", sizeof(*row),
-				   RULE_COUNT_SLOTS((uint32_t)rules) * row_count());
+				   (uint32_t)(RULE_COUNT_SLOTS(rules, policy->application_count) *
+					      row_count()));
 
 	if (err)
 		return err;

@@ -25,7 +25,7 @@ int rule_counts_make(struct inner_map *map, const struct policy *policy);
 int rule_counts_carry(const struct pins *pins, uint32_t from, uint32_t to);
 
 /* Octets that the counters of so many rules take. */
-size_t rule_counts_memory(size_t rules);
+size_t rule_counts_memory(size_t rules, size_t apps);
 
 /* Sums of the rows: one per slot, malloc'd, `digest` that of row 0. 0 or -errno. */
 int rule_counts_sum(const struct inner_map *map, struct rule_count **ret_sums,

@@ -71,7 +71,7 @@ static int read_counts(const struct pins *pins, uint32_t generation, struct rule
 	if (err)
 		return err;
 	now = clock_ns();
-	if (slots == RULE_COUNT_SLOTS(stats->count)) {
+	if (slots == RULE_COUNT_SLOTS(stats->count, stats->apps)) {
 		for (size_t i = 0; i < stats->count; i++)
 			set_counts(&stats->rules[i], &sums[i], now);
 		for (int i = 0; i < SPD_DIRECTION_COUNT; i++)
@@ -93,6 +93,7 @@ static int read_once(const struct pins *pins, struct rule_stats *stats)
 
 	if (err)
 		return err;
+	stats->apps = head.apps;
 	if (stats->serial != head.serial) {
 		stats->serial = 0;	/* until the names are known to be its */
 		err = read_names(pins, stats);

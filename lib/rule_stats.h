@@ -32,6 +32,7 @@ struct rule_stats {
 	uint32_t serial;	/* of the policy */
 	struct rule_stat *rules;	/* in the order of the policy */
 	size_t count;
+	size_t apps;		/* applications of the policy */
 	char *file;		/* absolute, or "-"; NULL: what `ipsecbpf policy show` prints */
 	struct rule_stat defaults[SPD_DIRECTION_COUNT];
 };

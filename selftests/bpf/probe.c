@@ -169,7 +169,7 @@ static int build_tree(struct spd_cells *cells, const struct linear_set *set, uin
 
 static uint32_t *root_of(const struct spd_cells *cells, int tree)
 {
-	return &cells->items[SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
+	return &cells->items[SPD_HOST_CELL + SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
 }
 
 static int leave_out(struct spd_cells *cells, uint32_t before_end)

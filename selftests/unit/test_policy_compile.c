@@ -48,7 +48,7 @@ static uint32_t root_for(const struct policy_compiled *compiled, enum spd_way wa
 {
 	uint32_t tree = SPD_TREE(way, family, shows);
 
-	return compiled->cells.items[SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
+	return compiled->cells.items[SPD_HOST_CELL + SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
 }
 
 static enum spd_way way_of(const struct test_packet *packet)

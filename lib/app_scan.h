@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Sockets that are older than the socket hooks, or than the policy that makes their program an
+ * application: finds them by /proc, takes a descriptor of each by pidfd_getfd(2), and notes who made it
+ * as the hooks would have. That, and not a BPF iterator, because an iterator sees a socket but not the
+ * program that has it open.
+ *
+ * Included by: policy_apply.c, `app sockets`.
+ */
+#ifndef IPSECBPF_APP_SCAN_H
+#define IPSECBPF_APP_SCAN_H
+
+#include "app_identity.h"
+#include "pin.h"
+
+/* A socket that a process has open, with what is noted of it. */
+struct app_scan_socket {
+	pid_t pid;
+	int pid_fd_number;	/* its number in that process */
+	int fd;			/* ours; open during the call only */
+	unsigned long inode;
+	uint8_t family;		/* AF_INET, AF_INET6 */
+	uint8_t proto;
+	bool listening;
+	bool known;		/* `socket` was there already, noted by a hook */
+	struct app_socket socket;
+};
+
+/* Called for each Internet socket of the attachment's network namespace, once per socket, whoever shares
+ * it. Not 0: stops, and is what app_scan() returns. */
+typedef int (*app_scan_fn)(void *context, const struct app_scan_socket *found);
+int app_scan(const struct pins *pins, app_scan_fn each, void *context);
+
+/* Notes sockets that nobody has noted, and endpoints and flows of all that are an application's by that
+ * snapshot. To be called before a policy is in force, and once more after. 0 or -errno. */
+int app_scan_note(const struct pins *pins, const union spd_cell *cells, size_t *ret_noted);
+
+#endif /* IPSECBPF_APP_SCAN_H */
