@@ -2,7 +2,6 @@
 #include "spd_split.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Of more boxes than this, a sample says which question is good. */
@@ -63,11 +62,43 @@ struct candidates {
 	size_t spanning;	/* boxes for which this question has only one answer: all of it */
 };
 
-static int compare_values(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+/* Fewer values than this are sorted by insertion. */
+#define FEW_VALUES 48
 
-	return x < y ? -1 : x > y;
+static void sort_few(uint32_t *values, size_t count)
+{
+	for (size_t i = 1; i < count; i++) {
+		uint32_t value = values[i];
+		size_t at = i;
+
+		for (; at && values[at - 1] > value; at--)
+			values[at] = values[at - 1];
+		values[at] = value;
+	}
+}
+
+/* Octet by octet, the lowest first: qsort() took much of the time of a large tree. */
+static void sort_values(uint32_t *values, size_t count)
+{
+	uint32_t other[4 * SAMPLE_MAX], *from = values, *to = other;
+
+	if (count < FEW_VALUES) {
+		sort_few(values, count);
+		return;
+	}
+	for (unsigned int shift = 0; shift < 32; shift += 8) {
+		size_t ends[257] = { 0 };
+		uint32_t *swap = from;
+
+		for (size_t i = 0; i < count; i++)
+			ends[(from[i] >> shift & 0xff) + 1]++;
+		for (size_t i = 1; i < 256; i++)
+			ends[i] += ends[i - 1];
+		for (size_t i = 0; i < count; i++)
+			to[ends[from[i] >> shift & 0xff]++] = from[i];
+		from = to;
+		to = swap;
+	}
 }
 
 /* A child that ends with `last` is wanted. If the window does not show so much, then the values of
@@ -125,7 +156,7 @@ static bool pick_thresholds(struct candidates *candidates, uint32_t end, struct 
 	for (size_t i = 0; i < candidates->count; i++)
 		if (values[i] != end)
 			values[count++] = values[i];
-	qsort(values, count, sizeof(*values), compare_values);
+	sort_values(values, count);
 	for (size_t i = 0; i < count; i++)
 		distinct += !i || values[i] != values[i - 1];
 	split->thresholds = 0;
@@ -180,19 +211,17 @@ struct division {
 	double aside;
 };
 
-static struct division divide(const struct spd_region *boxes, const struct spd_list *sample,
-			      const struct spd_region *region, const struct spd_split *split)
+static struct division divide(const struct spd_span *spans, size_t count,
+			      const struct spd_split *split)
 {
 	struct division division = { 0 };
 
-	for (size_t i = 0; i < sample->count; i++) {
-		struct spd_span span = spd_split_span(split, region, &boxes[sample->items[i]]);
-
-		if (spd_split_sets_aside(split, span)) {
+	for (size_t i = 0; i < count; i++) {
+		if (spd_split_sets_aside(split, spans[i])) {
 			division.aside++;
 			continue;
 		}
-		for (unsigned int child = span.first; child <= span.last; child++)
+		for (unsigned int child = spans[i].first; child <= spans[i].last; child++)
 			division.children[child]++;
 	}
 	return division;
@@ -243,9 +272,9 @@ static bool hardly_divides(const struct division *division, unsigned int childre
 	return left <= 0 || total > REPEATED_MAX * left;
 }
 
-static void consider(struct choice *choice, struct spd_split *split)
+static void consider(struct choice *choice, const struct spd_span *spans, struct spd_split *split)
 {
-	struct division division = divide(choice->boxes, &choice->sample, choice->region, split);
+	struct division division = divide(spans, choice->sample.count, split);
 
 	if (hardly_divides(&division, split->thresholds + 1, (double)choice->sample.count))
 		return;
@@ -261,6 +290,7 @@ static void consider_dimension(struct choice *choice, unsigned int dimension)
 		.dimension = dimension,
 		.shift = window_shift(region, dimension),
 	};
+	struct spd_span spans[SAMPLE_MAX];
 	struct candidates candidates;
 
 	if (region_lo(region, dimension) == region_hi(region, dimension))
@@ -269,10 +299,12 @@ static void consider_dimension(struct choice *choice, unsigned int dimension)
 	if (candidates.spanning == choice->sample.count ||
 	    !pick_thresholds(&candidates, window_end(region, &split), &split))
 		return;
-	consider(choice, &split);
+	for (size_t i = 0; i < choice->sample.count; i++)
+		spans[i] = spd_split_span(&split, region, &choice->boxes[choice->sample.items[i]]);
+	consider(choice, spans, &split);
 	split.aside = true;
 	if (choice->terms->may_set_aside)
-		consider(choice, &split);
+		consider(choice, spans, &split);
 }
 
 double spd_repeated_cost(size_t boxes)
