@@ -132,7 +132,7 @@ struct app_endpoint {
 	struct bpf_spin_lock lock;	/* of the two below */
 	__u32 sockets;			/* that share it */
 	__u32 dying;			/* the last has gone, it is about to be deleted */
-	__u32 pad;
+	struct app_endpoint_key key;	/* again: elements are used anew while they are read */
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

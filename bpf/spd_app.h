@@ -37,6 +37,12 @@ spd_app_inline __u64 spd_match_digest(__u64 seed, __u64 cgroup, const struct app
 	return hash ? hash : 1;
 }
 
+/* The cell of the bucket that a digest belongs to. */
+spd_app_inline __u32 spd_bucket_cell(const struct spd_apps *apps, __u64 digest)
+{
+	return apps->buckets + ((__u32)digest & apps->bucket_mask);
+}
+
 spd_app_inline __u32 spd_bucket_find(const struct spd_bucket *bucket, __u64 digest)
 {
 	__u32 app = 0;
