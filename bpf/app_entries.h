@@ -15,6 +15,10 @@
 
 #include "maps.h"
 
+/* Static: Linux 6.1 takes keys of maps from the stack and from maps, not from what a global function
+ * was given. No object needs all of them. */
+#define app_entry static __noinline __attribute__((unused))
+
 #define APP_ENTRY_TRIES 4	/* to meet an endpoint that is neither going nor coming */
 
 /* How a connection is noted. */
@@ -89,8 +93,8 @@ static __always_inline void app_flow_fill(struct app_flow *flow, const struct ap
  * Notes the connection of a socket; if it was noted already, that the kernel tells of its end. What
  * another socket left under that key goes: the kernel does not let two have the same.
  */
-__noinline int app_flow_add(const struct app_flow_key *key, const struct app_identity *who,
-			    const struct app_flow_terms *terms)
+app_entry int app_flow_add(const struct app_flow_key *key, const struct app_identity *who,
+			   const struct app_flow_terms *terms)
 {
 	struct app_flow flow, *old;
 	int err;
@@ -121,7 +125,7 @@ __noinline int app_flow_add(const struct app_flow_key *key, const struct app_ide
 
 /* The socket is gone, or in TIME_WAIT: what still comes is its application's for APP_CLOSED_NS. Of a
  * connection that another socket has under that key by now this is not the end. */
-__noinline int app_flow_close(const struct app_flow_key *key, __u64 cookie)
+app_entry int app_flow_close(const struct app_flow_key *key, __u64 cookie)
 {
 	struct app_flow flow, *old;
 
@@ -139,7 +143,7 @@ __noinline int app_flow_close(const struct app_flow_key *key, __u64 cookie)
 }
 
 /* Nothing of it shall be left: it never came to be. */
-__noinline int app_flow_remove(const struct app_flow_key *key, __u64 cookie)
+app_entry int app_flow_remove(const struct app_flow_key *key, __u64 cookie)
 {
 	const struct app_flow *old;
 
@@ -156,8 +160,8 @@ __noinline int app_flow_remove(const struct app_flow_key *key, __u64 cookie)
  * The first to use such a key keeps it for as long: another may not take its answers. Called for each
  * packet, writes now and then.
  */
-__noinline int app_closed_note(const struct app_flow_key *key, const struct app_identity *who,
-			       __u64 resolved, __u64 cookie)
+app_entry int app_closed_note(const struct app_flow_key *key, const struct app_identity *who,
+			      __u64 resolved, __u64 cookie)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct app_flow flow, *old;
@@ -220,8 +224,8 @@ static __always_inline long app_endpoint_insert(const struct app_endpoint_key *k
 }
 
 /* A socket is bound there. Of several that share it the first says whose it is. */
-__noinline int app_endpoint_add(const struct app_endpoint_key *key, const struct app_identity *who,
-				__u64 resolved)
+app_entry int app_endpoint_add(const struct app_endpoint_key *key, const struct app_identity *who,
+			       __u64 resolved)
 {
 	if (!key || !who)
 		return -DROP_INTERNAL;
@@ -238,7 +242,7 @@ __noinline int app_endpoint_add(const struct app_endpoint_key *key, const struct
 }
 
 /* A socket that was bound there is gone: once for each app_endpoint_add() that returned 0. */
-__noinline int app_endpoint_remove(const struct app_endpoint_key *key)
+app_entry int app_endpoint_remove(const struct app_endpoint_key *key)
 {
 	struct app_endpoint *endpoint;
 	bool last = false;

@@ -208,13 +208,35 @@ bool protections_are_live(const struct protections *protections)
 	return true;
 }
 
+/*
+ * An id that the policy in force does not have for this pair. If it has the pair under another, SAs have
+ * served it if they have served that; an id that was somebody else's says nothing of it.
+ */
+static int inherit_had_sa(const struct pins *pins, const struct protection_key *live_key,
+			  uint32_t id)
+{
+	struct protection_val live;
+	uint32_t had = 0;
+
+	if (!bpf_map_lookup_elem(pins->protections_fd, live_key, &live)) {
+		if (live.id == id)
+			return 0;
+		if (bpf_map_lookup_elem(pins->had_sa_fd, &live.id, &had))
+			return -errno;
+	}
+	return bpf_map_update_elem(pins->had_sa_fd, &id, &had, 0) ? -errno : 0;
+}
+
 int protections_add(const struct protections *protections)
 {
-	int fd = protections->pins->protections_fd;
+	int err, fd = protections->pins->protections_fd;
 
 	for (size_t i = 0; i < protections->count; i++) {
 		struct protection_key key = protections->keys[i];
 
+		err = inherit_had_sa(protections->pins, &key, protections->values[i].id);
+		if (err)
+			return err;
 		key.generation = !protections->live;
 		if (bpf_map_update_elem(fd, &key, &protections->values[i], 0))
 			return -errno;

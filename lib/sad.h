@@ -94,6 +94,9 @@ void sad_look(struct sad *sad, uint32_t largest_refused);
 /* Removes all SAs; returns how many. Unused sequence numbers go back to the disk. */
 uint32_t sad_flush(struct sad *sad);
 
+/* Optional protections are optional again: the administrator has said so. */
+void sad_forget_had_sa(const struct sad *sad);
+
 /* struct net_watch_config.next_hop; context: the struct sad. */
 void sad_next_hop(void *context, uint32_t slot, uint64_t value);
 

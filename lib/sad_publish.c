@@ -141,11 +141,25 @@ int sad_publish_outbound(const struct sad *sad, uint32_t protect_id)
 	return 0;
 }
 
+static int set_had_sa(const struct sad *sad, uint32_t protect_id, uint32_t had)
+{
+	return bpf_map_update_elem(sad->pins->had_sa_fd, &protect_id, &had, 0) ? -errno : 0;
+}
+
+void sad_forget_had_sa(const struct sad *sad)
+{
+	for (uint32_t id = 0; id < PROTECT_MAX; id++)
+		set_had_sa(sad, id, 0);
+}
+
 int sad_publish(struct sad *sad, uint32_t slot)
 {
 	struct sad_sa *sa = &sad->sas[slot];
 	int err = publish_slot(sad, slot, true);
 
+	/* Before it serves: from its first packet on none passes in the clear any more. */
+	if (!err)
+		err = set_had_sa(sad, sa->config.protect_id, 1);
 	if (!err)
 		err = count_inbound(sad, sa, true);
 	if (!err && in_sad(&sa->config))

@@ -213,6 +213,7 @@ int supervisor_answer(struct supervisor *supervisor, int fd, const struct contro
 		return reply_sa_list(supervisor, fd);
 	case CONTROL_SA_FLUSH:
 		removed = sad_flush(&supervisor->sad);
+		sad_forget_had_sa(&supervisor->sad);
 		return control_reply(fd, CONTROL_SA_FLUSH, 0, &removed, sizeof(removed), NULL);
 	case CONTROL_CONFIRM:
 		return reply_confirm(supervisor, fd);
