@@ -36,6 +36,19 @@ static __noinline int note_asked(__u32 serial)
 	return 0;
 }
 
+/* Whose the packet is said to be by those who ask. False: they leave it to the maps. */
+static __noinline int asked_app(struct packet_info *info)
+{
+	const struct packet_verdict *note;
+	__u32 zero = 0;
+
+	note = bpf_map_lookup_elem(&verdicts, &zero);
+	if (!note || note->app == APP_ASK_MAPS)
+		return 0;
+	info->app = note->app;
+	return 1;
+}
+
 static __noinline int note_packet(const struct packet_info *info, const struct spd_verdict *verdict,
 				  int action)
 {
@@ -62,6 +75,8 @@ static __noinline int note_packet(const struct packet_info *info, const struct s
 	note->rule = verdict->rule;
 	note->protect_id = verdict->protect_id;
 	note->action = verdict->action;
+	note->level = verdict->level;
+	note->app = info->app;
 	note->essential = verdict->essential;
 	note->reason = action < 0 ? -action : DROP_NONE;
 	return 0;
@@ -79,6 +94,11 @@ static __always_inline void explain_asked(__u32 serial)
 {
 	if (explaining)
 		note_asked(serial);
+}
+
+static __always_inline bool explain_app(struct packet_info *info)
+{
+	return explaining && asked_app(info);
 }
 
 /* At the end of a hook. action: what its step returned, a drop reason if negative. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Verdicts of flows, remembered. A flow is a query in one tree of one policy: a new policy has a new
- * serial, so nothing needs to be thrown away when it comes.
+ * Verdicts of flows, remembered. A flow is an application's query in one tree of one policy: a new
+ * policy has a new serial, so nothing needs to be thrown away when it comes.
  *
  * A flood of packets that never come again must not push out the flows that do: a new flow takes an
  * empty place, or that of one of another policy, of one that has been idle, or of one that was never
@@ -16,11 +16,12 @@
 
 #include "maps.h"
 
-/* What a flow is known by: a query in a tree of a policy, of which the fields that no rule asks for are
- * 0. */
+/* What a flow is known by: an application's query in a tree of a policy, of which the fields that no
+ * rule asks for are 0. */
 struct flow_key {
 	struct spd_query query;
 	__u32 serial;
+	__u32 app;
 	__u32 tree;
 	__u32 hash;
 };
@@ -28,7 +29,7 @@ struct flow_key {
 /* NMH (Halevi and Krawczyk 1997) with random seeds, then mixed. */
 static __always_inline __u32 flow_hash(const struct flow_key *key)
 {
-	__u64 hash = key->tree;
+	__u64 hash = (__u64)key->app << 8 | key->tree;
 
 #pragma clang loop unroll(full)
 	for (int i = 0; i < SPD_WORDS; i++) {
@@ -54,7 +55,7 @@ static __always_inline struct flow_set *flow_set_of(const struct flow_key *key)
 
 static __always_inline bool flow_is(const struct flow *flow, const struct flow_key *key)
 {
-	__u64 differ = flow->tree ^ key->tree;
+	__u64 differ = (flow->tree ^ key->tree) | (flow->app ^ key->app);
 
 #pragma clang loop unroll(full)
 	for (int i = 0; i < SPD_WORDS; i++)
@@ -78,6 +79,7 @@ static __always_inline bool flow_find(struct flow_set *set, const struct flow_ke
 		verdict->rule = flow->rule;
 		verdict->protect_id = flow->protect_id;
 		verdict->action = flow->action;
+		verdict->level = flow->level;
 		return true;
 	}
 	return false;
@@ -129,7 +131,9 @@ static __always_inline void flow_note(struct flow_set *set, const struct flow_ke
 	flow->rule = verdict->rule;
 	flow->protect_id = verdict->protect_id;
 	flow->action = verdict->action;
+	flow->level = verdict->level;
 	flow->tree = key->tree;
+	flow->app = key->app;
 	tag->hash = key->hash;
 	tag->serial = key->serial;
 	tag->used = now;

@@ -21,13 +21,16 @@ static __always_inline bool is_nobodys(const struct packet_info *info)
 	       (src->w[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000);
 }
 
+static __always_inline bool is_own_address(const union wire_addr *addr, __u8 family)
+{
+	struct own_address key = { .addr = *addr, .family = family };
+
+	return bpf_map_lookup_elem(&own_addresses, &key);
+}
+
 static __always_inline bool is_own_source(const struct packet_info *info)
 {
-	struct own_address key = { .addr = info->src, .family = info->family };
-
-	if (!info->is_ip || is_nobodys(info))
-		return false;
-	return bpf_map_lookup_elem(&own_addresses, &key);
+	return info->is_ip && !is_nobodys(info) && is_own_address(&info->src, info->family);
 }
 
 #endif /* IPSECBPF_OWN_ADDRESS_H */

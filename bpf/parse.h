@@ -47,12 +47,11 @@ struct packet_info {
 	__u8 non_esp_marker;	/* UDP payload starts with four zero octets, or is a keep-alive */
 	__u8 esp_in_udp;	/* set by xdp_ingress: the SAD knows it */
 	__be16 icmp_id;		/* of ICMP echo, otherwise 0 */
-	__u16 pad;
-	__u32 len;		/* octets of the frame, all of a super-packet; set by the hook */
-	__u32 app;		/* application whose packet it is, by the generation that is asked; 0: none;
-				 * set by the hook (app.h) */
 	__u8 uncounted;		/* set by the guard: another hook has counted it for its rule */
-	__u8 pad2[3];
+	__u8 pad;
+	__u32 len;		/* octets of the frame, all of a super-packet; set by the hook */
+	__u32 app;		/* application whose packet it is, 0: none; set by the hook (app.h) */
+	__u32 app_serial;	/* of the policy that says so; not asked where the policy has none */
 };
 
 struct cursor {
@@ -254,14 +253,15 @@ static __always_inline int parse_udp(struct cursor *c, struct packet_info *info)
 	return 0;
 }
 
-/* Of echo requests and replies (RFC 792, RFC 4443 4.1). A cut one has none. */
-static __always_inline void parse_icmp_id(struct cursor *c, struct packet_info *info)
+/* Of echo requests and replies (RFC 792, RFC 4443 4.1). A cut one has none. The cursor stays where it
+ * is: quote.h goes on from there. */
+static __always_inline void parse_icmp_id(const struct cursor *c, struct packet_info *info)
 {
-	__be16 *id = cursor_take(c, sizeof(*id));
+	const __be16 *id = c->pos;
 	bool echo = info->proto == IPPROTO_ICMP ? info->icmp_type == 8 || info->icmp_type == 0
 						: info->icmp_type == 128 || info->icmp_type == 129;
 
-	if (id && echo)
+	if (echo && (void *)(id + 1) <= c->end)
 		info->icmp_id = *id;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The SPD decision: essential traffic, other ethertypes, then what is remembered of the flow, then the
- * first matching rule of the generation in force.
+ * first matching rule of the generation in force: of the application's own rules, if one matches, or
+ * of the host's.
  * Called by: all hooks. Reads control and spd; writes flow_cache and rule_counts.
  */
 #ifndef IPSECBPF_SPD_H
@@ -11,6 +12,7 @@
 #include "flow_cache.h"
 #include "maps.h"
 #include "parse.h"
+#include "spd_app.h"
 #include "spd_tree.h"
 
 #define NO_GENERATION 2		/* nothing is in force */
@@ -120,27 +122,35 @@ static __always_inline __u32 live_generation(const struct control *ctl)
 	return GENERATION_AT(active, ACTIVE_DEADLINE(active) ? bpf_ktime_get_ns() : 0) & 1;
 }
 
+/* Which generation a hook obeys. */
+static __always_inline __u32 generation_in_force(const struct control *ctl)
+{
+	return ctl->state == ATTACH_BLOCKED ? NO_GENERATION : live_generation(ctl);
+}
+
+/* The first cells of a generation's snapshot; NULL: there is none. */
+static __always_inline union spd_cell *spd_first_chunk(__u32 generation)
+{
+	void *snapshot = bpf_map_lookup_elem(&spd, &generation);
+	__u32 zero = 0;
+
+	return snapshot ? bpf_map_lookup_elem(snapshot, &zero) : NULL;
+}
+
 /* The serial of the generation; 0: there is none. */
 static __always_inline __u32 spd_serial(__u32 generation)
 {
-	void *snapshot = bpf_map_lookup_elem(&spd, &generation);
-	union spd_cell *cell;
-	__u32 zero = 0;
+	union spd_cell *chunk = spd_first_chunk(generation);
 
-	cell = snapshot ? bpf_map_lookup_elem(snapshot, &zero) : NULL;
-	return cell ? cell->head.serial : 0;
+	return chunk ? chunk->head.serial : 0;
 }
 
-/*
- * One more packet that a rule, or a default, decided. The clock is read once a jiffy at most: it
- * would cost a third of a remembered verdict.
- */
-static __always_inline void count_rule(__u32 generation, const struct spd_head *head,
-				       enum spd_way way, __u32 rule, __u32 octets)
+/* One more packet in a slot of the generation's counters. The clock is read once a jiffy at most: it
+ * would cost a third of a remembered verdict. */
+static __always_inline void count_slot(__u32 generation, const struct spd_head *head, __u32 slot,
+				       __u32 octets)
 {
 	void *counts = bpf_map_lookup_elem(&rule_counts, &generation);
-	__u32 slot = rule < head->rules ? rule :
-		     RULE_COUNT_DEFAULT(head->rules, way == SPD_WAY_IN ? SPD_IN : SPD_OUT);
 	__u32 key = RULE_COUNT_INDEX(RULE_COUNT_SLOTS(head->rules, head->apps),
 				     RULE_COUNT_ROW(bpf_get_smp_processor_id()), slot);
 	struct rule_count *count = counts ? bpf_map_lookup_elem(counts, &key) : NULL;
@@ -155,18 +165,30 @@ static __always_inline void count_rule(__u32 generation, const struct spd_head *
 	count->used_ns = bpf_ktime_get_coarse_ns();
 }
 
+/* One more packet that a rule, or a default, decided. */
+static __always_inline void count_rule(__u32 generation, const struct spd_head *head,
+				       enum spd_way way, __u32 rule, __u32 octets)
+{
+	__u32 slot = rule < head->rules ? rule :
+		     RULE_COUNT_DEFAULT(head->rules, way == SPD_WAY_IN ? SPD_IN : SPD_OUT);
+
+	count_slot(generation, head, slot, octets);
+}
+
 /*
- * The first match in a tree of the generation, or the default of its direction. 0 and *verdict, or a
- * negative drop reason. Looks the snapshot up itself: should another have taken its place since the
- * caller did, all that it says is of that one, serial included. Not inlined: the verifier walks the
- * loop once for each state in which it is entered, and here it is entered in one.
+ * The first match in a tree of the generation, one of the application's own (0: the host's), or the
+ * default of its direction. 0 and *verdict, or a negative drop reason. Looks the snapshot up itself:
+ * should another have taken its place since the caller did, all that it says is of that one, serial
+ * included. Not inlined: the verifier walks the loop once for each state in which it is entered, and
+ * here it is entered in one.
  */
-__noinline int spd_search(const struct spd_query *query, __u32 generation, __u32 tree,
+__noinline int spd_search(const struct spd_query *query, __u32 generation, __u32 tree, __u32 app,
 			  struct spd_verdict *verdict)
 {
 	void *snapshot = bpf_map_lookup_elem(&spd, &generation);
 	struct spd_walk walk = { .rule = SPD_RULE_DEFAULT };
-	__u32 zero = 0;
+	__u32 zero = 0, cell = SPD_HOST_CELL;
+	union spd_cell *roots;
 	int err;
 
 	if (!query || !verdict || tree >= SPD_TREES || !snapshot)
@@ -181,15 +203,37 @@ __noinline int spd_search(const struct spd_query *query, __u32 generation, __u32
 	walk.nothing = walk.chunk->head.nothing;
 	for (int i = 0; i < SPD_ASIDE_MAX; i++)
 		walk.waiting[i] = walk.nothing;
-	walk.ref = walk.chunk[SPD_HOST_CELL + SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
-	walk.action = walk.chunk->head.default_action[SPD_TREE_WAY(tree) == SPD_WAY_IN ? SPD_IN :
+	walk.says = walk.chunk->head.default_action[SPD_TREE_WAY(tree) == SPD_WAY_IN ? SPD_IN :
 											 SPD_OUT];
 	verdict->serial = walk.chunk->head.serial;
+	if (app)
+		cell = spd_app_cell(&walk.chunk[SPD_APPS_CELL].apps, app);
+	roots = walk_cell(&walk, cell + SPD_ROOT_CELL(tree));
+	if (!roots)
+		return -DROP_INTERNAL;
+	walk.ref = roots->root[SPD_ROOT_INDEX(tree)];
 	err = spd_walk(&walk);
 	verdict->rule = walk.rule;
 	verdict->protect_id = walk.protect_id;
-	verdict->action = walk.action;
+	verdict->action = WALK_ACTION(walk.says);
+	verdict->level = WALK_LEVEL(walk.says);
 	return err;
+}
+
+/*
+ * An application's own rules, then the host's. Whose a packet is goes by one policy: should another
+ * have taken its place meanwhile, its applications are not the same.
+ */
+static __always_inline int search_rules(const struct flow_key *key, __u32 generation, bool has_apps,
+					struct spd_verdict *verdict)
+{
+	int err = 0;
+
+	if (key->app)
+		err = spd_search(&key->query, generation, key->tree, key->app, verdict);
+	if (!err && (!key->app || verdict->rule == SPD_RULE_DEFAULT))
+		err = spd_search(&key->query, generation, key->tree, 0, verdict);
+	return !err && has_apps && verdict->serial != key->serial ? -DROP_INTERNAL : err;
 }
 
 /* The first match, or the default: remembered or searched for. 0, or a negative drop reason. */
@@ -198,26 +242,27 @@ static __always_inline int classify(__u32 generation, const struct spd_head *hea
 				    struct spd_verdict *verdict)
 {
 	enum spd_shows shows = what_shows(info);
-	__u32 tree = SPD_TREE(way, info->family & 1, shows), now = bpf_jiffies64();
+	__u32 now = bpf_jiffies64();
 	struct flow_set *set;
 	struct flow_key key;
 	__u64 upper;
 	int err;
 
 	query_fill(&key.query, info, way, shows);
+	key.serial = verdict->serial;
+	key.app = info->app;
+	key.tree = SPD_TREE(way, info->family & 1, shows);
 	if (info->fragment != FRAGMENT_NONE)
-		return spd_search(&key.query, generation, tree, verdict);
+		return search_rules(&key, generation, head->apps, verdict);
 	upper = key.query.word[SPD_UPPER];
 	key.query.word[SPD_UPPER] &= head->upper_used;
-	key.serial = verdict->serial;
-	key.tree = tree;
 	key.hash = flow_hash(&key);
 	set = flow_set_of(&key);
 	if (set && flow_find(set, &key, now, verdict))
 		return 0;
 	/* Should another policy be in force by now, it may ask for more of the packet. */
 	key.query.word[SPD_UPPER] = upper;
-	err = spd_search(&key.query, generation, tree, verdict);
+	err = search_rules(&key, generation, head->apps, verdict);
 	key.query.word[SPD_UPPER] &= head->upper_used;
 	if (set && !err && verdict->serial == key.serial)
 		flow_note(set, &key, now, verdict);
@@ -227,21 +272,18 @@ static __always_inline int classify(__u32 generation, const struct spd_head *hea
 /*
  * What policy says of this packet: 0 and *verdict, or a negative drop reason. Without a policy
  * everything but essential traffic is dropped. `generation`: NO_GENERATION, or from
- * live_generation(). Not inlined: the verifier then sees the search once, not once for each hook and
+ * live_generation(). If its policy has applications, info->app and app_serial must say whose packet
+ * it is, by that policy (app.h). Not inlined: the verifier then sees the search once, not once for each hook and
  * each way to it.
  */
 __noinline int spd_ask(const struct packet_info *info, __u32 generation, __u32 way,
 		       struct spd_verdict *verdict)
 {
-	void *snapshot = bpf_map_lookup_elem(&spd, &generation);
-	union spd_cell *chunk = NULL;
-	__u32 zero = 0;
+	union spd_cell *chunk = spd_first_chunk(generation);
 	int err;
 
 	if (!info || !verdict || way >= SPD_WAYS)
 		return -DROP_INTERNAL;
-	if (snapshot)
-		chunk = bpf_map_lookup_elem(snapshot, &zero);
 	explain_asked(chunk ? chunk->head.serial : 0);
 	if (is_essential(info, chunk ? chunk->head.essential : ESSENTIAL_ALL, way)) {
 		verdict->action = SPD_BYPASS;
@@ -255,17 +297,12 @@ __noinline int spd_ask(const struct packet_info *info, __u32 generation, __u32 w
 		verdict->action = chunk->head.non_ip_action;
 		return verdict->action == SPD_BYPASS ? 0 : -DROP_NON_IP;
 	}
+	if (chunk->head.apps && info->app_serial != chunk->head.serial)
+		return -DROP_INTERNAL;
 	err = classify(generation, &chunk->head, info, way, verdict);
-	if (!err)
+	if (!err && !info->uncounted)
 		count_rule(generation, &chunk->head, way, verdict->rule, info->len);
 	return err;
-}
-
-static __always_inline int spd_decide(const struct control *ctl, struct packet_info *info,
-				      enum spd_way way, struct spd_verdict *verdict)
-{
-	return spd_ask(info, ctl->state == ATTACH_BLOCKED ? NO_GENERATION : live_generation(ctl),
-		       way, verdict);
 }
 
 #endif /* IPSECBPF_SPD_H */

@@ -12,6 +12,11 @@
 /* Steps from one call to the next. */
 #define WALK_STEPS 4
 
+/* Action and level in one word: the stack is short. */
+#define WALK_SAYS(action, level) ((__u32)(action) | (__u32)(level) << 8)
+#define WALK_ACTION(says) ((says) & 0xff)
+#define WALK_LEVEL(says) ((says) >> 8)
+
 struct spd_walk {
 	void *snapshot;
 	const struct spd_query *query;
@@ -20,7 +25,7 @@ struct spd_walk {
 	__u32 ref;		/* where to go on */
 	__u32 rule;		/* the best so far; SPD_RULE_DEFAULT: none */
 	__u32 protect_id;
-	__u32 action;
+	__u32 says;		/* WALK_SAYS() */
 	__u32 family;		/* enum ip_family */
 	__u32 cells;		/* that an entry takes */
 	__u32 waiting[SPD_ASIDE_MAX];	/* what was set aside, the last one first; 0: nothing */
@@ -73,7 +78,7 @@ static __always_inline int walk_matches(struct spd_walk *walk, const struct spd_
 static __always_inline int walk_entry(struct spd_walk *walk, __u32 cell, __u32 entries)
 {
 	union spd_cell *at = walk_cell(walk, cell);
-	__u32 rule, protect_id, action;
+	__u32 rule, protect_id, says;
 	int matches;
 
 	walk->ref = 0;
@@ -81,7 +86,7 @@ static __always_inline int walk_entry(struct spd_walk *walk, __u32 cell, __u32 e
 		return -1;
 	rule = at->entry.rule;
 	protect_id = at->entry.protect_id;
-	action = at->entry.action;
+	says = WALK_SAYS(at->entry.action, at->entry.level);
 	if (rule >= walk->rule)
 		return 0;
 	matches = walk_matches(walk, &at->entry, cell);
@@ -90,7 +95,7 @@ static __always_inline int walk_entry(struct spd_walk *walk, __u32 cell, __u32 e
 	if (matches) {
 		walk->rule = rule;
 		walk->protect_id = protect_id;
-		walk->action = action;
+		walk->says = says;
 	} else if (entries > 1) {
 		walk->ref = SPD_REF(cell + walk->cells, entries - 1);
 	}

@@ -6,6 +6,7 @@
 #ifndef IPSECBPF_TC_EGRESS_H
 #define IPSECBPF_TC_EGRESS_H
 
+#include "optional.h"
 #include "own_address.h"
 #include "tc_fragments.h"
 #include "tc_packet.h"
@@ -23,17 +24,23 @@ static __always_inline void host_tag_fill(struct host_tag *tag, const struct out
 }
 
 static __always_inline int protect(struct __sk_buff *skb, const struct control *ctl,
-				   const struct packet_info *info, const struct spd_verdict *verdict)
+				   const struct packet_info *info, __u32 generation,
+				   const struct spd_verdict *verdict)
 {
 	__u32 key = OUT_SA(verdict->protect_id, info->family);
 	struct host_tag tag;
 	struct out_sa *sa;
+	int err;
 
 	if (ctl->state == ATTACH_GUARD)
 		return -DROP_GUARD;
 	sa = bpf_map_lookup_elem(&out_sa, &key);
-	if (!sa || !sa->slot)
-		return -DROP_NO_SA_OUT;
+	if (!sa || !sa->slot) {
+		err = optional_out(skb, ctl, info, generation, verdict);
+		if (!err)
+			count(PASS_OUT_OPTIONAL);
+		return err ? err : TC_STEP_CONTINUE;
+	}
 	explain_sa(sa->slot);
 	host_tag_fill(&tag, sa);
 	if (bpf_skb_store_bytes(skb, MAC_SOURCE_OFFSET, &tag, sizeof(tag), 0))
@@ -56,16 +63,33 @@ static __always_inline bool is_forged(const struct __sk_buff *skb, const struct 
 	return skb->ingress_ifindex && is_own_source(info);
 }
 
+/* What policy says of a packet that goes out, as the application's whose it is. What is forwarded is
+ * nobody's here. */
+static __always_inline int egress_decide(struct __sk_buff *skb, struct packet_info *info,
+					 __u32 generation, struct spd_verdict *verdict)
+{
+	bool local = !skb->ingress_ifindex;
+	int err = 0;
+
+	if (policy_has_apps(generation))
+		err = local ? app_of_skb(skb, info, generation) :
+			      app_of_packet(info, generation, SPD_WAY_OUT_FORWARDED);
+	if (err)
+		return err;
+	return tc_decide(info, generation, local ? SPD_WAY_OUT_LOCAL : SPD_WAY_OUT_FORWARDED,
+			 verdict);
+}
+
 static __always_inline int egress(struct __sk_buff *skb, const struct control *ctl,
 				  struct packet_info *info, struct spd_verdict *verdict)
 {
-	enum spd_way way = skb->ingress_ifindex ? SPD_WAY_OUT_FORWARDED : SPD_WAY_OUT_LOCAL;
+	__u32 generation = generation_in_force(ctl);
 	int err;
 
 	err = parse_skb(skb, info);
 	if (err)
 		return err;
-	err = tc_decide(ctl, info, way, verdict);
+	err = egress_decide(skb, info, generation, verdict);
 	if (err)
 		return err;
 	switch (verdict->action) {
@@ -75,7 +99,7 @@ static __always_inline int egress(struct __sk_buff *skb, const struct control *c
 	case SPD_PROTECT:
 		if (is_forged(skb, info))
 			return -DROP_OWN_SOURCE;
-		return protect(skb, ctl, info, verdict);
+		return protect(skb, ctl, info, generation, verdict);
 	default:
 		return -DROP_POLICY_DISCARD;
 	}

@@ -93,16 +93,16 @@ static __noinline int note_first(const struct packet_info *info, enum spd_way wa
 	return bpf_map_lookup_elem(&fragment_verdicts, &first.packet) ? -DROP_INTERNAL : 0;
 }
 
-/* As spd_decide(), for packets of which each fragment comes by itself. */
-static __always_inline int tc_decide(const struct control *ctl, struct packet_info *info,
-				     enum spd_way way, struct spd_verdict *verdict)
+/* As spd_ask(), for packets of which each fragment comes by itself. */
+static __always_inline int tc_decide(struct packet_info *info, __u32 generation, enum spd_way way,
+				     struct spd_verdict *verdict)
 {
 	int err;
 
 	if (info->fragment == FRAGMENT_LATER &&
-	    verdict_of_first(info, way, spd_serial(live_generation(ctl)), verdict))
+	    verdict_of_first(info, way, spd_serial(generation), verdict))
 		return 0;
-	err = spd_decide(ctl, info, way, verdict);
+	err = spd_ask(info, generation, way, verdict);
 	if (!err && info->fragment == FRAGMENT_FIRST)
 		err = note_first(info, way, verdict);
 	return err < 0 ? err : 0;

@@ -9,6 +9,7 @@
 #ifndef IPSECBPF_TC_HOST_PORT_H
 #define IPSECBPF_TC_HOST_PORT_H
 
+#include "app.h"
 #include "tc_fragments.h"
 #include "tc_packet.h"
 
@@ -19,6 +20,7 @@ static __always_inline int inner_policy(const struct control *ctl, struct packet
 {
 	__u32 slot = (__u32)tag->slot[0] << 24 | (__u32)tag->slot[1] << 16 |
 		     (__u32)tag->slot[2] << 8 | tag->slot[3];
+	__u32 generation = generation_in_force(ctl);
 	struct sa_slot *sa;
 	int err;
 
@@ -28,7 +30,9 @@ static __always_inline int inner_policy(const struct control *ctl, struct packet
 	/* Nor may a peer, however wide its selectors, speak in this host's name. */
 	if (is_own_source(info))
 		return -DROP_OWN_SOURCE;
-	err = tc_decide(ctl, info, SPD_WAY_IN, verdict);
+	if (policy_has_apps(generation))
+		app_of_packet(info, generation, SPD_WAY_IN);
+	err = tc_decide(info, generation, SPD_WAY_IN, verdict);
 	if (err)
 		return err;
 	if (verdict->action != SPD_PROTECT || verdict->protect_id != sa->protect_id)

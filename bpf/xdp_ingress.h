@@ -8,6 +8,7 @@
 #define IPSECBPF_XDP_INGRESS_H
 
 #include "explain.h"
+#include "optional.h"
 #include "own_address.h"
 #include "quote.h"
 #include "sad.h"
@@ -117,8 +118,12 @@ __noinline int secured(struct xdp_md *ctx, struct packet_info *info, __u32 end, 
 static __always_inline int clear_text(const struct control *ctl, struct packet_info *info,
 				      struct spd_verdict *verdict)
 {
-	int err = spd_decide(ctl, info, SPD_WAY_IN, verdict);
+	__u32 generation = generation_in_force(ctl);
+	int err;
 
+	if (policy_has_apps(generation))
+		app_of_packet(info, generation, SPD_WAY_IN);
+	err = spd_ask(info, generation, SPD_WAY_IN, verdict);
 	if (err)
 		return err;
 	if (verdict->action == SPD_BYPASS) {
@@ -127,7 +132,13 @@ static __always_inline int clear_text(const struct control *ctl, struct packet_i
 	}
 	if (info->is_ip && is_ipsec(info))
 		return -DROP_NO_SA_IN;
-	return verdict->action == SPD_PROTECT ? -DROP_CLEAR_TEXT : -DROP_POLICY_DISCARD;
+	if (verdict->action != SPD_PROTECT)
+		return -DROP_POLICY_DISCARD;
+	err = optional_in(ctl, info, generation, verdict);
+	if (err)
+		return err;
+	count(PASS_IN_OPTIONAL);
+	return XDP_PASS;
 }
 
 static __always_inline int ingress(struct xdp_md *ctx, const struct control *ctl,

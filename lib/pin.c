@@ -16,7 +16,7 @@
 
 #include "hook_attach.h"
 
-#define HOOK_MAPS_MAX 32
+#define HOOK_MAPS_MAX 64
 #define LOCK_TRIES    40
 #define LOCK_PAUSE_NS 50000000
 

@@ -20,10 +20,12 @@
 	X(control)                                                                        \
 	X(attachment) X(spd) X(policy_text) X(protections) X(sad)                         \
 		X(sad_peers) X(own_addresses) X(out_sa) X(sa_slots) X(sa_state)           \
-		X(worker_stats) X(xsks)
+		X(worker_stats) X(xsks) X(had_sa) X(app_sockets) X(app_asked)             \
+		X(app_flows) X(app_endpoints) X(app_closed) X(app_usage)
 
 /* X(map): what hooks write. Each instance of the programs has its own, at first empty. */
-#define PINNED_COUNTS(X) X(rule_counts) X(flow_cache) X(drops) X(passes) X(events)
+#define PINNED_COUNTS(X)                                                                  \
+	X(rule_counts) X(flow_cache) X(optional_budgets) X(drops) X(passes) X(events)
 
 #define PINNED_MAPS(X) PINNED_STATE(X) PINNED_COUNTS(X)
 

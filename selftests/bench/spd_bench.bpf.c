@@ -80,13 +80,12 @@ int empty(struct __sk_buff *skb)
 static __always_inline int judge(struct __sk_buff *skb, const struct control *ctl,
 				 struct packet_info *info, struct spd_verdict *verdict)
 {
-	enum spd_way way = skb->ingress_ifindex ? SPD_WAY_OUT_FORWARDED : SPD_WAY_OUT_LOCAL;
 	int err;
 
 	err = parse_skb(skb, info);
 	if (err)
 		return err;
-	err = tc_decide(ctl, info, way, verdict);
+	err = egress_decide(skb, info, generation_in_force(ctl), verdict);
 	if (err)
 		return err;
 	note_rule(verdict->rule);
@@ -111,7 +110,7 @@ static __always_inline int judge_by_tree(struct __sk_buff *skb, const struct con
 		return err;
 	query_fill(&query, info, SPD_WAY_OUT_LOCAL, SPD_SHOWS_ALL);
 	err = spd_search(&query, live_generation(ctl),
-			 SPD_TREE(SPD_WAY_OUT_LOCAL, info->family & 1, SPD_SHOWS_ALL), verdict);
+			 SPD_TREE(SPD_WAY_OUT_LOCAL, info->family & 1, SPD_SHOWS_ALL), 0, verdict);
 	if (err)
 		return err;
 	note_rule(verdict->rule);
