@@ -14,5 +14,6 @@
 #include "xdp_ingress.h"
 #include "tc_egress.h"
 #include "tc_host_port.h"
+#include "app_entries.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "control.h"
 #include "policy_keep.h"
+#include "policy_match.h"
 #include "policy_nic.h"
 #include "policy_trial.h"
 #include "policy_store.h"
@@ -184,10 +185,21 @@ static int install(struct install *install, struct ipsecbpf_apply_result *ret_re
 {
 	struct ipsecbpf_apply_result result = { 0 };
 	struct policy_compiled compiled = { 0 };
-	int err;
+	struct app_patterns patterns;
+	struct policy_compile_input input = {
+		.policy = install->policy,
+		.ifname = install->ifname,
+		.protect_id = protections_id,
+		.context = &install->protections,
+		.patterns = &patterns,
+	};
+	int err = app_patterns_init(&patterns, install->policy, &install->pins->attachment,
+				    install->report);
 
-	err = policy_compile(install->policy, install->ifname, protections_id,
-			     &install->protections, &compiled, install->report);
+	if (err)
+		return err;
+	err = policy_compile(&input, &compiled, install->report);
+	app_patterns_fini(&patterns);
 	if (err)
 		return err;
 	err = install_compiled(install, &compiled, &result);

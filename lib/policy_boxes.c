@@ -239,6 +239,28 @@ static int drop_equal(struct box_list *boxes)
 	return 0;
 }
 
+/*
+ * What the rule says of packets in this tree. On a guess nothing passes in the clear: what is optional
+ * is not, if the packet hides whether the rule is about it at all.
+ */
+static struct spd_box box_of(const struct rule_plan *plan, struct tree_name tree)
+{
+	const struct rule *rule = plan->selector.rule;
+	struct spd_box box = {
+		.protect_id = plan->protect_id,
+		.action = (uint8_t)rule->action,
+		.level = LEVEL_MANDATORY,
+	};
+
+	if (rule->action != SPD_PROTECT || rule->level != LEVEL_OPTIONAL)
+		return box;
+	if (!asks_for_hidden(rule, tree.shows))
+		box.level = LEVEL_OPTIONAL;
+	else if (!plan->protect_id)
+		box.action = SPD_DISCARD;
+	return box;
+}
+
 int policy_boxes(const struct rule_plans *plans, struct tree_name tree, struct box_list *ret_boxes)
 {
 	struct box_list boxes = { 0 };
@@ -261,11 +283,8 @@ int policy_boxes(const struct rule_plans *plans, struct tree_name tree, struct b
 
 		if (!expansion_init(&expansion, plan, tree))
 			continue;
-		expansion.box = (struct spd_box){
-			.rule = (uint32_t)i,
-			.protect_id = plan->protect_id,
-			.action = (uint8_t)plan->selector.rule->action,
-		};
+		expansion.box = box_of(plan, tree);
+		expansion.box.rule = (uint32_t)(plans->first + i);
 		expand(&expansion);
 	}
 	err = drop_equal(&boxes);

@@ -21,6 +21,7 @@ struct rule_plan {
 struct rule_plans {
 	struct rule_plan *items;	/* in the order of the policy's rules */
 	size_t count;
+	size_t first;		/* the rule that items[0] is */
 };
 
 /* Names one of the SPD_TREES. */

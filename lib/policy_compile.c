@@ -5,9 +5,13 @@
  */
 #include <errno.h>
 #include <fnmatch.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "../bpf/spd_app.h"
 #include "policy_boxes.h"
+#include "policy_match.h"
 
 bool rule_applies_to(const struct rule *rule, const char *ifname)
 {
@@ -23,7 +27,7 @@ static int plan_rules(const struct policy *policy, const char *ifname, struct ru
 {
 	int err = 0;
 
-	for (size_t i = 0; i < policy->rule_count && !err; i++) {
+	for (size_t i = 0; i < policy->all_rule_count && !err; i++) {
 		plans[i].applies = rule_applies_to(&policy->rules[i], ifname);
 		if (plans[i].applies)
 			err = selector_init(&plans[i].selector, &policy->rules[i]);
@@ -42,22 +46,26 @@ static int no_id_left(const struct policy *policy, const struct rule *rule,
 	return -EINVAL;
 }
 
-static int assign_ids(const struct policy *policy, struct rule_plan *plans,
-		      protect_id_fn protect_id, void *context, struct ipsecbpf_report *report)
+/* With PEER_NONE the id stays 0: no SA is ever found by that. */
+static int assign_ids(const struct policy_compile_input *input, struct rule_plan *plans,
+		      struct ipsecbpf_report *report)
 {
-	for (size_t i = 0; i < policy->rule_count; i++) {
+	const struct policy *policy = input->policy;
+
+	for (size_t i = 0; i < policy->all_rule_count; i++) {
 		const struct rule *rule = &policy->rules[i];
 		struct policy_pair bundle[BUNDLE_MAX] = { { rule->peer, rule->protection } };
 		size_t depth = 1;
 
-		if (!plans[i].applies || rule->action != SPD_PROTECT)
+		if (!plans[i].applies || rule->action != SPD_PROTECT || rule->peer == PEER_NONE)
 			continue;
 		while (depth < BUNDLE_MAX &&
 		       policy_outer_pair(policy, bundle[depth - 1], &bundle[depth]))
 			depth++;
 		while (depth--) {
-			plans[i].protect_id = protect_id(context, bundle[depth].peer,
-							 bundle[depth].protection);
+			plans[i].protect_id = input->protect_id(input->context,
+								bundle[depth].peer,
+								bundle[depth].protection);
 			if (!plans[i].protect_id)
 				return no_id_left(policy, rule, bundle[depth], report);
 		}
@@ -69,10 +77,19 @@ static int assign_ids(const struct policy *policy, struct rule_plan *plans,
 
 struct compiling {
 	const struct policy *policy;
-	struct rule_plans plans;
+	struct rule_plan *plans;	/* of every rule */
 	struct spd_cells cells;
 	struct spd_head head;
+	struct spd_apps apps;
 	struct ipsecbpf_report *report;
+};
+
+/* Whose trees are built: the host's (0) or an application's, of its rules alone. */
+struct owner {
+	uint32_t app;
+	struct rule_plans plans;
+	struct spd_app out;	/* their roots, and how long a search takes at most */
+	uint32_t steps;
 };
 
 static const char *const way_words[] = {
@@ -92,38 +109,46 @@ static size_t plus(size_t a, size_t b)
 	return __builtin_add_overflow(a, b, &a) ? SIZE_MAX : a;
 }
 
-static void report_too_many(const struct compiling *compiling, struct tree_name tree)
+static void report_too_many(const struct compiling *compiling, const struct owner *owner,
+			    struct tree_name tree)
 {
-	const struct policy *policy = compiling->policy;
-	size_t total = 0, most = 0, worst = 0;
+	const struct rule *worst = owner->plans.items[0].selector.rule;
+	size_t total = 0, most = 0;
 
-	for (size_t i = 0; i < policy->rule_count; i++) {
-		size_t count = policy_rule_boxes(&compiling->plans.items[i], tree);
+	for (size_t i = 0; i < owner->plans.count; i++) {
+		size_t count = policy_rule_boxes(&owner->plans.items[i], tree);
 
 		total = plus(total, count);
 		if (count > most) {
 			most = count;
-			worst = i;
+			worst = owner->plans.items[i].selector.rule;
 		}
 	}
-	policy_report_at(policy, compiling->report, REPORT_ERROR, policy->rules[worst].at,
-			 "the %s %s rules make %zu entries, and the limit is %u: rule \"%s\" alone "
+	policy_report_at(compiling->policy, compiling->report, REPORT_ERROR, worst->at,
+			 "the %s %s rules%s make %zu entries, and the limit is %u: rule \"%s\" alone "
 			 "makes %zu (addresses x protocols x ports and so on)", way_words[tree.way],
-			 family_words[tree.family], total, POLICY_BOXES_MAX,
-			 policy->rules[worst].name, most);
+			 family_words[tree.family], owner->app ? " of the application" : "", total,
+			 POLICY_BOXES_MAX, worst->name, most);
 }
 
 /* No rule is to blame alone. */
-static void report_too_large(const struct compiling *compiling, struct tree_name tree,
-			     size_t boxes)
+static void report_too_large(const struct compiling *compiling, const struct owner *owner,
+			     struct tree_name tree, size_t boxes)
 {
-	report_error(compiling->report, compiling->policy->origin,
-		     "write fewer rules that overlap with one another: prefixes instead of ranges, "
-		     "and \"interface\" in the rules of others",
-		     "the %s %s rules%s, %zu entries of %zu rules, would need more than %zu MiB of "
-		     "memory or more than %d steps for a search", way_words[tree.way],
-		     family_words[tree.family], shows_words[tree.shows], boxes,
-		     compiling->policy->rule_count,
+	const struct policy *policy = compiling->policy;
+	char whose[NAME_LEN + 32] = "";
+
+	if (owner->app)
+		snprintf(whose, sizeof(whose), "application \"%s\": ",
+			 policy->applications[owner->app - 1].name);
+	report_error(compiling->report, policy->origin,
+		     owner->app ? "write fewer networks that overlap with one another: prefixes "
+				  "instead of ranges" :
+				  "write fewer rules that overlap with one another: prefixes instead of "
+				  "ranges, and \"interface\" in the rules of others",
+		     "%sthe %s %s rules%s, %zu entries of %zu rules, would need more than %zu MiB of "
+		     "memory or more than %d steps for a search", whose, way_words[tree.way],
+		     family_words[tree.family], shows_words[tree.shows], boxes, owner->plans.count,
 		     (size_t)SPD_CELLS_MAX * sizeof(union spd_cell) >> 20, SPD_STEPS_MAX);
 }
 
@@ -142,22 +167,15 @@ static void note_fields(struct spd_head *head, const struct box_list *boxes)
 	}
 }
 
-static uint32_t *root_of(struct compiling *compiling, struct tree_name name)
-{
-	uint32_t tree = SPD_TREE(name.way, name.family, name.shows);
-
-	return &compiling->cells.items[SPD_HOST_CELL + SPD_ROOT_CELL(tree)].root[SPD_ROOT_INDEX(tree)];
-}
-
-static int compile_tree(struct compiling *compiling, struct tree_name name)
+static int compile_tree(struct compiling *compiling, struct owner *owner, struct tree_name name)
 {
 	struct spd_head *head = &compiling->head;
 	struct box_list boxes = { 0 };
 	struct spd_tree tree = { 0 };
-	int err = policy_boxes(&compiling->plans, name, &boxes);
+	int err = policy_boxes(&owner->plans, name, &boxes);
 
 	if (err == -E2BIG)
-		report_too_many(compiling, name);
+		report_too_many(compiling, owner, name);
 	if (err)
 		return err;
 	note_fields(head, &boxes);
@@ -166,18 +184,18 @@ static int compile_tree(struct compiling *compiling, struct tree_name name)
 				     &tree);
 	free(boxes.items);
 	if (err == -E2BIG)
-		report_too_large(compiling, name, boxes.count);
+		report_too_large(compiling, owner, name, boxes.count);
 	if (err)
 		return err;
-	*root_of(compiling, name) = tree.root;
+	owner->out.root[SPD_TREE(name.way, name.family, name.shows)] = tree.root;
 	head->entries += tree.entries;
-	if (tree.steps > head->steps)
-		head->steps = tree.steps;
+	if (tree.steps > owner->steps)
+		owner->steps = tree.steps;
 	return 0;
 }
 
 /* In the order of SPD_TREE(): a twin has been built already. */
-static int compile_trees(struct compiling *compiling)
+static int compile_trees(struct compiling *compiling, struct owner *owner)
 {
 	int err = 0;
 
@@ -188,12 +206,118 @@ static int compile_trees(struct compiling *compiling)
 			.shows = (enum spd_shows)(i % SPD_SHOWS),
 		};
 
-		if (policy_boxes_twin(&compiling->plans, name, &twin))
-			*root_of(compiling, name) = *root_of(compiling, twin);
+		if (policy_boxes_twin(&owner->plans, name, &twin))
+			owner->out.root[i] =
+				owner->out.root[SPD_TREE(twin.way, twin.family, twin.shows)];
 		else
-			err = compile_tree(compiling, name);
+			err = compile_tree(compiling, owner, name);
 	}
 	return err;
+}
+
+/* ---- the host and the applications --------------------------------------------------------- */
+
+static int compile_owner(struct compiling *compiling, struct owner *owner)
+{
+	int err = compile_trees(compiling, owner);
+
+	if (err)
+		return err;
+	memcpy(&compiling->cells.items[spd_app_cell(&compiling->apps, owner->app)], &owner->out,
+	       sizeof(owner->out));
+	return 0;
+}
+
+static int compile_host(struct compiling *compiling)
+{
+	const struct policy *policy = compiling->policy;
+	struct owner owner = {
+		.plans = { .items = compiling->plans, .count = policy->rule_count },
+		.out = {
+			.rules = (uint32_t)policy->rule_count,
+			.optional_rate = APP_OPTIONAL_RATE_DEFAULT,
+		},
+	};
+	int err = compile_owner(compiling, &owner);
+
+	compiling->head.steps = owner.steps;
+	return err;
+}
+
+/* `first`: of its rules, which are sorted by application. */
+static int compile_application(struct compiling *compiling, uint32_t app, size_t first,
+			       uint32_t *most_steps)
+{
+	const struct policy *policy = compiling->policy;
+	const struct application *application = &policy->applications[app - 1];
+	struct owner owner = {
+		.app = app,
+		.plans = { .items = &compiling->plans[first], .first = first },
+		.out = {
+			.first_rule = (uint32_t)first,
+			.optional_rate = application->optional_rate,
+			.flows_max = application->flows_max,
+			.name_digest = app_name_digest(application->name),
+		},
+	};
+	int err;
+
+	while (first + owner.plans.count < policy->all_rule_count &&
+	       policy->rules[first + owner.plans.count].application == app)
+		owner.plans.count++;
+	owner.out.rules = (uint32_t)owner.plans.count;
+	err = compile_owner(compiling, &owner);
+	if (owner.steps > *most_steps)
+		*most_steps = owner.steps;
+	return err;
+}
+
+/* A packet of an application asks its trees, then the host's. */
+static int compile_applications(struct compiling *compiling)
+{
+	const struct policy *policy = compiling->policy;
+	size_t first = policy->rule_count;
+	uint32_t steps = 0;
+	int err = 0;
+
+	for (uint32_t app = 1; !err && app <= policy->application_count; app++) {
+		err = compile_application(compiling, app, first, &steps);
+		while (first < policy->all_rule_count && policy->rules[first].application == app)
+			first++;
+	}
+	compiling->head.steps += steps;
+	return err;
+}
+
+static int compile_matches(struct compiling *compiling, const struct app_patterns *patterns)
+{
+	static const struct app_patterns nobody;
+	const struct app_patterns *who = patterns ? patterns : &nobody;
+	int err = app_patterns_build(who, &compiling->cells, &compiling->apps);
+
+	if (err == -E2BIG)
+		report_error(compiling->report, compiling->policy->origin,
+			     "write fewer matches: a cgroup or a unit holds many programs",
+			     "the %zu matches of applications do not fit into a snapshot of %zu MiB",
+			     who->count, (size_t)SPD_CELLS_MAX * sizeof(union spd_cell) >> 20);
+	return err;
+}
+
+/* The cells of applications lie side by side, the first at an even one. */
+static int place_applications(struct compiling *compiling)
+{
+	const struct policy *policy = compiling->policy;
+	int64_t first;
+
+	_Static_assert(SPD_FIRST_FREE_CELL % SPD_APP_CELLS == 0, "none lies in two chunks");
+	if (!policy->application_count)
+		return 0;
+	first = spd_cells_add(&compiling->cells, policy->application_count * SPD_APP_CELLS);
+	if (first < 0)
+		return (int)first;
+	compiling->apps.count = (uint32_t)policy->application_count;
+	compiling->apps.first = (uint32_t)first;
+	return 0;
 }
 
 static int begin(struct compiling *compiling)
@@ -208,35 +332,44 @@ static int begin(struct compiling *compiling)
 	};
 	for (int i = 0; i < SPD_DIRECTION_COUNT; i++)
 		compiling->head.default_action[i] = (uint8_t)policy->default_action[i];
-	compiling->plans.count = policy->rule_count;
-	compiling->plans.items = calloc(policy->rule_count + 1, sizeof(*compiling->plans.items));
+	compiling->plans = calloc(policy->all_rule_count + 1, sizeof(*compiling->plans));
 	compiling->cells.items = calloc(SPD_FIRST_FREE_CELL, sizeof(*compiling->cells.items));
 	compiling->cells.count = compiling->cells.room = SPD_FIRST_FREE_CELL;
-	return compiling->plans.items && compiling->cells.items ? 0 : -ENOMEM;
+	return compiling->plans && compiling->cells.items ? place_applications(compiling) : -ENOMEM;
 }
 
-int policy_compile(const struct policy *policy, const char *ifname, protect_id_fn protect_id,
-		   void *context, struct policy_compiled *ret_compiled,
+static void finish(struct compiling *compiling)
+{
+	compiling->head.cells = (uint32_t)compiling->cells.count;
+	compiling->cells.items[0].head = compiling->head;
+	compiling->cells.items[SPD_APPS_CELL].apps = compiling->apps;
+}
+
+int policy_compile(const struct policy_compile_input *input, struct policy_compiled *ret_compiled,
 		   struct ipsecbpf_report *report)
 {
+	const struct policy *policy = input->policy;
 	struct compiling compiling = { .policy = policy, .report = report };
 	int err = begin(&compiling);
 
 	if (!err)
-		err = plan_rules(policy, ifname, compiling.plans.items);
+		err = plan_rules(policy, input->ifname, compiling.plans);
 	if (!err)
-		err = assign_ids(policy, compiling.plans.items, protect_id, context, report);
+		err = assign_ids(input, compiling.plans, report);
 	if (!err)
-		err = compile_trees(&compiling);
-	for (size_t i = 0; compiling.plans.items && i < policy->rule_count; i++)
-		selector_fini(&compiling.plans.items[i].selector);
-	free(compiling.plans.items);
+		err = compile_host(&compiling);
+	if (!err)
+		err = compile_applications(&compiling);
+	if (!err && policy->application_count)
+		err = compile_matches(&compiling, input->patterns);
+	for (size_t i = 0; compiling.plans && i < policy->all_rule_count; i++)
+		selector_fini(&compiling.plans[i].selector);
+	free(compiling.plans);
 	if (err) {
 		spd_cells_fini(&compiling.cells);
 		return err == -E2BIG ? -EINVAL : err;
 	}
-	compiling.head.cells = (uint32_t)compiling.cells.count;
-	compiling.cells.items[0].head = compiling.head;
+	finish(&compiling);
 	ret_compiled->cells = compiling.cells;
 	return 0;
 }

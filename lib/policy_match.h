@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Who is which application: the matches of a policy as the buckets of a snapshot (bpf/spd_app.h), and
- * the look-up that the hooks do. Pure, but for the names of users and groups, paths of executables and
- * the place of cgroup2, which the caller has resolved.
+ * the look-up that the hooks do. Pure, but for app_patterns_init(), which asks this host what users,
+ * groups and executables are (policy_match_host.c).
  *
  * Included by: policy_compile.c, app_scan.c, `app identify`, tests.
  */
@@ -45,5 +45,8 @@ uint32_t app_resolve(const union spd_cell *cells, const struct app_identity *who
 /* The definition of it: compares `who` with every pattern. Slow. *ret_pattern: the one, or NULL. */
 uint32_t app_resolve_slowly(const struct app_patterns *patterns, const struct app_identity *who,
 			    const struct app_pattern **ret_pattern);
+
+/* Of an application's name: what its counters and its use of flows are known by in every policy. */
+uint64_t app_name_digest(const char *name);
 
 #endif /* IPSECBPF_POLICY_MATCH_H */

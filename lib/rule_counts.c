@@ -6,6 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy_match.h"
+
+/* Each slot has a digest that says what it counts, whatever other slots there are. Those of rules and of
+ * applications' names are as good as random. */
+#define DIGEST_DEFAULT	0xdefa017000000000u	/* direction << 8 | action */
+#define DIGEST_HOST	0x0b7f000000000000u	/* what passed in the clear by optional rules of the host */
+
 /* Row 0, and one for each CPU that there may ever be. */
 static uint32_t row_count(void)
 {
@@ -40,7 +47,12 @@ int rule_counts_make(struct inner_map *map, const struct policy *policy)
 	for (size_t i = 0; i < rules; i++)
 		row[i].digest = policy_rule_digest(policy, i);
 	for (size_t i = 0; i < SPD_DIRECTION_COUNT; i++)
-		row[RULE_COUNT_DEFAULT(rules, i)].digest = policy->default_action[i];
+		row[RULE_COUNT_DEFAULT(rules, i)].digest =
+			DIGEST_DEFAULT | i << 8 | policy->default_action[i];
+	row[RULE_COUNT_OPTIONAL(rules, 0)].digest = DIGEST_HOST;
+	for (size_t app = 1; app <= policy->application_count; app++)
+		row[RULE_COUNT_OPTIONAL(rules, app)].digest =
+			app_name_digest(policy->applications[app - 1].name);
 	return 0;
 }
 
@@ -83,7 +95,7 @@ int rule_counts_sum(const struct inner_map *map, struct rule_count **ret_sums, u
 
 /* ---- carrying over ------------------------------------------------------------------------- */
 
-/* Rules by digest: slot + 1, 0 for none. Digests are as good as random. */
+/* Slots by digest: slot + 1, 0 for none. */
 struct slot_table {
 	uint32_t *slots;
 	size_t size;
@@ -92,22 +104,22 @@ struct slot_table {
 static size_t place_of(const struct slot_table *table, const struct rule_count *sums,
 		       uint64_t digest)
 {
-	size_t place = digest & (table->size - 1);
+	size_t place = (digest ^ digest >> 32) & (table->size - 1);
 
 	while (table->slots[place] && sums[table->slots[place] - 1].digest != digest)
 		place = (place + 1) & (table->size - 1);
 	return place;
 }
 
-static int index_rules(struct slot_table *table, const struct rule_count *sums, uint32_t rules)
+static int index_slots(struct slot_table *table, const struct rule_count *sums, uint32_t slots)
 {
 	table->size = 16;
-	while (table->size < 2 * (size_t)rules)
+	while (table->size < 2 * (size_t)slots)
 		table->size *= 2;
 	table->slots = calloc(table->size, sizeof(*table->slots));
 	if (!table->slots)
 		return -ENOMEM;
-	for (uint32_t slot = 0; slot < rules; slot++)
+	for (uint32_t slot = 0; slot < slots; slot++)
 		table->slots[place_of(table, sums, sums[slot].digest)] = slot + 1;
 	return 0;
 }
@@ -119,24 +131,20 @@ static void carry(struct rule_count *to, const struct rule_count *from)
 	to->used_ns = from->used_ns;
 }
 
-static int carry_rules(struct rule_count *row, uint32_t slots, const struct rule_count *sums,
-		       uint32_t old_slots)
+static int carry_all(struct rule_count *row, uint32_t slots, const struct rule_count *sums,
+		     uint32_t old_slots)
 {
-	uint32_t rules = slots - RULE_COUNT_EXTRA, old_rules = old_slots - RULE_COUNT_EXTRA;
 	struct slot_table table;
-	int err = index_rules(&table, sums, old_rules);
+	int err = index_slots(&table, sums, old_slots);
 
 	if (err)
 		return err;
-	for (uint32_t slot = 0; slot < rules; slot++) {
+	for (uint32_t slot = 0; slot < slots; slot++) {
 		uint32_t old = table.slots[place_of(&table, sums, row[slot].digest)];
 
 		if (old)
 			carry(&row[slot], &sums[old - 1]);
 	}
-	for (uint32_t i = 0; i < RULE_COUNT_EXTRA; i++)
-		if (row[rules + i].digest == sums[old_rules + i].digest)
-			carry(&row[rules + i], &sums[old_rules + i]);
 	free(table.slots);
 	return 0;
 }
@@ -156,8 +164,7 @@ int rule_counts_carry(const struct pins *pins, uint32_t from, uint32_t to)
 	err = rule_counts_sum(&old, &sums, &old_slots);
 	if (err)
 		goto out_new;
-	if (old_slots >= RULE_COUNT_EXTRA && slots_of(&new) >= RULE_COUNT_EXTRA)
-		err = carry_rules(new.area, slots_of(&new), sums, old_slots);
+	err = carry_all(new.area, slots_of(&new), sums, old_slots);
 	free(sums);
 out_new:
 	inner_map_close(&new);

@@ -39,8 +39,7 @@ void spd_cells_fini(struct spd_cells *cells)
 	*cells = (struct spd_cells){ 0 };
 }
 
-/* `count` zeroed cells behind the others; their index, or -errno. */
-static int64_t cells_add(struct spd_cells *cells, size_t count)
+int64_t spd_cells_add(struct spd_cells *cells, size_t count)
 {
 	size_t limit = cells->limit ? cells->limit : SPD_CELLS_MAX;
 	size_t first = cells->count;
@@ -77,6 +76,7 @@ static void write_entry(const struct builder *builder, union spd_cell *cell, uin
 	entry->rule = box->rule;
 	entry->protect_id = box->protect_id;
 	entry->action = box->action;
+	entry->level = box->level;
 	if (builder->family == FAMILY_V4) {
 		entry->remote_lo = (uint32_t)box->lo.word[SPD_REMOTE_LO];
 		entry->remote_hi = (uint32_t)box->hi.word[SPD_REMOTE_LO];
@@ -316,7 +316,7 @@ static int build_anywhere(struct builder *builder, struct job *job, uint32_t *re
 	leaf = is_leaf(builder, job, &split);
 	if (builder->stuck)
 		return -E2BIG;
-	cell = cells_add(builder->cells, leaf ? job->list.count * SPD_ENTRY_CELLS(builder->family) :
+	cell = spd_cells_add(builder->cells, leaf ? job->list.count * SPD_ENTRY_CELLS(builder->family) :
 						1);
 	if (cell < 0)
 		return (int)cell;
@@ -359,7 +359,7 @@ static int build_children(struct builder *builder, size_t cell, struct parts *pa
 	struct spd_node *node = &builder->cells->items[cell].node;
 	unsigned int cells = plan_children(builder, node, parts, splits);
 	unsigned int inner = node->inner;
-	int64_t at = cells_add(builder->cells, cells);
+	int64_t at = spd_cells_add(builder->cells, cells);
 	int err = 0;
 
 	if (at < 0 || builder->stuck)

@@ -27,6 +27,7 @@ struct spd_box {
 	uint32_t rule;		/* the first match decides: boxes are sorted by this */
 	uint32_t protect_id;
 	uint8_t action;		/* enum spd_action */
+	uint8_t level;		/* enum spd_level */
 };
 
 /* A snapshot that grows. Zeroed: empty. spd_cells_fini() frees it. */
@@ -37,6 +38,10 @@ struct spd_cells {
 };
 
 void spd_cells_fini(struct spd_cells *cells);
+
+/* `count` zeroed cells behind the others: the index of the first, -ENOMEM or -E2BIG (the limit). Cells
+ * may move. */
+int64_t spd_cells_add(struct spd_cells *cells, size_t count);
 
 /* What was built. */
 struct spd_tree {

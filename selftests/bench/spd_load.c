@@ -114,9 +114,14 @@ static int load_text(struct subject *subject, const char *text, size_t len, bool
 	load->parse = now() - start;
 	load->warnings = report.count - report.errors;
 	if (!err && compile_alone) {
+		const struct policy_compile_input input = {
+			.policy = policy,
+			.ifname = DATAPATH_POLICY_IFNAME,
+			.protect_id = any_id,
+		};
+
 		start = now();
-		err = policy_compile(policy, DATAPATH_POLICY_IFNAME, any_id, NULL, &compiled,
-				     &report);
+		err = policy_compile(&input, &compiled, &report);
 		load->compile = now() - start;
 		policy_compiled_fini(&compiled);
 	}

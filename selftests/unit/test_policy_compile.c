@@ -16,6 +16,19 @@ static uint32_t pair_id(void *context, size_t peer, size_t protection)
 	return (uint32_t)(1 + peer * 100 + protection);
 }
 
+static int compile(const struct policy *policy, protect_id_fn protect_id, void *context,
+		   struct policy_compiled *ret_compiled, struct ipsecbpf_report *report)
+{
+	const struct policy_compile_input input = {
+		.policy = policy,
+		.ifname = "eth0",
+		.protect_id = protect_id,
+		.context = context,
+	};
+
+	return policy_compile(&input, ret_compiled, report);
+}
+
 /* How many random protections had what. */
 struct seen {
 	unsigned int ah, discard, nested;
@@ -115,7 +128,7 @@ static void assert_shown_is_equal(const struct policy *policy,
 	struct policy_compiled second;
 
 	assert_non_null(again);
-	assert_int_equal(policy_compile(again, "eth0", pair_id, NULL, &second, NULL), 0);
+	assert_int_equal(compile(again, pair_id, NULL, &second, NULL), 0);
 	assert_int_equal(second.cells.count, compiled->cells.count);
 	assert_memory_equal(second.cells.items, compiled->cells.items,
 			    compiled->cells.count * sizeof(*compiled->cells.items));
@@ -136,7 +149,7 @@ static void test_against_reference(void **state)
 		struct policy *policy = random_policy();
 		struct policy_compiled compiled;
 
-		assert_int_equal(policy_compile(policy, "eth0", pair_id, NULL, &compiled, NULL), 0);
+		assert_int_equal(compile(policy, pair_id, NULL, &compiled, NULL), 0);
 		for (int i = 0; i < 400; i++) {
 			struct test_packet packet = random_packet();
 			uint32_t expected;
@@ -262,7 +275,7 @@ static void test_cross_product(void **state)
 	struct tree_entries found;
 
 	(void)state;
-	assert_int_equal(policy_compile(policy, "eth0", pair_id, NULL, &compiled, NULL), 0);
+	assert_int_equal(compile(policy, pair_id, NULL, &compiled, NULL), 0);
 	/* 2 locals (two touch and merge) x 1 remote x 2 protocols x 2 port ranges, and the peer */
 	found = entries_of(&compiled, SPD_WAY_OUT_FORWARDED, FAMILY_V4, SPD_SHOWS_ALL);
 	assert_int_equal(found.count, 9);
@@ -312,7 +325,7 @@ static void test_shared_trees(void **state)
 	uint32_t in, fragments;
 
 	(void)state;
-	assert_int_equal(policy_compile(policy, "eth0", pair_id, NULL, &compiled, NULL), 0);
+	assert_int_equal(compile(policy, pair_id, NULL, &compiled, NULL), 0);
 	in = root_for(&compiled, SPD_WAY_IN, FAMILY_V4, SPD_SHOWS_ALL);
 	fragments = root_for(&compiled, SPD_WAY_IN, FAMILY_V4, SPD_SHOWS_PROTO);
 	assert_int_not_equal(in, 0);
@@ -363,7 +376,7 @@ static void test_limit(void **state)
 	struct policy_compiled compiled = { 0 };
 
 	(void)state;
-	assert_int_equal(policy_compile(beyond, "eth0", pair_id, NULL, &compiled, &report),
+	assert_int_equal(compile(beyond, pair_id, NULL, &compiled, &report),
 			 -EINVAL);
 	assert_int_equal(report.errors, 1);
 	assert_non_null(strstr(report.items[0].object, "limit.json:1:"));
@@ -439,14 +452,14 @@ static void test_ids_of_bundles(void **state)
 	struct policy_compiled compiled = { 0 };
 
 	(void)state;
-	assert_int_equal(policy_compile(policy, "eth0", note_pair, &asked, &compiled, &report), 0);
+	assert_int_equal(compile(policy, note_pair, &asked, &compiled, &report), 0);
 	assert_string_equal(asked.text, "gw/c b/b b/a gw/c ");
 	found = entries_of(&compiled, SPD_WAY_OUT_LOCAL, FAMILY_V4, SPD_SHOWS_ALL);
 	assert_int_equal(found.items[0]->entry.protect_id, 3);
 	assert_int_equal(found.items[1]->entry.protect_id, 4);
 	policy_compiled_fini(&compiled);
 	asked = (struct asked){ policy, "", 0, 1 };
-	assert_int_equal(policy_compile(policy, "eth0", note_pair, &asked, &compiled, &report),
+	assert_int_equal(compile(policy, note_pair, &asked, &compiled, &report),
 			 -EINVAL);
 	assert_int_equal(report.errors, 1);
 	assert_non_null(strstr(report.items[0].cause, "rule \"r\": no id is left for protection "
@@ -473,7 +486,7 @@ static void test_no_protect_id(void **state)
 	struct policy_compiled compiled = { 0 };
 
 	(void)state;
-	assert_int_equal(policy_compile(policy, "eth0", no_id, NULL, &compiled, &report), -EINVAL);
+	assert_int_equal(compile(policy, no_id, NULL, &compiled, &report), -EINVAL);
 	assert_int_equal(report.errors, 1);
 	assert_non_null(strstr(report.items[0].cause,
 			       "no id is left for protection \"wire\" with peer \"b\""));
