@@ -89,6 +89,8 @@ __noinline __u64 identity_name(__u64 parent, __u64 address, __u32 *ret_len)
 		if (len <= 1)	/* with its NUL */
 			break;
 		digest_piece(&digest, piece, len - 1);
+		if (len <= DIGEST_PIECE)
+			break;
 		address += DIGEST_PIECE;
 	}
 	*ret_len = digest.len;
