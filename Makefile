@@ -40,7 +40,9 @@ LIBS := -lxdp -lbpf -lelf -lz -ljansson -lcrypto -lIPSec_MB -lseccomp -lcap-ng -
 CTL_LIBS := -lmicrohttpd
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now $(SAN) $(LDFLAGS)
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+# No object uses all that it shares with the others by headers.
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -std=gnu17 -Wall -Wextra -Werror -Wno-unused-parameter \
+	-Wno-unused-function \
 	-I. -I/usr/include/$(MULTIARCH)
 
 LIB_SRC := $(wildcard lib/*.c)

@@ -21,6 +21,7 @@
 #define DIGEST_FILE (1ull << 62)
 #define DIGEST_PIECE 32		/* octets of a name that are read at once; a multiple of 8 */
 #define DIGEST_NAME_MAX 255	/* octets: NAME_MAX */
+#define DIGEST_DEPTH_MAX 64	/* components of an executable's path; deeper ones are not known */
 
 struct app_digest {
 	__u64 v0, v1, v2, v3;

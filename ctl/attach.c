@@ -7,7 +7,7 @@
 #include "verbs.h"
 
 struct attach_args {
-	const char *ifname, *policy, *sa, *engine;
+	const char *ifname, *policy, *sa, *engine, *cgroup;
 	bool fresh, force;
 	unsigned int xdp;
 	struct mark_arg mark;
@@ -43,6 +43,9 @@ static const struct option_def options[] = {
 	  AT(mark) },
 	{ "sa-slots", 0, OPT_UINT, "N", "how many SAs fit (default: 1024)", AT(sa_slots), 1,
 	  SA_SLOTS_MAX },
+	{ "cgroup", 0, OPT_FILE, "DIR",
+	  "where the socket hooks go once a policy names applications: programs outside of this "
+	  "directory of cgroup2 are never an application (default: its root)", AT(cgroup) },
 	{ "engine", 0, OPT_STRING, "NAME", "crypto engine (default: the fastest on this CPU)",
 	  AT(engine) },
 	{ "trial", 0, OPT_UINT, "SECONDS",
@@ -61,7 +64,7 @@ static int run(const void *data, struct ipsecbpf_report *report)
 		.fresh = args->fresh, .xdp_mode = args->xdp ? args->xdp - 1 : XDP_MODE_NATIVE,
 		.mark_value = args->mark.value, .mark_mask = args->mark.mask,
 		.sa_slots = args->sa_slots, .trial_seconds = args->trial, .engine = args->engine,
-		.force = args->force,
+		.force = args->force, .cgroup = args->cgroup,
 	};
 	int err;
 

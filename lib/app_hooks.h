@@ -11,6 +11,10 @@
 
 #include "pin.h"
 
+/* Is that a directory of cgroup2? 0 and its real path, or -errno, explained. */
+int app_hooks_check_cgroup(const char *path, char *ret_real, size_t real_len,
+			   struct ipsecbpf_report *report);
+
 /* Makes sure that they are attached, all of them, to attachment.cgroup. 0 or -errno, explained:
  * no cgroup2, no BTF, another program holds the hook exclusively. */
 int app_hooks_ensure(const struct pins *pins, struct ipsecbpf_report *report);

@@ -5,6 +5,9 @@
  * as the hooks would have. That, and not a BPF iterator, because an iterator sees a socket but not the
  * program that has it open.
  *
+ * Not found: sockets that no process has open but that wait in a queue of descriptors (SCM_RIGHTS),
+ * and those of a thread that shares its descriptors with no other.
+ *
  * Included by: policy_apply.c, `app sockets`.
  */
 #ifndef IPSECBPF_APP_SCAN_H
@@ -30,6 +33,8 @@ struct app_scan_socket {
  * it. Not 0: stops, and is what app_scan() returns. */
 typedef int (*app_scan_fn)(void *context, const struct app_scan_socket *found);
 int app_scan(const struct pins *pins, app_scan_fn each, void *context);
+/* The same of one process. -ESRCH: there is none. */
+int app_scan_process(const struct pins *pins, pid_t pid, app_scan_fn each, void *context);
 
 /* Notes sockets that nobody has noted, and endpoints and flows of all that are an application's by that
  * snapshot. To be called before a policy is in force, and once more after. 0 or -errno. */

@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app_hooks.h"
+#include "app_identity.h"
 #include "control.h"
 #include "host_port.h"
 #include "ipsecbpf.h"
@@ -40,6 +42,7 @@ struct attach {
 	struct policy *policy; /* NULL: start blocked */
 	bool over_guard;       /* hooks of an earlier attachment are in place */
 	int commit_fd;	       /* tells the supervisor that we have finished */
+	char cgroup[ATTACH_CGROUP_LEN]; /* for the socket hooks; "": there is no cgroup2 */
 	struct host_port host;
 	struct loader loader;
 	struct pins pins;
@@ -103,6 +106,24 @@ static const char *default_policy(const struct attach *attach, char kept[256])
 	report_add(attach->report, REPORT_NOTE, attach->ifname, NULL,
 		   "loading " IPSECBPF_DEFAULT_POLICY);
 	return IPSECBPF_DEFAULT_POLICY;
+}
+
+/* Where the socket hooks of a policy that names applications will go: one that names none needs no
+ * cgroup2. */
+static int find_cgroup(struct attach *attach)
+{
+	const char *wanted = attach->opts->cgroup;
+	struct ipsecbpf_report quiet = { 0 };
+	int err;
+
+	if (wanted)
+		return app_hooks_check_cgroup(wanted, attach->cgroup, sizeof(attach->cgroup),
+					      attach->report);
+	err = app_cgroup_mount(attach->cgroup, sizeof(attach->cgroup), &quiet);
+	if (err)
+		attach->cgroup[0] = '\0';
+	report_fini(&quiet);
+	return 0;
 }
 
 static int load_files(struct attach *attach)
@@ -229,6 +250,7 @@ static int load_programs(struct attach *attach)
 		.mark_mask = opts->mark_mask ? opts->mark_mask : IPSECBPF_MARK_MASK,
 		.sa_slots = (opts->sa_slots ? opts->sa_slots : SA_SLOTS_DEFAULT) + 1,	/* 0 is none */
 		.xdp_generic = opts->xdp_mode == XDP_MODE_GENERIC,
+		.cgroup = attach->cgroup,
 	};
 	int err;
 
@@ -265,10 +287,21 @@ static int start_supervisor(struct attach *attach)
 	return control_order(&attach->paths, CONTROL_STATUS, attach->report);
 }
 
+/* Those of a guard have its maps: they are moved to ours, or go. */
+static int attach_socket_hooks(struct attach *attach)
+{
+	if (attach->policy && attach->policy->application_count)
+		return app_hooks_ensure(&attach->pins, attach->report);
+	app_hooks_remove(&attach->paths);
+	return 0;
+}
+
 static int attach_hooks(struct attach *attach)
 {
 	int err = loader_pin_maps(&attach->loader, attach->report);
 
+	if (!err)
+		err = attach_socket_hooks(attach);
 	for (int hook = 0; !err && hook < HOOK_COUNT; hook++)
 		err = loader_attach(&attach->loader, (enum hook)hook, attach->report);
 	if (!err)
@@ -284,7 +317,7 @@ static int attach_hooks(struct attach *attach)
 
 static int apply_files(struct attach *attach)
 {
-	const struct policy_install_opts for_good = { 0 };
+	const struct policy_install_opts for_good = { .attaching = true };
 	struct ipsecbpf_apply_result applied;
 
 	if (!attach->policy)
@@ -365,6 +398,8 @@ int ipsecbpf_attach(const char *ifname, const struct ipsecbpf_attach_opts *opts,
 		err = load_files(&attach);
 	if (!err)
 		err = check_session(&attach);
+	if (!err)
+		err = find_cgroup(&attach);
 	if (!err)
 		err = lock = pins_lock(&attach.paths, report);
 	if (lock >= 0) {

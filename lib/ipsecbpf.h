@@ -39,6 +39,8 @@ struct ipsecbpf_attach_opts {
 	uint32_t trial_seconds;		/* 0: none; else detach --open by itself unless confirmed */
 	const char *engine;		/* crypto engine by name; NULL: the best */
 	bool force;			/* attach although the ssh session would be cut off */
+	const char *cgroup;		/* where the socket hooks go, a directory of cgroup2; NULL: its
+					 * root, if it is mounted */
 };
 
 #define IPSECBPF_MARK_VALUE 0xe5000000u

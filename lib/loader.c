@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@
 /* The last lines libbpf had to say: the verifier's reason for a refusal. Loading is
  * single-threaded. */
 static char libbpf_log[FAILURE_LOG];
+static libbpf_print_fn_t old_print;
 
 static int keep_log(enum libbpf_print_level level, const char *format, va_list args)
 {
@@ -45,6 +47,18 @@ static int keep_log(enum libbpf_print_level level, const char *format, va_list a
 	if (have + kept < sizeof(libbpf_log))
 		memcpy(libbpf_log + have, message + len - kept, kept + 1);
 	return 0;
+}
+
+void loader_log_begin(void)
+{
+	libbpf_log[0] = '\0';
+	old_print = libbpf_set_print(keep_log);
+}
+
+const char *loader_log_end(void)
+{
+	libbpf_set_print(old_print);
+	return libbpf_log;
 }
 
 static int possible_cpus(void)
@@ -152,6 +166,30 @@ static int set_sizes(struct loader *loader)
 	return err;
 }
 
+/* What the socket hooks need. 0 or -errno. */
+static int set_attachment_apps(struct attachment *attachment, const char *cgroup)
+{
+	uint64_t seed[2], cookie = 0;
+	socklen_t len = sizeof(cookie);
+	int fd, err;
+
+	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
+		return -EIO;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	err = getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) ? -errno : 0;
+	close(fd);
+	if (err)
+		return err;
+	attachment->netns_cookie = cookie;
+	attachment->digest_seed[0] = seed[0];
+	attachment->digest_seed[1] = seed[1];
+	if (cgroup)
+		snprintf(attachment->cgroup, sizeof(attachment->cgroup), "%s", cgroup);
+	return 0;
+}
+
 /* First values of control and attachment, before any hook can see them. */
 static int set_state(struct loader *loader)
 {
@@ -171,7 +209,7 @@ static int set_state(struct loader *loader)
 		.sa_slots = config->sa_slots,
 		.xdp_generic = config->xdp_generic,
 	};
-	return 0;
+	return set_attachment_apps(&loader->attachment, config->cgroup);
 }
 
 /* A guard's clsact filter on the NIC is replaced, not joined by a second one. */
@@ -216,15 +254,13 @@ static int store_attachment(struct loader *loader)
 int loader_init(struct loader *loader, const struct loader_config *config,
 		struct ipsecbpf_report *report)
 {
-	libbpf_print_fn_t old_print;
 	int err;
 
 	*loader = (struct loader){ .config = *config, .link_fd = { -1, -1, -1 } };
 	err = paths_init(&loader->paths, config->ifname);
 	if (err)
 		return err;
-	libbpf_log[0] = '\0';
-	old_print = libbpf_set_print(keep_log);
+	loader_log_begin();
 	loader->object = ipsecbpf_bpf__open();
 	if (!loader->object)
 		err = -errno;
@@ -246,7 +282,7 @@ int loader_init(struct loader *loader, const struct loader_config *config,
 		inherit_filter(loader);
 		err = store_attachment(loader);
 	}
-	libbpf_set_print(old_print);
+	loader_log_end();
 	if (err) {
 		report_error(report, config->ifname,
 			     err == -EPERM ? "run it as root" :

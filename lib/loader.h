@@ -20,6 +20,7 @@ struct loader_config {
 	uint32_t mark_value, mark_mask;
 	uint32_t sa_slots;
 	uint8_t nic_mac[6];
+	const char *cgroup;	 /* for the socket hooks; NULL: there is no cgroup2 */
 	bool xdp_generic;
 	bool explaining;	 /* for test runs: verdicts are noted; never to be attached */
 	const struct pins *live; /* NULL, or whose state (PINNED_STATE) the programs are to share */
@@ -64,6 +65,10 @@ int loader_pin_links(struct loader *loader, struct ipsecbpf_report *report);
 /* Detaches and unpins what this loader made. Over a guard, hooks and pins stay. */
 void loader_undo(struct loader *loader, bool over_guard);
 void loader_fini(struct loader *loader);
+
+/* What libbpf has to say is kept instead of printed; the end of it is valid until the next time. */
+void loader_log_begin(void);
+const char *loader_log_end(void);
 
 /* Removes the clsact filters of an attachment; tcx links go with their pins. */
 void loader_detach_clsact(const struct attachment *attachment);

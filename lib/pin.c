@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app_hooks.h"
 #include "hook_attach.h"
 
 #define HOOK_MAPS_MAX 64
@@ -226,6 +227,11 @@ static bool hook_is_off(const struct pins *pins, enum hook hook, uint32_t *ret_p
 	return !*ret_prog_id;
 }
 
+bool pins_uses_maps(const struct pins *pins, uint32_t prog_id)
+{
+	return program_uses(prog_id, map_id(pins->control_fd));
+}
+
 bool pins_have_links(const struct paths *paths)
 {
 	char path[256];
@@ -314,6 +320,7 @@ void pins_remove(const struct paths *paths)
 		pin_link_path(paths, hook, path, sizeof(path));
 		remove_link(path);
 	}
+	app_hooks_remove(paths);
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
 		pin_map_path(paths, maps[i], path, sizeof(path));
 		unlink(path);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app_hooks.h"
 #include "clock.h"
 #include "control.h"
 #include "policy_keep.h"
@@ -61,6 +62,14 @@ static void put_in_force(const struct install *install, uint32_t generation)
 	rule_counts_carry(pins, !generation, generation);
 }
 
+/* Before a policy with applications is in force, new sockets must be known. */
+static int ensure_hooks(const struct install *install)
+{
+	if (!install->policy->application_count || install->opts->attaching)
+		return 0;
+	return app_hooks_ensure(install->pins, install->report);
+}
+
 static int switch_to(struct install *install, struct policy_compiled *compiled)
 {
 	const struct pins *pins = install->pins;
@@ -71,7 +80,9 @@ static int switch_to(struct install *install, struct policy_compiled *compiled)
 	/* Before anything bears it: a number is not given twice, whenever this is killed. */
 	__atomic_store_n(&pins->control->last_serial, policy_head(compiled)->serial,
 			 __ATOMIC_RELEASE);
-	err = policy_store(pins, !live, install->policy, compiled, install->text);
+	err = ensure_hooks(install);
+	if (!err)
+		err = policy_store(pins, !live, install->policy, compiled, install->text);
 	if (!err)
 		err = protections_add(&install->protections);
 	if (!err && install->opts->keep)

@@ -15,6 +15,7 @@ struct policy_install_opts {
 	bool dry_run;			/* all but the flip */
 	bool keep;			/* as the last good one; not for a trial */
 	uint32_t trial_seconds;		/* 0: for good */
+	bool attaching;			/* no map is pinned yet: the caller sees to the socket hooks */
 };
 
 /* As ipsecbpf_policy_apply(), on open pins, the lock being held by the caller (not for a dry run).

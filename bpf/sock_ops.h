@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Hook: what becomes of TCP sockets. Connections of applications are noted while they last, and
+ * listeners as endpoints; a connection that is closed stays known for a while (APP_CLOSED_NS), since
+ * its last packets have no socket any more.
+ */
+#ifndef IPSECBPF_SOCK_OPS_H
+#define IPSECBPF_SOCK_OPS_H
+
+#include "sock_hooks.h"
+
+/* A connection that begins. The socket of an accepted one came with a copy of all that is noted of its
+ * listener, whose endpoints are not its own. */
+static __always_inline void connection_note(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	struct app_socket *socket = bpf_sk_storage_get(&app_sockets, sk, NULL, 0);
+	struct app_flow_terms terms;
+	struct sock_owner owner;
+
+	if (!socket || !owner_of(socket, &owner) ||
+	    owner_terms(&terms, &owner, bpf_get_socket_cookie(ctx)))
+		return;
+	terms.tracked = 1;
+	own_nothing(socket);
+	flow_key(&socket->flow, sk);
+	socket->noted = terms.cookie;
+	/* One for which there is no room is known by its socket alone: what needs more is dropped. */
+	if (app_flow_add(&socket->flow, &socket->who, &terms))
+		refuse(DROP_APP_FULL);
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+static __always_inline void listener_note(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	struct app_socket *socket = bpf_sk_storage_get(&app_sockets, sk, NULL, 0);
+	struct sock_owner owner;
+	struct bound bound;
+
+	if (!socket || !owner_of(socket, &owner))
+		return;
+	bound_of(&bound, sk);
+	if (endpoints_note(socket, bpf_get_socket_cookie(ctx), &bound, sk, owner.resolved))
+		refuse(DROP_APP_FULL);
+}
+
+static __always_inline void connection_closed(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
+{
+	struct app_socket *socket = bpf_sk_storage_get(&app_sockets, sk, NULL, 0);
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+
+	if (socket && socket->noted == cookie && socket->flow.family != FAMILY_COUNT)
+		app_flow_close(&socket->flow, cookie);
+}
+
+SEC("sockops")
+int sock_ops(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!sk || !is_ours(ctx))
+		return SOCK_ALLOW;
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		connection_note(ctx, sk);
+		break;
+	case BPF_SOCK_OPS_TCP_LISTEN_CB:
+		listener_note(ctx, sk);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (ctx->args[1] == BPF_TCP_CLOSE)
+			connection_closed(ctx, sk);
+		break;
+	}
+	return SOCK_ALLOW;
+}
+
+#endif /* IPSECBPF_SOCK_OPS_H */

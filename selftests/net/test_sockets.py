@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The socket hooks: who made a socket, where it can be spoken to, and for how long that is known."""
+import contextlib
+import errno
+import json
+import os
+import socket
+
+import pytest
+
+import sockets
+import topology as net
+from sockets import Actor, Cgroup, Refused, noted
+
+UID, GID = 12345, 23456
+TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
+MPTCP = 262
+V4, V6 = 0, 1
+FLOWS_MAX = 4
+
+
+def application(name, cgroup, **more):
+    return {"name": name, "match": {"cgroup": cgroup},
+            "networks": [{"remote": "any", "class": "trusted"}], **more}
+
+
+def document(*applications, **more):
+    """Everything passes; applications are only told apart."""
+    return net.policy([{"name": "all", "action": "bypass"}], applications=list(applications), **more)
+
+
+class Scene:
+    """Host a is attached; its application is whatever runs in the cgroup `app`."""
+
+    def __init__(self, top):
+        self.top, self.a, self.b = top, top.a, top.b
+        self.cgroup = Cgroup("app", "other")
+        self.actors = []
+
+    def attach(self, policy):
+        self.a.ipsecbpf("attach", net.IFNAME, "--cgroup", self.cgroup.top, "--policy", "-",
+                        input=json.dumps(policy))
+
+    def policy(self):
+        return document(application("app", self.cgroup.path("app"), max_flows=FLOWS_MAX))
+
+    def actor(self, where="app", host=None, **more):
+        actor = Actor(host or self.a, self.cgroup.add(where), **more)
+        self.actors.append(actor)
+        return actor
+
+    def who(self, actor, name="s"):
+        """What is noted of an actor's socket."""
+        fd = actor.fd(name)
+        try:
+            return noted(self.a, fd)
+        finally:
+            os.close(fd)
+
+    def endpoints(self):
+        """(protocol, family, address, port) -> sockets."""
+        return {(key["proto"], key["family"], address(key["local"], key["family"]),
+                 socket.ntohs(key["port"])): entry["value"]["sockets"]
+                for entry in sockets.dump(self.a, "app_endpoints") for key in [entry["key"]]}
+
+    def flows(self, name="app_flows"):
+        """Local and remote port -> the flow."""
+        return {(socket.ntohs(entry["key"]["local_port"]), socket.ntohs(entry["key"]["remote_port"])):
+                entry["value"] for entry in sockets.dump(self.a, name)}
+
+    def end(self, actors):
+        for actor in actors:
+            actor.close()
+            self.actors.remove(actor)
+
+    def close(self):
+        with contextlib.suppress(Exception):
+            self.end(list(self.actors))
+        self.a.ipsecbpf("detach", net.IFNAME, "--open", check=False)
+        self.cgroup.close()
+
+
+def address(local, family):
+    raw = bytes(local["b"])
+    return socket.inet_ntop(socket.AF_INET, raw[:4]) if family == V4 else \
+        socket.inet_ntop(socket.AF_INET6, raw)
+
+
+@pytest.fixture(scope="module")
+def attached():
+    with net.Topology(middle=False) as top:
+        scene = Scene(top)
+        try:
+            scene.attach(scene.policy())
+            yield scene
+        finally:
+            scene.close()
+
+
+@pytest.fixture
+def scene(attached):
+    """Nothing is left of it in the maps when a test ends."""
+    yield attached
+    attached.end(list(attached.actors))
+    net.wait_until(lambda: not attached.endpoints() and not attached.flows(), "no entry is left")
+
+
+@pytest.fixture
+def fresh():
+    """A scene that the test attaches by itself."""
+    with net.Topology(middle=False) as top:
+        scene = Scene(top)
+        try:
+            yield scene
+        finally:
+            scene.close()
+
+
+# ---- who ----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("where", [
+    "app", "other", "a.slice/b.slice/web.service/worker", "a.slice", "x" * 32, "y" * 33, "z" * 200,
+    "1/2/3/4/5/6/7/8/9",
+], ids=lambda where: where[:34])
+def test_identity_is_that_of_the_process(scene, where):
+    actor = scene.actor(where, uid=UID, gid=GID)
+    actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)")
+    who, seed = scene.who(actor), sockets.seed_of(scene.a)
+    cgroup, unit, level = sockets.cgroup_digests(seed, scene.cgroup.path(where))
+    assert (who.cgroup, who.unit, who.unit_level) == (cgroup, unit, level)
+    assert who.cgroup_id == os.stat(scene.cgroup.add(where)).st_ino
+    assert who.exe == sockets.exe_digest(seed, sockets.PYTHON)
+    assert (who.uid, who.gid) == (UID, GID)
+
+
+def test_unit_is_the_first_that_is_no_slice(scene):
+    """The test's own cgroup is none, so the walk is checked against what it says."""
+    seed = sockets.seed_of(scene.a)
+    assert sockets.cgroup_digests(seed, "/a.slice/.slice/x")[1:] == \
+        (sockets.digest(seed, sockets.DIGEST_UNIT, ".slice"), 2)
+
+
+@pytest.mark.parametrize("family", ["AF_INET", "AF_INET6"])
+@pytest.mark.parametrize("kind", ["SOCK_STREAM", "SOCK_DGRAM"])
+def test_application_is_known(scene, family, kind):
+    for where, app in (("app", 1), ("other", 0)):
+        actor = scene.actor(where)
+        actor.do(f"s = socket.socket(socket.{family}, socket.{kind})")
+        actor.do("s.bind(('', 0))")
+        assert scene.who(actor).app == (app if kind == "SOCK_DGRAM" else 0)     # asked when needed
+
+
+def test_accepted_sockets_inherit(scene):
+    server, client = scene.actor(), scene.actor("other", scene.b)
+    server.do("l = socket.create_server(('10.9.0.1', 7001))")
+    client.do("s = socket.create_connection(('10.9.0.1', 7001))")
+    server.do("s, _ = l.accept()")
+    listener, accepted = scene.who(server, "l"), scene.who(server)
+    assert accepted.who == listener.who
+    assert accepted.cookie and accepted.cookie != listener.cookie
+    port = client.do("s.getsockname()[1]")
+    assert scene.flows()[7001, port]["cookie"] == accepted.cookie
+
+
+def test_passing_a_descriptor_changes_nothing(scene):
+    """Neither who made it, nor whose it is: for an application and for others."""
+    for owner, taker, app in (("app", "other", 1), ("other", "app", 0)):
+        giver, receiver = scene.actor(owner), scene.actor(taker, uid=UID, gid=GID)
+        name = f"\\0ipsecbpf-test-{os.getpid()}"
+        receiver.do("u = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)")
+        receiver.do(f"u.bind('{name}')")
+        giver.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+        before = scene.who(giver)
+        giver.do("u = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)")
+        giver.do(f"u.connect('{name}')")
+        giver.do("hand_over(u, s)")
+        receiver.do("s = take_over(u)")
+        giver.do("s.close()")
+        receiver.do("s.bind(('10.9.0.1', 7002))")
+        receiver.do("s.connect(('10.9.0.2', 7002))")
+        assert scene.who(receiver).who == before.who
+        assert ((UDP, V4, "10.9.0.1", 7002) in scene.endpoints()) == bool(app)
+        scene.end([giver, receiver])
+
+
+def test_other_network_namespaces_are_untouched(scene):
+    """In the application's cgroup, but on another host."""
+    actor = scene.actor("app", scene.b)
+    before = scene.a.drops()
+    actor.do("s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)")
+    actor.do("s.bind(('::', 7003))")
+    actor.do("s.sendto(b'x', ('fd00:9::1', 7003))")
+    assert scene.who(actor) is None
+    actor.do("l = socket.create_server(('10.9.0.2', 7003))")
+    actor.do("c = [socket.create_connection(('10.9.0.2', 7003)) for _ in range(8)]")
+    assert scene.who(actor, "l") is None
+    assert not scene.endpoints() and not scene.flows()
+    assert scene.a.drops() == before
+
+
+# ---- endpoints ----------------------------------------------------------------------------------
+
+BOUND = {
+    "v4": ("AF_INET", "('10.9.0.1', 7100)", [(V4, "10.9.0.1")]),
+    "v4-any": ("AF_INET", "('', 7100)", [(V4, "0.0.0.0")]),
+    "v6": ("AF_INET6", "('fd00:9::1', 7100)", [(V6, "fd00:9::1")]),
+    "v6-dual": ("AF_INET6", "('::', 7100)", [(V6, "::"), (V4, "0.0.0.0")]),
+    "v4-mapped": ("AF_INET6", "('::ffff:10.9.0.1', 7100)", [(V4, "10.9.0.1")]),
+}
+
+
+@pytest.mark.parametrize("how", BOUND)
+@pytest.mark.parametrize("proto", [UDP, TCP])
+def test_endpoints_come_and_go_with_their_sockets(scene, how, proto):
+    family, to, where = BOUND[how]
+    actor = scene.actor()
+    actor.do(f"s = socket.socket(socket.{family}, {1 if proto == TCP else 2})")
+    actor.do(f"s.bind({to})")
+    if proto == TCP:
+        assert not scene.endpoints()
+        actor.do("s.listen()")
+    assert scene.endpoints() == {(proto, kind, local, 7100): 1 for kind, local in where}
+    assert scene.who(actor).flags == sockets.SERVER
+    actor.do("s.close()")
+    assert not scene.endpoints()
+
+
+def test_v6_only(scene):
+    actor = scene.actor()
+    actor.do("s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)")
+    actor.do("s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)")
+    actor.do("s.bind(('::', 7101))")
+    assert scene.endpoints() == {(UDP, V6, "::", 7101): 1}
+
+
+@pytest.mark.parametrize("family,to", [("AF_INET", "10.9.0.2"), ("AF_INET6", "fd00:9::2"),
+                                       ("AF_INET6", "::ffff:10.9.0.2")])
+@pytest.mark.parametrize("connected", [False, True])
+def test_ports_that_the_kernel_chose(scene, family, to, connected):
+    """Known with the first datagram, whatever way it takes; and such a socket is no server."""
+    actor = scene.actor()
+    actor.do(f"s = socket.socket(socket.{family}, socket.SOCK_DGRAM)")
+    if connected:
+        actor.do(f"s.connect(('{to}', 7102))")
+        actor.do("s.send(b'x')")
+    else:
+        actor.do(f"s.sendto(b'x', ('{to}', 7102))")
+    port = actor.do("s.getsockname()[1]")
+    net.wait_until(lambda: {key[3] for key in scene.endpoints()} == {port}, "the endpoint is noted")
+    assert scene.who(actor).flags == 0
+
+
+def test_bind_to_any_port_is_no_server(scene):
+    actor = scene.actor()
+    actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    actor.do("s.bind(('', 0))")
+    assert scene.who(actor).flags == 0
+    assert scene.endpoints() == {(UDP, V4, "0.0.0.0", actor.do("s.getsockname()[1]")): 1}
+
+
+def test_disconnected_and_bound_anew(scene):
+    """connect(AF_UNSPEC) gives the port back; the next datagram takes another."""
+    actor = scene.actor()
+    actor.do("import ctypes")
+    actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    actor.do("s.sendto(b'x', ('10.9.0.2', 7103))")
+    actor.do("ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16)")
+    actor.do("s.sendto(b'x', ('10.9.0.2', 7103))")
+    assert scene.endpoints() == {(UDP, V4, "0.0.0.0", actor.do("s.getsockname()[1]")): 1}
+
+
+def test_shared_ports(scene):
+    first, second = scene.actor(), scene.actor()
+    for actor in (first, second):
+        actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+        actor.do("s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)")
+        actor.do("s.bind(('10.9.0.1', 7104))")
+    key = (UDP, V4, "10.9.0.1", 7104)
+    assert scene.endpoints() == {key: 2}
+    first.do("s.close()")
+    assert scene.endpoints() == {key: 1}
+    second.do("s.close()")
+    assert not scene.endpoints()
+
+
+def test_inherited_descriptors_keep_it(scene):
+    """The endpoint goes with the last descriptor."""
+    actor = scene.actor()
+    actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    actor.do("s.bind(('10.9.0.1', 7105))")
+    actor.do("t = s.dup()")
+    actor.do("s.close()")
+    assert len(scene.endpoints()) == 1
+    actor.do("t.close()")
+    assert not scene.endpoints()
+
+
+# ---- connections --------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("family,to", [("AF_INET", "10.9.0.2"), ("AF_INET6", "fd00:9::2"),
+                                       ("AF_INET6", "::ffff:10.9.0.2")])
+def test_a_connection_is_known_until_after_its_end(scene, family, to):
+    server, actor = scene.actor("other", scene.b), scene.actor()
+    server.do("l = socket.create_server(('::', 7200), family=socket.AF_INET6, dualstack_ipv6=True)")
+    actor.do(f"s = socket.socket(socket.{family}, socket.SOCK_STREAM)")
+    actor.do(f"s.connect(('{to}', 7200))")
+    server.do("s, _ = l.accept()")
+    ports = actor.do("s.getsockname()[1]"), 7200
+    assert scene.flows()[ports]["tracked"] == 1
+    actor.do("s.close()")       # this side will be the one in TIME_WAIT
+    assert ports in scene.flows()
+    server.do("s.close()")
+    net.wait_until(lambda: ports not in scene.flows(), "the connection is closed")
+    assert scene.flows("app_closed")[ports]["until_ns"]
+    sockets_left = scene.a.run("ss", "-Htan", "dport", "=", "7200").stdout
+    assert "TIME-WAIT" in sockets_left
+
+
+def test_a_listener_closed_before_its_connection(scene):
+    server, client = scene.actor(), scene.actor("other", scene.b)
+    server.do("l = socket.create_server(('10.9.0.1', 7201))")
+    client.do("s = socket.create_connection(('10.9.0.1', 7201))")
+    server.do("s, _ = l.accept()")
+    server.do("l.close()")
+    assert not scene.endpoints()
+    assert [ports[0] for ports in scene.flows()] == [7201]
+    client.do("s.close()")
+    server.do("s.close()")
+    net.wait_until(lambda: not scene.flows(), "the connection is closed")
+
+
+def test_a_connection_that_is_never_accepted(scene):
+    server, client = scene.actor(), scene.actor("other", scene.b)
+    server.do("l = socket.create_server(('10.9.0.1', 7202))")
+    client.do("s = socket.create_connection(('10.9.0.1', 7202))")
+    net.wait_until(scene.flows, "the connection is established here, too")
+    server.do("l.close()")
+    net.wait_until(lambda: not scene.flows(), "the connection is reset")
+
+
+def test_a_connection_that_is_refused(scene):
+    actor = scene.actor()
+    with pytest.raises(Refused) as refused:
+        actor.do("s = socket.create_connection(('10.9.0.2', 7203))")
+    assert refused.value.args == (errno.ECONNREFUSED,)
+    assert not scene.flows()
+
+
+def test_as_many_connections_as_the_policy_says(scene):
+    server, actor, other = scene.actor("other", scene.b), scene.actor(), scene.actor("other")
+    server.do("l = socket.create_server(('10.9.0.2', 7204))")
+    before = scene.a.drops("app_full")
+    actor.do(f"c = [socket.create_connection(('10.9.0.2', 7204)) for _ in range({FLOWS_MAX})]")
+    with pytest.raises(Refused) as refused:
+        actor.do("socket.create_connection(('10.9.0.2', 7204))")
+    assert refused.value.args == (errno.EPERM,)
+    assert scene.a.drops("app_full") == before + 1
+    other.do("s = socket.create_connection(('10.9.0.2', 7204))")
+    actor.do("c.pop().close()")
+    server.do("[l.accept()[0].close() for _ in range(5)] and None")
+    net.wait_until(lambda: len(scene.flows()) == FLOWS_MAX - 1, "one connection less")
+    actor.do("c.append(socket.create_connection(('10.9.0.2', 7204)))")
+
+
+def test_multipath_tcp_is_refused_to_applications(scene):
+    """Its connections are made by the kernel, on sockets that nobody could attribute."""
+    app, other = scene.actor(), scene.actor("other")
+    make = f"s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, {MPTCP})"
+    try:
+        other.do(make)
+    except Refused as refused:
+        pytest.skip(f"no MPTCP in this kernel: {errno.errorcode[refused.args[0]]}")
+    with pytest.raises(Refused) as refused:
+        app.do(make)
+    assert refused.value.args == (errno.EPERM,)
