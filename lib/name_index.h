@@ -3,7 +3,7 @@
  * Finds one of many things by its name: a hash table over an array whose elements begin with their
  * name (char[NAME_LEN]), which it does not copy.
  *
- * Included by: policy_check, policy_diff, policy_json*.
+ * Included by: policy_check, policy_diff, policy_json*, policy_check_app.
  * Ownership:   the array is borrowed and must neither move nor change while the index is used.
  * Threading:   read-only but for name_index_add().
  */

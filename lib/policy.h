@@ -5,7 +5,7 @@
  *   policy_check.c    what JSON Schema cannot say (all errors, then warnings)
  *   policy_lint*.c, policy_shadow.c, policy_risk.c    what is right and may be a mistake still
  *   policy_bundle.c   the same of SAs within SAs; and what lies within what
- *   policy_json_app.c "applications" of the text
+ *   policy_json_app.c, policy_json_network.c, policy_check_app.c  "applications" of the text
  *   policy_apps.c     applications -> rules, with the addresses that host names stand for
  *   policy_match.c    applications -> who is which, in cells
  *   policy_boxes.c    rules -> boxes: what each of a snapshot's trees is made of
@@ -167,6 +167,8 @@ struct application {
 	bool default_discard;			/* in no network: dropped; otherwise as the host's rules say */
 	uint32_t optional_rate;			/* packets per second */
 	uint32_t flows_max;
+	uint32_t accept_risk;			/* RISK_BIT(...): not warned of here */
+	bool invalid;				/* while parsing: has errors; its name counts */
 	struct position at;
 };
 #define APP_OPTIONAL_RATE_DEFAULT 1000
@@ -262,14 +264,14 @@ const char *protection_suite_name(const struct protection *protection,
 
 /*
  * 64-bit digest of what (peer, protection) means for SAs: protocol, type, mode, fragments, suites
- * and addresses, in canonical order, then the names and the meaning of the pairs around it. Equal
+ * and addresses, but not the level, in which the ends may differ; in canonical order, then the names and the meaning of the pairs around it. Equal
  * meaning, equal digest, whatever order the file had them in. 0 only without memory.
  */
 uint64_t policy_protection_digest(const struct policy *policy, size_t peer, size_t protection);
 
 /*
- * A number that stays the same as long as a rule does: its name, what it matches, its action, and the
- * names of its peer and protection; not where it stands, nor which risks it accepts.
+ * A number that stays the same as long as a rule does: its name and its application's, what it
+ * matches, its action and level, and the names of its peer and protection; not where it stands, nor which risks it accepts.
  */
 uint64_t policy_rule_digest(const struct policy *policy, size_t index);
 

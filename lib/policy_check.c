@@ -320,6 +320,7 @@ static bool check_against_each_other(struct checking *checking)
 static bool check_all(struct checking *checking)
 {
 	const struct policy *policy = checking->policy;
+	size_t errors;
 
 	for (size_t i = 0; i < policy->protection_count; i++)
 		check_protection(checking, &policy->protections[i]);
@@ -329,6 +330,10 @@ static bool check_all(struct checking *checking)
 	for (size_t i = 0; i < policy->rule_count; i++)
 		if (!check_rule(checking, i))
 			return false;
+	errors = policy_check_applications(policy, checking->report);
+	if (errors == SIZE_MAX)
+		return false;
+	checking->errors += errors;
 	return check_against_each_other(checking);
 }
 

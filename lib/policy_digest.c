@@ -148,6 +148,8 @@ uint64_t policy_rule_digest(const struct policy *policy, size_t index)
 	uint64_t hash = 0xcbf29ce484222325u;
 
 	put_text(&hash, rule->name);
+	put_text(&hash, rule->application ?
+			policy->applications[rule->application - 1].name : "");
 	put(&hash, rule->direction);
 	put(&hash, rule->origin);
 	put(&hash, rule->interface_count);
@@ -167,8 +169,9 @@ uint64_t policy_rule_digest(const struct policy *policy, size_t index)
 	put_numbers(&hash, &rule->dscp);
 	put(&hash, rule->action);
 	if (rule->action == SPD_PROTECT) {
-		put_text(&hash, policy->peers[rule->peer].name);
+		put_text(&hash, rule->peer == PEER_NONE ? "" : policy->peers[rule->peer].name);
 		put_text(&hash, policy->protections[rule->protection].name);
+		put(&hash, rule->level);
 	}
 	return hash;
 }

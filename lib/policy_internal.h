@@ -13,6 +13,10 @@
 #define POLICY_RULES_MAX	131072	/* as many as a snapshot counts */
 #define POLICY_LIST_MAX		1024	/* elements of one selector: more would not compile */
 
+#define POLICY_NAMES_MAX	256	/* hosts of one network */
+#define POLICY_APP_NAME_MAX	(NAME_LEN - 1 - 10)	/* "/1024/1024" is added for its rules */
+#define POLICY_ID_MAX		0xfffffffe	/* of users and groups; -1 is nobody's */
+
 #define PROTO_ICMP	1
 #define PROTO_ICMPV6	58
 
@@ -70,6 +74,8 @@ const char *policy_dscp_name(uint8_t number);
 /* Words of enum protection_type and so on, as in JSON, each list ended by NULL. */
 extern const char *const policy_protocol_words[], *const policy_fragment_words[];
 extern const char *const policy_type_words[], *const policy_mode_words[];
+extern const char *const policy_level_words[], *const policy_class_words[];
+extern const char *const policy_demand_words[];
 extern const char *const policy_direction_words[], *const policy_origin_words[];
 extern const char *const policy_action_words[], *const policy_essential_words[];
 
@@ -78,8 +84,9 @@ void policy_report_at(const struct policy *policy, struct ipsecbpf_report *repor
 		      enum report_level level, struct position at, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
 
-/* Frees what a rule points to. */
+/* Frees what a rule, an application points to. */
 void policy_rule_fini(struct rule *rule);
+void policy_application_fini(struct application *application);
 
 /* ---- policy_load.c ---- */
 
@@ -91,11 +98,12 @@ int policy_read_file(const char *path, char **ret_text, size_t *ret_len,
 
 extern const char *const policy_risk_words[];	/* by enum policy_risk, ended by NULL */
 
-/* Which, and where: at a rule, which may accept it, or at another place. */
+/* Which, and where: at a rule or of an application, which may accept it, or at another place. */
 struct risk_at {
 	enum policy_risk risk;
 	const struct rule *rule;	/* NULL: it concerns no rule */
-	struct position at;
+	const struct application *application;	/* likewise */
+	struct position at;		/* unless there is a rule */
 };
 
 #define WARNINGS_MAX 100	/* of one kind; the rest are counted */
@@ -130,11 +138,16 @@ struct linting {
 	policy_warn((linting)->log, (struct risk_at){ .risk = RISK_##id, .at = (position) },	\
 		    __VA_ARGS__)
 
+#define lint_warn_of(linting, id, of_application, position, ...)					\
+	policy_warn((linting)->log, (struct risk_at){ .risk = RISK_##id,			\
+		    .application = (of_application), .at = (position) }, __VA_ARGS__)
+
 extern const char *const lint_family_words[];	/* by enum ip_family */
 
 /* False: no memory. */
 bool policy_lint(const struct linting *linting);
 bool policy_lint_pairs(const struct linting *linting);
+bool policy_lint_applications(const struct linting *linting);
 /* ret_gave_up_at: the first rule that has too many parts to know; RULE_NONE: none. */
 bool policy_lint_shadows(const struct linting *linting, size_t *ret_gave_up_at);
 
@@ -153,6 +166,17 @@ size_t policy_check_bundles(const struct policy *policy, struct ipsecbpf_report 
  * good in itself, and has action protect. */
 size_t policy_check_bundle_of(const struct policy *policy, const struct rule *rule,
 			      struct ipsecbpf_report *report);
+
+/* ---- policy_check_app.c ---- */
+
+/* What is wrong with applications; how many errors it reported, SIZE_MAX without memory. */
+size_t policy_check_applications(const struct policy *policy, struct ipsecbpf_report *report);
+
+/* Whether one of the peer's addresses is in the network, by its addresses alone. */
+bool app_network_has_peer(const struct app_network *network, const struct peer *peer);
+
+/* Whether it is any address: what comes behind it is of no use. */
+bool app_network_is_any(const struct app_network *network);
 
 /* ---- address.c ---- */
 
@@ -210,5 +234,6 @@ struct json_t *policy_show_risks(uint32_t accept_risk);
 struct json_t *policy_show_protection(const struct policy *policy, size_t index);
 struct json_t *policy_show_peer(const struct policy *policy, size_t index);
 struct json_t *policy_show_rule(const struct policy *policy, size_t index);
+struct json_t *policy_show_application(const struct policy *policy, size_t index);
 
 #endif /* IPSECBPF_POLICY_INTERNAL_H */

@@ -275,14 +275,22 @@ static void read_defaults(struct json_reader *reader, struct json_value value, v
 	reader->subject[0] = '\0';
 }
 
-/* Rules name peers and protections, wherever in the file those stand: they are read last. So is
- * what protections lie within. */
+/* Rules and applications name peers and protections, wherever in the file those stand: they are read
+ * last. So is what protections lie within. */
 static void keep_rules(struct json_reader *reader, struct json_value value, void *target)
 {
 	struct policy_reading *reading = target;
 
 	(void)reader;
 	reading->rules = value;
+}
+
+static void keep_applications(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct policy_reading *reading = target;
+
+	(void)reader;
+	reading->applications = value;
 }
 
 static void index_names(struct json_reader *reader, struct policy_reading *reading)
@@ -311,6 +319,7 @@ static void read_document(struct json_reader *reader, struct policy_reading *rea
 		{ "protections", false, read_protections },
 		{ "peers", false, read_peers },
 		{ "rules", true, keep_rules },
+		{ "applications", false, keep_applications },
 		{ "accept_risk", false, read_accept_risk },
 		{ "description", false, policy_read_description },
 		{ 0 }
@@ -324,6 +333,23 @@ static void read_document(struct json_reader *reader, struct policy_reading *rea
 	policy_read_within(reader, reading);
 	if (reading->rules.json)
 		policy_read_rules(reader, reading);
+	if (reading->applications.json)
+		policy_read_applications(reader, reading);
+	reading->policy->all_rule_count = reading->policy->rule_count;
+}
+
+/* The rules that the applications come to, once nothing is wrong. */
+static int expand(struct policy *policy, struct ipsecbpf_report *report)
+{
+	int err = policy_expand(policy, NULL);
+
+	if (err != -E2BIG)
+		return err;
+	report_error(report, policy->origin,
+		     "join networks, protections or applications that say the same",
+		     "with what its applications come to, the policy has more rules than the limit "
+		     "of %d", POLICY_RULES_MAX);
+	return -EINVAL;
 }
 
 struct policy *policy_parse(const char *text, size_t len, const char *name,
@@ -342,11 +368,13 @@ struct policy *policy_parse(const char *text, size_t len, const char *name,
 	err = reading.policy->origin ? json_reader_open(&reader, text, len) : -ENOMEM;
 	if (!err) {
 		read_document(&reader, &reading);
-		errors = policy_expand(reading.policy, NULL) ? SIZE_MAX : policy_check(reading.policy, report);
+		errors = policy_check(reading.policy, report);
 		if (reader.errors || errors)
 			err = -EINVAL;
 		if (reader.no_memory || errors == SIZE_MAX)
 			err = -ENOMEM;
+		if (!err)
+			err = expand(reading.policy, report);
 	}
 	json_reader_close(&reader);
 	name_index_fini(&reading.peer_names);
@@ -373,6 +401,37 @@ void policy_rule_fini(struct rule *rule)
 	free(rule->dscp.items);
 }
 
+static void network_fini(struct app_network *network)
+{
+	for (size_t i = 0; i < network->name_count; i++)
+		free(network->names[i]);
+	for (size_t i = 0; i < network->protect_count; i++) {
+		free(network->protect[i].protocols);
+		free(network->protect[i].local_port.items);
+		free(network->protect[i].remote_port.items);
+		free(network->protect[i].peers);
+	}
+	free(network->remote.items);
+	free(network->names);
+	free(network->protect);
+}
+
+void policy_application_fini(struct application *application)
+{
+	for (size_t i = 0; i < application->match_count; i++) {
+		free(application->matches[i].cgroup);
+		free(application->matches[i].unit);
+		free(application->matches[i].exe);
+		free(application->matches[i].user);
+		free(application->matches[i].group);
+	}
+	for (size_t i = 0; i < application->network_count; i++)
+		network_fini(&application->networks[i]);
+	free(application->matches);
+	free(application->networks);
+	free(application->description);
+}
+
 void policy_free(struct policy *policy)
 {
 	if (!policy)
@@ -383,6 +442,9 @@ void policy_free(struct policy *policy)
 		free(policy->peers[i].addresses.items);
 	for (size_t i = 0; i < policy->all_rule_count || i < policy->rule_count; i++)
 		policy_rule_fini(&policy->rules[i]);
+	for (size_t i = 0; i < policy->application_count; i++)
+		policy_application_fini(&policy->applications[i]);
+	free(policy->applications);
 	free(policy->protections);
 	free(policy->peers);
 	free(policy->rules);

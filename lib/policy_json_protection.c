@@ -155,13 +155,11 @@ static void read_type(struct json_reader *reader, struct json_value value, void 
 
 static void read_level(struct json_reader *reader, struct json_value value, void *target)
 {
-	static const char *const words[] = { "mandatory", "optional", NULL };
+	struct protection_reading *reading = target;
 	size_t word;
 
-	(void)target;
-	if (json_read_word(reader, value, words, &word) && word == 1)
-		json_error(reader, value, "write \"mandatory\", or leave the key out",
-			   "\"optional\" protection is not supported by this version");
+	if (json_read_word(reader, value, policy_level_words, &word))
+		reading->protection->level = (enum spd_level)word;
 }
 
 static void read_mode(struct json_reader *reader, struct json_value value, void *target)

@@ -34,8 +34,7 @@ void policy_read_address(struct json_reader *reader, struct json_value value, vo
 		*slot = range;
 }
 
-/* A selector's value or values; none would match nothing. */
-static void read_selector(struct json_reader *reader, struct json_value value,
+void policy_read_selector(struct json_reader *reader, struct json_value value,
 			  void (*read)(struct json_reader *, struct json_value, void *),
 			  void *target)
 {
@@ -102,6 +101,12 @@ static void read_port(struct json_reader *reader, struct json_value value, void 
 
 	if (read_span(reader, value, UINT16_MAX, &range))
 		add_range(reader, target, range);
+}
+
+void policy_read_ports(struct json_reader *reader, struct json_value value, struct port_list *ports)
+{
+	policy_read_selector(reader, value, read_port, ports);
+	policy_require_disjoint_ranges(reader, value, ports);
 }
 
 static void read_vlan_id(struct json_reader *reader, struct json_value value, void *target)
@@ -187,21 +192,27 @@ bool policy_read_protocol(struct json_reader *reader, struct json_value value, u
 	return false;
 }
 
-static void read_protocol(struct json_reader *reader, struct json_value value, void *target)
+void policy_add_protocol(struct json_reader *reader, struct json_value value, uint8_t **protocols,
+			 size_t *count)
 {
-	struct rule *rule = target;
 	uint8_t *slot, proto;
 
 	if (!policy_read_protocol(reader, value, &proto))
 		return;
-	if (memchr(rule->protocols ? (const void *)rule->protocols : "", proto,
-		   rule->protocol_count)) {
+	if (*count && memchr(*protocols, proto, *count)) {
 		json_error(reader, value, NULL, "protocol %u is listed twice", proto);
 		return;
 	}
-	slot = policy_list_slot(reader, &rule->protocols, &rule->protocol_count, sizeof(*slot));
+	slot = policy_list_slot(reader, protocols, count, sizeof(*slot));
 	if (slot)
 		*slot = proto;
+}
+
+static void read_protocol(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct rule *rule = target;
+
+	policy_add_protocol(reader, value, &rule->protocols, &rule->protocol_count);
 }
 
 static void read_interface(struct json_reader *reader, struct json_value value, void *target)
@@ -267,14 +278,14 @@ static void read_interfaces(struct json_reader *reader, struct json_value value,
 {
 	struct rule_reading *reading = target;
 
-	read_selector(reader, value, read_interface, reading->rule);
+	policy_read_selector(reader, value, read_interface, reading->rule);
 }
 
 static void read_local(struct json_reader *reader, struct json_value value, void *target)
 {
 	struct rule_reading *reading = target;
 
-	read_selector(reader, value, policy_read_address, &reading->rule->local);
+	policy_read_selector(reader, value, policy_read_address, &reading->rule->local);
 	policy_require_disjoint_addresses(reader, value, &reading->rule->local);
 }
 
@@ -282,7 +293,7 @@ static void read_remote(struct json_reader *reader, struct json_value value, voi
 {
 	struct rule_reading *reading = target;
 
-	read_selector(reader, value, policy_read_address, &reading->rule->remote);
+	policy_read_selector(reader, value, policy_read_address, &reading->rule->remote);
 	policy_require_disjoint_addresses(reader, value, &reading->rule->remote);
 }
 
@@ -290,23 +301,21 @@ static void read_protocols(struct json_reader *reader, struct json_value value, 
 {
 	struct rule_reading *reading = target;
 
-	read_selector(reader, value, read_protocol, reading->rule);
+	policy_read_selector(reader, value, read_protocol, reading->rule);
 }
 
 static void read_local_port(struct json_reader *reader, struct json_value value, void *target)
 {
 	struct rule_reading *reading = target;
 
-	read_selector(reader, value, read_port, &reading->rule->local_port);
-	policy_require_disjoint_ranges(reader, value, &reading->rule->local_port);
+	policy_read_ports(reader, value, &reading->rule->local_port);
 }
 
 static void read_remote_port(struct json_reader *reader, struct json_value value, void *target)
 {
 	struct rule_reading *reading = target;
 
-	read_selector(reader, value, read_port, &reading->rule->remote_port);
-	policy_require_disjoint_ranges(reader, value, &reading->rule->remote_port);
+	policy_read_ports(reader, value, &reading->rule->remote_port);
 }
 
 static void read_icmp_type(struct json_reader *reader, struct json_value value, void *target)
@@ -337,7 +346,7 @@ static void read_vlan(struct json_reader *reader, struct json_value value, void 
 {
 	struct rule_reading *reading = target;
 
-	read_selector(reader, value, read_vlan_id, &reading->rule->vlan);
+	policy_read_selector(reader, value, read_vlan_id, &reading->rule->vlan);
 	policy_require_disjoint_ranges(reader, value, &reading->rule->vlan);
 }
 
@@ -345,7 +354,7 @@ static void read_dscp(struct json_reader *reader, struct json_value value, void 
 {
 	struct rule_reading *reading = target;
 
-	read_selector(reader, value, read_dscp_value, &reading->rule->dscp);
+	policy_read_selector(reader, value, read_dscp_value, &reading->rule->dscp);
 	policy_require_disjoint_ranges(reader, value, &reading->rule->dscp);
 }
 
@@ -517,6 +526,8 @@ static void read_rule(struct json_reader *reader, struct json_value value, void 
 	reading.rule->invalid = reader->errors != errors;
 	if (!reading.rule->invalid)
 		default_remote(reader, policy, reading.rule);
+	if (!reading.rule->invalid && reading.rule->action == SPD_PROTECT)
+		reading.rule->level = policy->protections[reading.rule->protection].level;
 	reader->subject[0] = '\0';
 }
 

@@ -11,39 +11,71 @@
 
 /* ---- what is not used, or does less than it says ---- */
 
-/* The pair a rule names, and those around it. */
-static void mark_used(const struct policy *policy, const struct rule *rule, bool *peers,
-		      bool *protections)
-{
-	struct policy_pair pair = { rule->peer, rule->protection };
+/* What something names, and so what need not be warned of. */
+struct used {
+	bool *peers, *protections;
+};
 
+/* The pair, and those around it. */
+static void mark_used(const struct policy *policy, struct policy_pair pair, const struct used *used)
+{
 	do {
-		peers[pair.peer] = true;
-		protections[pair.protection] = true;
+		used->peers[pair.peer] = true;
+		used->protections[pair.protection] = true;
 	} while (policy_outer_pair(policy, pair, &pair));
+}
+
+/* Peers that are not named may be found in the network, if not now then once its names are known. */
+static void mark_used_by(const struct policy *policy, const struct app_network *network,
+			 const struct used *used)
+{
+	for (size_t i = 0; i < network->protect_count; i++) {
+		const struct app_protect *protect = &network->protect[i];
+
+		used->protections[protect->protection] = true;
+		for (size_t k = 0; k < protect->peer_count; k++)
+			mark_used(policy, (struct policy_pair){ protect->peers[k],
+								protect->protection }, used);
+		for (size_t k = 0; k < policy->peer_count && !protect->peer_count; k++)
+			if (network->name_count || app_network_has_peer(network, &policy->peers[k]))
+				mark_used(policy, (struct policy_pair){ k, protect->protection },
+					  used);
+	}
+}
+
+static void mark_all_used(const struct policy *policy, const struct used *used)
+{
+	for (size_t i = 0; i < policy->rule_count; i++) {
+		const struct rule *rule = &policy->rules[i];
+
+		if (rule->action == SPD_PROTECT)
+			mark_used(policy, (struct policy_pair){ rule->peer, rule->protection },
+				  used);
+	}
+	for (size_t i = 0; i < policy->application_count; i++)
+		for (size_t k = 0; k < policy->applications[i].network_count; k++)
+			mark_used_by(policy, &policy->applications[i].networks[k], used);
 }
 
 static bool warn_of_unused(const struct linting *linting)
 {
 	const struct policy *policy = linting->policy;
-	bool *used = calloc(policy->peer_count + policy->protection_count + 1, sizeof(*used));
-	bool *peers = used, *protections = used + policy->peer_count;
+	bool *flags = calloc(policy->peer_count + policy->protection_count + 1, sizeof(*flags));
+	const struct used used = { flags, flags + policy->peer_count };
 
-	if (!used)
+	if (!flags)
 		return false;
-	for (size_t i = 0; i < policy->rule_count; i++)
-		if (policy->rules[i].action == SPD_PROTECT)
-			mark_used(policy, &policy->rules[i], peers, protections);
+	mark_all_used(policy, &used);
 	for (size_t i = 0; i < policy->protection_count; i++)
-		if (!protections[i])
+		if (!used.protections[i])
 			lint_warn_at(linting, UNUSED, policy->protections[i].at,
 				     "protection \"%s\" is used by no rule",
 				     policy->protections[i].name);
 	for (size_t i = 0; i < policy->peer_count; i++)
-		if (!peers[i])
+		if (!used.peers[i])
 			lint_warn_at(linting, UNUSED, policy->peers[i].at,
 				     "peer \"%s\" is used by no rule", policy->peers[i].name);
-	free(used);
+	free(flags);
 	return true;
 }
 
@@ -269,5 +301,5 @@ bool policy_lint(const struct linting *linting)
 			return true;
 	warn_of_deafness(linting);
 	warn_of_defaults(linting);
-	return warn_of_unused(linting) && lint_rules(linting);
+	return warn_of_unused(linting) && lint_rules(linting) && policy_lint_applications(linting);
 }

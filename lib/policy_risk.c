@@ -41,7 +41,8 @@ static void say(const struct risk_log *log, struct position at, const char *next
 void policy_warn(struct risk_log *log, struct risk_at risk, const char *format, ...)
 {
 	const struct policy_risk_text *text = &texts[risk.risk];
-	uint32_t accepted = log->policy->accept_risk | (risk.rule ? risk.rule->accept_risk : 0);
+	uint32_t accepted = log->policy->accept_risk | (risk.rule ? risk.rule->accept_risk : 0) |
+			    (risk.application ? risk.application->accept_risk : 0);
 	char *said = NULL, *what = NULL, *next = NULL;
 	va_list args;
 

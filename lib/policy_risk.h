@@ -31,11 +31,25 @@
 	  "the first match decides: what both match passes in the clear",			\
 	  "put the stricter rule first, or keep its hosts out of the other")			\
 	X(UNREACHABLE, 107, "unreachable",							\
-	  "the earlier rules together match all its packets first",				\
+	  "those before it together match all its packets first",				\
 	  "move it up, or remove it")								\
 	X(ND_WITHOUT_MLD, 108, "nd-without-mld",						\
 	  "switches that snoop multicast listener discovery stop forwarding neighbour discovery "	\
 	  "to hosts that do not take part", "add \"mld\" to bypass_essential")			\
+	X(EXECUTABLE_ALONE, 109, "executable-alone",						\
+	  "any local user can run that program with code of his own in it (LD_PRELOAD, plug-ins, "	\
+	  "a debugger), and so send and receive past the rules that hold for everybody",	\
+	  "name a user, a group, a unit or a cgroup as well")					\
+	X(HOST_NAMES, 110, "host-names",							\
+	  "a name is weaker than an identity: unless DNSSEC protects every answer, whoever can "	\
+	  "forge one chooses whose packets these are",						\
+	  "name addresses, or protect them with peers, which prove who they are")		\
+	X(OPTIONAL, 111, "optional",								\
+	  "who keeps the SA from being made, or speaks in the name of a peer that never had one, "	\
+	  "is answered in the clear", "\"mandatory\", once all peers have SAs")			\
+	X(APPLICATION_DEFAULT, 112, "application-default",					\
+	  "the policy's defaults bypass: with whoever is in no network it speaks in the clear",	\
+	  "\"default\": \"discard\", or a last network with remote \"any\"")			\
 	X(WEAK_SUITE, 201, "weak-suite", "it is not to be used any more (RFC 8221)",		\
 	  "use AES-GCM or ChaCha20-Poly1305, or HMAC-SHA-256 where nothing is encrypted")	\
 	X(UNUSED, 202, "unused", "what is meant to be protected may not be",			\
@@ -50,7 +64,9 @@
 	  "\"nd\" in bypass_essential lets it pass")							\
 	X(NOT_COMPARED, 207, "not-compared",							\
 	  "what the others say of rules out of reach, conflicts and gaps may not be all",	\
-	  "check parts of the policy by themselves")
+	  "check parts of the policy by themselves")						\
+	X(NO_PEER_INSIDE, 208, "no-peer-inside", "all its packets are discarded",		\
+	  "add a peer with an address there, or say that the network is untrusted")
 
 enum policy_risk {
 #define X(id, number, word, why, next) RISK_##id,

@@ -89,15 +89,15 @@ static json_t *show_dscps(const struct port_list *list)
 	return array;
 }
 
-static json_t *show_protocols(const struct rule *rule)
+static json_t *show_protocols(const uint8_t *protocols, size_t count)
 {
 	json_t *array = json_array();
 
-	for (size_t i = 0; i < rule->protocol_count; i++) {
-		const struct policy_protocol *protocol = policy_protocol_find(rule->protocols[i]);
+	for (size_t i = 0; i < count; i++) {
+		const struct policy_protocol *protocol = policy_protocol_find(protocols[i]);
 
 		append(&array, protocol ? json_string(protocol->name) :
-					  json_integer(rule->protocols[i]));
+					  json_integer(protocols[i]));
 	}
 	return array;
 }
@@ -117,13 +117,16 @@ json_t *policy_show_rule(const struct policy *policy, size_t index)
 	json_t *object = json_object();
 
 	put(&object, "name", json_string(rule->name));
+	if (rule->application)	/* not in a file: of a rule that an application came to */
+		put(&object, "application",
+		    json_string(policy->applications[rule->application - 1].name));
 	put(&object, "direction", json_string(policy_direction_words[rule->direction]));
 	if (rule->origin != ORIGIN_ANY)
 		put(&object, "origin", json_string(policy_origin_words[rule->origin - 1]));
 	put_selector(&object, "interface", show_interfaces(rule));
 	put_selector(&object, "local", show_addresses(&rule->local));
 	put_selector(&object, "remote", show_addresses(&rule->remote));
-	put_selector(&object, "protocol", show_protocols(rule));
+	put_selector(&object, "protocol", show_protocols(rule->protocols, rule->protocol_count));
 	put_selector(&object, "local_port", show_ports(&rule->local_port));
 	put_selector(&object, "remote_port", show_ports(&rule->remote_port));
 	if (rule->icmp_given) {
@@ -134,9 +137,12 @@ json_t *policy_show_rule(const struct policy *policy, size_t index)
 	put_selector(&object, "dscp", show_dscps(&rule->dscp));
 	put(&object, "action", json_string(policy_action_words[rule->action]));
 	if (rule->action == SPD_PROTECT) {
-		put(&object, "peer", json_string(policy->peers[rule->peer].name));
+		if (rule->peer != PEER_NONE)
+			put(&object, "peer", json_string(policy->peers[rule->peer].name));
 		put(&object, "protection", json_string(policy->protections[rule->protection].name));
 	}
+	if (rule->application && rule->action == SPD_PROTECT)
+		put(&object, "level", json_string(policy_level_words[rule->level]));
 	if (rule->accept_risk)
 		put(&object, "accept_risk", policy_show_risks(rule->accept_risk));
 	return object;
@@ -173,7 +179,7 @@ json_t *policy_show_protection(const struct policy *policy, size_t index)
 								  protection->suites[i])));
 	put(&object, "protocol", json_string(policy_protocol_words[protection->protocol]));
 	put(&object, "type", json_string(policy_type_words[protection->type]));
-	put(&object, "level", json_string("mandatory"));
+	put(&object, "level", json_string(policy_level_words[protection->level]));
 	put(&object, "mode", json_string(policy_mode_words[protection->mode]));
 	put(&object, "fragments", json_string(policy_fragment_words[protection->fragments]));
 	put(&object, "suites", suites);
@@ -181,6 +187,97 @@ json_t *policy_show_protection(const struct policy *policy, size_t index)
 		put(&object, "allow_legacy", json_true());
 	if (protection->nested)
 		put(&object, "within", show_within(policy, &protection->within));
+	return object;
+}
+
+/* ---- applications ---- */
+
+static void put_id(json_t **object, const char *key, const char *id)
+{
+	bool number = id && strspn(id, "0123456789") == strlen(id);
+
+	if (id)
+		put(object, key, number ? json_integer(strtoll(id, NULL, 10)) : json_string(id));
+}
+
+static json_t *show_match(const struct app_match *match)
+{
+	json_t *object = json_object();
+
+	if (match->cgroup)
+		put(&object, "cgroup", json_string(match->cgroup));
+	if (match->unit)
+		put(&object, "unit", json_string(match->unit));
+	if (match->exe)
+		put(&object, "executable", json_string(match->exe));
+	put_id(&object, "user", match->user);
+	put_id(&object, "group", match->group);
+	return object;
+}
+
+static json_t *show_peers(const struct policy *policy, const struct app_protect *protect)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < protect->peer_count; i++)
+		append(&array, json_string(policy->peers[protect->peers[i]].name));
+	return array;
+}
+
+static json_t *show_protect(const struct policy *policy, const struct app_protect *protect)
+{
+	json_t *object = json_object();
+
+	put_selector(&object, "protocol", show_protocols(protect->protocols,
+							 protect->protocol_count));
+	put_selector(&object, "local_port", show_ports(&protect->local_port));
+	put_selector(&object, "remote_port", show_ports(&protect->remote_port));
+	put_selector(&object, "peer", show_peers(policy, protect));
+	put(&object, "protection", json_string(policy->protections[protect->protection].name));
+	put(&object, "in", json_string(policy_demand_words[protect->demand[SPD_IN]]));
+	put(&object, "out", json_string(policy_demand_words[protect->demand[SPD_OUT]]));
+	return object;
+}
+
+static json_t *show_network(const struct policy *policy, const struct app_network *network)
+{
+	json_t *object = json_object(), *remote = show_addresses(&network->remote);
+	json_t *protect = json_array();
+
+	for (size_t i = 0; i < network->name_count; i++)
+		append(&remote, json_string(network->names[i]));
+	if (remote && !json_array_size(remote))
+		append(&remote, json_string("any"));
+	for (size_t i = 0; i < network->protect_count; i++)
+		append(&protect, show_protect(policy, &network->protect[i]));
+	put_selector(&object, "remote", remote);
+	put(&object, "class", json_string(policy_class_words[network->class]));
+	if (network->protect_count)
+		put(&object, "protect", protect);
+	else
+		json_decref(protect);
+	return object;
+}
+
+json_t *policy_show_application(const struct policy *policy, size_t index)
+{
+	const struct application *application = &policy->applications[index];
+	json_t *object = json_object(), *matches = json_array(), *networks = json_array();
+
+	for (size_t i = 0; i < application->match_count; i++)
+		append(&matches, show_match(&application->matches[i]));
+	for (size_t i = 0; i < application->network_count; i++)
+		append(&networks, show_network(policy, &application->networks[i]));
+	put(&object, "name", json_string(application->name));
+	if (application->description)
+		put(&object, "description", json_string(application->description));
+	put(&object, "match", matches);
+	put(&object, "networks", networks);
+	put(&object, "default", json_string(application->default_discard ? "discard" : "host"));
+	put(&object, "optional_rate", json_integer(application->optional_rate));
+	put(&object, "max_flows", json_integer(application->flows_max));
+	if (application->accept_risk)
+		put(&object, "accept_risk", policy_show_risks(application->accept_risk));
 	return object;
 }
 
@@ -266,7 +363,7 @@ static int add_value(struct text *text, const char *before, json_t *value)
 	return err;
 }
 
-/* All but the rules, in whose place an empty array stands at the end. */
+/* All but the rules and the applications. */
 static json_t *show_head(const struct policy *policy)
 {
 	json_t *root = json_object(), *protections = json_object(), *peers = json_object();
@@ -282,25 +379,41 @@ static json_t *show_head(const struct policy *policy)
 		put(&root, "accept_risk", policy_show_risks(policy->accept_risk));
 	put(&root, "protections", protections);
 	put(&root, "peers", peers);
-	put(&root, "rules", json_array());
 	return root;
+}
+
+static int add_text(struct text *text, const char *words)
+{
+	return add(words, strlen(words), text);
+}
+
+/* A member of the document that is a list. */
+static int add_list(struct text *text, const char *key, const struct policy *policy, size_t count,
+		    json_t *(*show)(const struct policy *policy, size_t index))
+{
+	int err = add_text(text, ",\n  \"") || add_text(text, key) || add_text(text, "\": [");
+
+	text->indent = "    ";
+	for (size_t i = 0; i < count && !err; i++)
+		err = add_value(text, i ? ",\n    " : "\n    ", show(policy, i));
+	return err || add_text(text, count ? "\n  ]" : "]");
 }
 
 char *policy_show(const struct policy *policy)
 {
-	static const char tail[] = "]\n}";
+	static const char tail[] = "\n}";
 	struct text text = { .indent = "" };
 	int err = add_value(&text, "", show_head(policy));
 
-	if (!err && policy->rule_count)
+	if (!err) {
 		text.len -= strlen(tail);
-	text.indent = "    ";
-	for (size_t i = 0; i < policy->rule_count && !err; i++)
-		err = add_value(&text, i ? ",\n    " : "\n    ", policy_show_rule(policy, i));
-	if (!err && policy->rule_count)
-		err = add("\n  ]\n}", strlen("\n  ]\n}"), &text);
+		err = add_list(&text, "rules", policy, policy->rule_count, policy_show_rule);
+	}
+	if (!err && policy->application_count)
+		err = add_list(&text, "applications", policy, policy->application_count,
+			       policy_show_application);
 	if (!err)
-		err = add("\n", 1, &text);
+		err = add_text(&text, "\n}\n");
 	if (!err)
 		return text.data;
 	free(text.data);

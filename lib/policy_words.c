@@ -54,6 +54,21 @@ const char *const policy_mode_words[] = {
 	[MODE_TRANSPORT] = "transport", [MODE_TUNNEL] = "tunnel", NULL,
 };
 
+const char *const policy_level_words[] = {
+	[LEVEL_MANDATORY] = "mandatory", [LEVEL_OPTIONAL] = "optional", NULL,
+};
+
+const char *const policy_class_words[] = {
+	[APP_TRUSTED] = "trusted",
+	[APP_UNTRUSTED] = "untrusted",
+	[APP_PROTECTED] = "protected",
+	NULL,
+};
+
+const char *const policy_demand_words[] = {
+	[DEMAND_NONE] = "none", [DEMAND_REQUEST] = "request", [DEMAND_REQUIRE] = "require", NULL,
+};
+
 const char *const policy_direction_words[] = {
 	[RULE_BOTH] = "both", [RULE_IN] = "in", [RULE_OUT] = "out", NULL,
 };
