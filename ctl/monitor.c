@@ -364,7 +364,7 @@ static int check_rule(const struct monitor_args *args, struct ipsecbpf_report *r
 
 	if (!policy && errno != ENODATA)
 		return exit_code(-errno, args->ifname, report);
-	for (size_t i = 0; policy && i < policy->rule_count && !found; i++)
+	for (size_t i = 0; policy && i < policy->all_rule_count && !found; i++)
 		found = !strcmp(policy->rules[i].name, args->rule);
 	policy_free(policy);
 	if (found)

@@ -54,6 +54,7 @@ static int run_check(const void *data, struct ipsecbpf_report *report)
 	}
 	out_text("%s: valid: ", args->file);
 	out_uint(OUT_ANY, "rules", "%" PRIu64 " rules, ", policy->rule_count);
+	out_uint(OUT_ANY, "applications", "%" PRIu64 " applications, ", policy->application_count);
 	out_uint(OUT_ANY, "peers", "%" PRIu64 " peers, ", policy->peer_count);
 	out_uint(OUT_ANY, "protections", "%" PRIu64 " protections\n", policy->protection_count);
 	policy_free(policy);
@@ -84,6 +85,7 @@ static void show_apply(const struct policy_args *args, const struct policy *poli
 	out_uint(OUT_ANY, "serial", "policy %" PRIu64, result->serial);
 	out_text(result->changed ? " in force, " : " was in force already, ");
 	out_uint(OUT_ANY, "rules", "%" PRIu64 " rules, ", policy->rule_count);
+	out_uint(OUT_ANY, "applications", "%" PRIu64 " applications, ", policy->application_count);
 	show_size(result);
 	out_text("\n");
 	out_uint(OUT_JSON, "orphaned_sas", out_plain, result->orphaned_sas);

@@ -141,7 +141,7 @@ static int describe_rule(struct explainer *explainer, size_t slot, struct explai
 	json_t *json;
 
 	out->index = part->verdict.asked ? part->verdict.rule : SPD_RULE_DEFAULT;
-	if (out->index == SPD_RULE_DEFAULT || !policy || out->index >= policy->rule_count)
+	if (out->index == SPD_RULE_DEFAULT || !policy || out->index >= policy->all_rule_count)
 		return 0;
 	rule = &policy->rules[out->index];
 	json = policy_show_rule(policy, out->index);
@@ -155,7 +155,7 @@ static int describe_rule(struct explainer *explainer, size_t slot, struct explai
 	out->file = policy->file;
 	out->line = rule->at.line;
 	if (rule->action == SPD_PROTECT) {
-		out->peer = policy->peers[rule->peer].name;
+		out->peer = rule->peer == PEER_NONE ? NULL : policy->peers[rule->peer].name;
 		out->protection = policy->protections[rule->protection].name;
 	}
 	return 0;

@@ -90,7 +90,7 @@ static const struct rule *rule_of(struct ipsecbpf_monitor *monitor, const struct
 	if (event->rule == SPD_RULE_DEFAULT)
 		return NULL;
 	policy = policy_at(monitor, event->ns);
-	return policy && event->rule < policy->rule_count ? &policy->rules[event->rule] : NULL;
+	return policy && event->rule < policy->all_rule_count ? &policy->rules[event->rule] : NULL;
 }
 
 static int on_event(void *context, void *data, size_t size)

@@ -56,14 +56,27 @@ static char *make_object(const char *kind, const char *name)
 	return len < 0 ? NULL : object;
 }
 
-/* An object is printed as "peer gateway, protection vpn". Nothing shown is nested deeper. */
+static void print_value(FILE *out, json_t *value);
+
+/* Within another value, what belongs together is put between brackets. */
+static void print_nested(FILE *out, json_t *value)
+{
+	bool object = json_is_object(value), list = json_is_array(value);
+
+	fputs(object ? "(" : list ? "[" : "", out);
+	print_value(out, value);
+	fputs(object ? ")" : list ? "]" : "", out);
+}
+
+/* An object is printed as "peer gateway, protection vpn". */
 static void print_members(FILE *out, json_t *object)
 {
 	const char *key, *comma = "";
 	json_t *member;
 
 	json_object_foreach(object, key, member) {
-		fprintf(out, "%s%s %s", comma, key, json_string_value(member));
+		fprintf(out, "%s%s ", comma, key);
+		print_nested(out, member);
 		comma = ", ";
 	}
 }
@@ -85,52 +98,122 @@ static void print_value(FILE *out, json_t *value)
 		fputs("none", out);
 	json_array_foreach(value, i, element) {
 		fputs(i ? ", " : "", out);
-		print_value(out, element);
+		print_nested(out, element);
 	}
 }
 
 /* What a key that is not shown stands for: references are to nothing, selectors match all. */
 static const char *absent_word(const char *key)
 {
-	if (!strcmp(key, "peer") || !strcmp(key, "protection") || !strcmp(key, "within"))
-		return "none";
-	return strcmp(key, "allow_legacy") ? "any" : "false";
+	static const char *const selectors[] = {
+		"interface", "local", "remote", "protocol", "local_port", "remote_port",
+		"icmp_type", "icmp_code", "vlan", "dscp", "origin",
+		"cgroup", "unit", "executable", "user", "group",
+	};
+
+	for (size_t i = 0; i < sizeof(selectors) / sizeof(selectors[0]); i++)
+		if (!strcmp(key, selectors[i]))
+			return "any";
+	return strcmp(key, "allow_legacy") ? "none" : "false";
 }
 
-static void print_difference(FILE *out, const char *key, json_t *before, json_t *after, bool *first)
-{
-	json_t *absent = json_string(absent_word(key));
+/* The differences found so far of one object, and where in it one is. */
+struct printing {
+	FILE *out;
+	char path[128];		/* "networks[2].protect[0]"; empty: the object itself */
+	bool any;
+};
 
-	fprintf(out, "%s%s%s", *first ? "" : "; ", key, *key ? ": " : "");
-	print_value(out, before ? before : absent);
-	fputs(" -> ", out);
-	print_value(out, after ? after : absent);
-	json_decref(absent);
-	*first = false;
+static void print_difference(struct printing *to, const char *absent, json_t *before, json_t *after)
+{
+	fprintf(to->out, "%s%s%s", to->any ? "; " : "", to->path, to->path[0] ? ": " : "");
+	if (before)
+		print_value(to->out, before);
+	else
+		fputs(absent, to->out);
+	fputs(" -> ", to->out);
+	if (after)
+		print_value(to->out, after);
+	else
+		fputs(absent, to->out);
+	to->any = true;
+}
+
+static bool has_objects(json_t *array)
+{
+	return json_is_object(json_array_get(array, 0));
+}
+
+static void print_objects(struct printing *to, json_t *before, json_t *after);
+
+/* What comes before the first and behind the last change is passed over, so that one that was put in or
+ * taken out does not make all behind it look different. */
+static void print_arrays(struct printing *to, json_t *before, json_t *after)
+{
+	size_t old_end = json_array_size(before), new_end = json_array_size(after), i = 0;
+	size_t len = strlen(to->path);
+
+	while (i < old_end && i < new_end &&
+	       json_equal(json_array_get(before, i), json_array_get(after, i)))
+		i++;
+	for (; old_end > i && new_end > i && json_equal(json_array_get(before, old_end - 1),
+							json_array_get(after, new_end - 1));
+	     old_end--)
+		new_end--;
+	for (; i < old_end || i < new_end; i++) {
+		json_t *old_one = i < old_end ? json_array_get(before, i) : NULL;
+		json_t *new_one = i < new_end ? json_array_get(after, i) : NULL;
+
+		snprintf(to->path + len, sizeof(to->path) - len, "[%zu]", i);
+		if (old_one && new_one)
+			print_objects(to, old_one, new_one);
+		else
+			print_difference(to, "none", old_one, new_one);
+		to->path[len] = '\0';
+	}
+}
+
+static void print_member(struct printing *to, const char *key, json_t *before, json_t *after)
+{
+	size_t len = strlen(to->path);
+
+	if (json_equal(before, after))
+		return;
+	snprintf(to->path + len, sizeof(to->path) - len, "%s%s", len ? "." : "", key);
+	if (has_objects(before) || has_objects(after))
+		print_arrays(to, before, after);
+	else
+		print_difference(to, absent_word(key), before, after);
+	to->path[len] = '\0';
+}
+
+static void print_objects(struct printing *to, json_t *before, json_t *after)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(before, key, value)
+		print_member(to, key, value, json_object_get(after, key));
+	json_object_foreach(after, key, value)
+		if (!json_object_get(before, key))
+			print_member(to, key, NULL, value);
 }
 
 /* "key: old -> new; ..." of two objects, or "old -> new" of other values. NULL without memory. */
 static char *make_detail(json_t *before, json_t *after)
 {
-	const char *key;
-	bool first = true;
+	struct printing to = { .out = NULL };
 	char *text = NULL;
-	json_t *value;
 	size_t len;
-	FILE *out;
 
-	out = open_memstream(&text, &len);
-	if (!out)
+	to.out = open_memstream(&text, &len);
+	if (!to.out)
 		return NULL;
-	if (!json_is_object(before))
-		print_difference(out, "", before, after, &first);
-	json_object_foreach(before, key, value)
-		if (!json_equal(value, json_object_get(after, key)))
-			print_difference(out, key, value, json_object_get(after, key), &first);
-	json_object_foreach(after, key, value)
-		if (!json_object_get(before, key))
-			print_difference(out, key, NULL, value, &first);
-	if (!fclose(out))
+	if (json_is_object(before))
+		print_objects(&to, before, after);
+	else
+		print_difference(&to, "none", before, after);
+	if (!fclose(to.out))
 		return text;
 	free(text);
 	return NULL;
@@ -195,18 +278,25 @@ static struct section peers_of(const struct policy *policy)
 				 policy->peer_count, policy_show_peer };
 }
 
+static struct section applications_of(const struct policy *policy)
+{
+	return (struct section){ policy, "application", policy->applications,
+				 sizeof(*policy->applications), policy->application_count,
+				 policy_show_application };
+}
+
 static struct section rules_of(const struct policy *policy)
 {
 	return (struct section){ policy, "rule", policy->rules, sizeof(*policy->rules),
 				 policy->rule_count, policy_show_rule };
 }
 
-/* The first match wins: the order of the rules that both have is part of the policy. */
+/* The first match wins: the order of what both have is part of the policy. */
 static void compare_order(struct diff *diff, const struct section *old_rules,
 			  const struct section *new_rules)
 {
 	size_t o = 0, n = 0;
-	char *detail;
+	char *detail, *object;
 
 	for (;; o++, n++) {
 		while (o < old_rules->count &&
@@ -225,7 +315,9 @@ static void compare_order(struct diff *diff, const struct section *old_rules,
 		diff->failed = true;
 		return;
 	}
-	add_change(diff, '~', make_object("order of rules", NULL), detail);
+	if (asprintf(&object, "order of %ss", new_rules->kind) < 0)
+		object = NULL;
+	add_change(diff, '~', object, detail);
 }
 
 static bool index_names(struct section *section)
@@ -264,6 +356,7 @@ int policy_diff(const struct policy *old_policy, const struct policy *new_policy
 	compare_kind(&diff, protections_of(old_policy), protections_of(new_policy), false);
 	compare_kind(&diff, peers_of(old_policy), peers_of(new_policy), false);
 	compare_kind(&diff, rules_of(old_policy), rules_of(new_policy), true);
+	compare_kind(&diff, applications_of(old_policy), applications_of(new_policy), true);
 	if (diff.failed) {
 		policy_changes_free(diff.changes, diff.count);
 		return -ENOMEM;

@@ -35,12 +35,12 @@ int policy_needs(const struct policy *policy, const char *ifname, struct policy_
 		 size_t *ret_count)
 {
 	/* A rule, and the pairs around its own. */
-	struct policy_need *needs = calloc(policy->rule_count * BUNDLE_MAX + 1, sizeof(*needs));
+	struct policy_need *needs = calloc(policy->all_rule_count * BUNDLE_MAX + 1, sizeof(*needs));
 	size_t count = 0;
 
 	if (!needs)
 		return -ENOMEM;
-	for (size_t i = 0; i < policy->rule_count; i++) {
+	for (size_t i = 0; i < policy->all_rule_count; i++) {
 		const struct rule *rule = &policy->rules[i];
 		struct policy_need need = {
 			.pair = { .peer = rule->peer, .protection = rule->protection },
@@ -49,7 +49,8 @@ int policy_needs(const struct policy *policy, const char *ifname, struct policy_
 		};
 		struct policy_pair outer;
 
-		if (rule->action != SPD_PROTECT || !rule_applies_to(rule, ifname))
+		if (rule->action != SPD_PROTECT || rule->level == LEVEL_OPTIONAL ||
+		    rule->peer == PEER_NONE || !rule_applies_to(rule, ifname))
 			continue;
 		needs[count++] = need;
 		for (int depth = 1; depth < BUNDLE_MAX &&

@@ -44,12 +44,13 @@ static void read_verdict(const struct policy *policy, const struct packet_verdic
 		.action = (enum spd_action)verdict->action,
 		.essential = verdict->essential,
 	};
-	if (verdict->rule >= policy->rule_count)
+	if (verdict->rule >= policy->all_rule_count)
 		return;
 	rule = &policy->rules[verdict->rule];
 	result->rule = rule->name;
 	if (rule->action == SPD_PROTECT) {
-		result->peer = policy->peers[rule->peer].name;
+		result->peer = rule->peer == PEER_NONE ? NULL :
+							 policy->peers[rule->peer].name;
 		result->protection = policy->protections[rule->protection].name;
 	}
 }

@@ -28,18 +28,18 @@ static int read_names(const struct pins *pins, struct rule_stats *stats)
 	struct rule_stat *rules = NULL;
 
 	if (policy)
-		rules = calloc(policy->rule_count + 1, sizeof(*rules));
+		rules = calloc(policy->all_rule_count + 1, sizeof(*rules));
 	if (!rules) {
 		policy_free(policy);
 		return policy ? -ENOMEM : -errno;
 	}
-	for (size_t i = 0; i < policy->rule_count; i++) {
+	for (size_t i = 0; i < policy->all_rule_count; i++) {
 		snprintf(rules[i].name, sizeof(rules[i].name), "%s", policy->rules[i].name);
 		rules[i].line = policy->rules[i].at.line;
 	}
 	free(stats->rules);
 	stats->rules = rules;
-	stats->count = policy->rule_count;
+	stats->count = policy->all_rule_count;
 	free(stats->file);
 	stats->file = policy->file;
 	policy->file = NULL;
