@@ -148,6 +148,59 @@ static void test_level_of_rules(void **state)
 	policy_free(policy);
 }
 
+/* What names stand for is not known yet: a peer may be there. So is one in a tunnel's network, or in any. */
+static void test_peers_elsewhere(void **state)
+{
+	struct ipsecbpf_report report = { 0 };
+	static const char text[] = HEAD APP("a", "1", "\"accept_risk\":[\"host-names\"],\"networks\":["
+		NET("\"b.example\"", PROTECTED("{\"protection\":\"p\",\"peer\":\"b\"}")) ","
+		NET("\"c.example\"", PROTECTED("{\"protection\":\"o\",\"in\":\"require\","
+						 "\"out\":\"none\"}")) ","
+		NET("\"10.0.0.0/8\"", PROTECTED("{\"protection\":\"vpn\",\"peer\":\"b\"}")) ","
+		NET("\"any\"", PROTECTED("{\"protection\":\"p\",\"peer\":\"c\"}")) "]") TAIL;
+	struct policy *policy = policy_parse(text, sizeof(text) - 1, "p", &report);
+	char *said = report_text(&report);
+
+	(void)state;
+	assert_string_equal(said, "errors: 0\n");
+	assert_non_null(policy);
+	free(said);
+	report_fini(&report);
+	policy_free(policy);
+}
+
+/* Who lets everything pass for everybody loses nothing by a program that anybody can be. */
+static void test_executable_of_open_host(void **state)
+{
+	static const char apps[] = "\"applications\":[{\"name\":\"a\",\"match\":"
+		"{\"executable\":\"/x\"},\"networks\":[{\"remote\":\"any\",\"class\":\"trusted\"}]}]}";
+	static const struct { const char *out, *rule; bool warned; } cases[] = {
+		{ "bypass", "", false },
+		{ "bypass", "{\"name\":\"r\",\"remote\":\"10.0.0.1\",\"action\":\"bypass\"}", false },
+		{ "bypass", "{\"name\":\"r\",\"remote\":\"10.0.0.1\",\"action\":\"discard\"}", true },
+		{ "discard", "", true },
+	};
+	char text[1024];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct ipsecbpf_report report = { 0 };
+		struct policy *policy;
+		char *said;
+
+		snprintf(text, sizeof(text), "{\"version\":1,\"bypass_essential\":[],\"defaults\":"
+			 "{\"in\":\"bypass\",\"out\":\"%s\",\"non_ip\":\"bypass\"},\"rules\":[%s],%s",
+			 cases[i].out, cases[i].rule, apps);
+		policy = policy_parse(text, strlen(text), "p", &report);
+		said = report_text(&report);
+		assert_non_null(policy);
+		assert_int_equal(strstr(said, "executable-alone") != NULL, cases[i].warned);
+		free(said);
+		report_fini(&report);
+		policy_free(policy);
+	}
+}
+
 /* ---- limits ---- */
 
 static char *print_many(int count, size_t *ret_len)
@@ -420,6 +473,8 @@ int main(void)
 		cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_protections),
 		cmocka_unit_test(test_level_of_rules),
+		cmocka_unit_test(test_peers_elsewhere),
+		cmocka_unit_test(test_executable_of_open_host),
 		cmocka_unit_test(test_ten_thousand),
 		cmocka_unit_test(test_long_lists),
 		cmocka_unit_test(test_many_host_names),
