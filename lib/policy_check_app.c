@@ -169,6 +169,7 @@ struct app_place {
 	const struct app_network *network;
 	const struct app_protect *protect;
 	char name[NAME_LEN + 80];
+	char rule[NAME_LEN];	/* of what it comes to */
 };
 
 static bool is_sound(const struct policy *policy, const struct app_protect *protect)
@@ -208,8 +209,7 @@ static void check_bundle(struct app_checking *checking, const struct app_place *
 		.at = place->protect->at,
 	};
 
-	snprintf(rule.name, sizeof(rule.name), "%.*s", (int)sizeof(rule.name) - 1,
-		 place->application->name);
+	memcpy(rule.name, place->rule, sizeof(rule.name));
 	checking->errors += policy_check_bundle_of(checking->policy, &rule, checking->report);
 }
 
@@ -266,6 +266,9 @@ static void check_application(struct app_checking *checking, const struct applic
 			snprintf(place.name, sizeof(place.name),
 				 "application \"%s\": networks[%zu]: protect[%zu]",
 				 application->name, i, k);
+			snprintf(place.rule, sizeof(place.rule), "%.*s/%zu/%zu",
+				 POLICY_APP_NAME_MAX, application->name, (i + 1) % 10000,
+				 (k + 1) % 10000);
 			if (is_sound(checking->policy, place.protect))
 				check_protect(checking, &place);
 		}

@@ -29,12 +29,13 @@ static bool ends_in_number(const char *text)
 	return *label && strspn(label, "0123456789") == strlen(label);
 }
 
-/* No host name has a colon or a slash, nor ends in a number (RFC 1123 2.1): what does is an address
- * that may have been mistyped. */
+/* No host name has a colon or a slash, nor ends in a number (RFC 1123 2.1): what does, and has no letter
+ * that no address has, is an address that may have been mistyped. */
 static bool is_meant_as_address(const char *text)
 {
-	return strpbrk(text, ":/") || ends_in_number(text) ||
-	       strspn(text, "0123456789.-") == strlen(text);
+	if (ends_in_number(text) || strspn(text, "0123456789.-") == strlen(text))
+		return true;
+	return strpbrk(text, ":/") && strspn(text, "0123456789abcdefABCDEF.:/-") == strlen(text);
 }
 
 static const char *label_fault(const char *label, size_t len)

@@ -18,42 +18,80 @@
 void rule_stats_fini(struct rule_stats *stats)
 {
 	free(stats->rules);
+	free(stats->stat_of);
 	free(stats->file);
 	*stats = (struct rule_stats){ 0 };
+}
+
+/* Rules of one name stand together. */
+static void name_stats(struct rule_stats *stats, const struct policy *policy)
+{
+	stats->count = 0;
+	stats->compiled = policy->all_rule_count;
+	for (size_t i = 0; i < stats->compiled; i++) {
+		const struct rule *rule = &policy->rules[i];
+		struct rule_stat *stat = &stats->rules[stats->count];
+
+		if (!i || strcmp(rule->name, policy->rules[i - 1].name)) {
+			snprintf(stat->name, sizeof(stat->name), "%s", rule->name);
+			stat->line = rule->at.line;
+			stats->count++;
+		}
+		stats->stat_of[i] = (uint32_t)(stats->count - 1);
+	}
 }
 
 static int read_names(const struct pins *pins, struct rule_stats *stats)
 {
 	struct policy *policy = policy_read_live(pins, NULL);
-	struct rule_stat *rules = NULL;
+	int err = 0;
 
-	if (policy)
-		rules = calloc(policy->all_rule_count + 1, sizeof(*rules));
-	if (!rules) {
-		policy_free(policy);
-		return policy ? -ENOMEM : -errno;
-	}
-	for (size_t i = 0; i < policy->all_rule_count; i++) {
-		snprintf(rules[i].name, sizeof(rules[i].name), "%s", policy->rules[i].name);
-		rules[i].line = policy->rules[i].at.line;
-	}
+	if (!policy)
+		return -errno;
 	free(stats->rules);
-	stats->rules = rules;
-	stats->count = policy->all_rule_count;
-	free(stats->file);
-	stats->file = policy->file;
-	policy->file = NULL;
+	free(stats->stat_of);
+	stats->rules = calloc(policy->all_rule_count + 1, sizeof(*stats->rules));
+	stats->stat_of = calloc(policy->all_rule_count + 1, sizeof(*stats->stat_of));
+	stats->count = stats->compiled = 0;
+	if (stats->rules && stats->stat_of) {
+		name_stats(stats, policy);
+		free(stats->file);
+		stats->file = policy->file;
+		policy->file = NULL;
+	} else {
+		err = -ENOMEM;
+	}
 	policy_free(policy);
-	return 0;
+	return err;
 }
 
-static void set_counts(struct rule_stat *stat, const struct rule_count *sum, uint64_t now)
+static void clear_counts(struct rule_stat *stat)
 {
-	stat->packets = sum->packets;
-	stat->bytes = sum->bytes;
+	stat->packets = 0;
+	stat->bytes = 0;
 	stat->idle_ms = UINT64_MAX;
-	if (sum->used_ns)
-		stat->idle_ms = now > sum->used_ns ? (now - sum->used_ns) / NS_PER_MS : 0;
+}
+
+static void add_counts(struct rule_stat *stat, const struct rule_count *sum, uint64_t now)
+{
+	uint64_t idle_ms = now > sum->used_ns ? (now - sum->used_ns) / NS_PER_MS : 0;
+
+	stat->packets += sum->packets;
+	stat->bytes += sum->bytes;
+	if (sum->used_ns && idle_ms < stat->idle_ms)
+		stat->idle_ms = idle_ms;
+}
+
+static void take_counts(struct rule_stats *stats, const struct rule_count *sums, uint64_t now)
+{
+	for (size_t i = 0; i < stats->count; i++)
+		clear_counts(&stats->rules[i]);
+	for (size_t i = 0; i < stats->compiled; i++)
+		add_counts(&stats->rules[stats->stat_of[i]], &sums[i], now);
+	for (size_t i = 0; i < SPD_DIRECTION_COUNT; i++) {
+		clear_counts(&stats->defaults[i]);
+		add_counts(&stats->defaults[i], &sums[RULE_COUNT_DEFAULT(stats->compiled, i)], now);
+	}
 }
 
 static int read_counts(const struct pins *pins, uint32_t generation, struct rule_stats *stats)
@@ -71,15 +109,10 @@ static int read_counts(const struct pins *pins, uint32_t generation, struct rule
 	if (err)
 		return err;
 	now = clock_ns();
-	if (slots == RULE_COUNT_SLOTS(stats->count, stats->apps)) {
-		for (size_t i = 0; i < stats->count; i++)
-			set_counts(&stats->rules[i], &sums[i], now);
-		for (int i = 0; i < SPD_DIRECTION_COUNT; i++)
-			set_counts(&stats->defaults[i],
-				   &sums[RULE_COUNT_DEFAULT(stats->count, (size_t)i)], now);
-	} else {
+	if (slots == RULE_COUNT_SLOTS(stats->compiled, stats->apps))
+		take_counts(stats, sums, now);
+	else
 		err = -EAGAIN;
-	}
 	free(sums);
 	return err;
 }

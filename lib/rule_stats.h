@@ -5,6 +5,9 @@
  * A rule that stays the same when policy is replaced keeps its counters, and so does the policy that
  * comes back after a trial. Essential traffic asks no rule and is not in here.
  *
+ * What an application's network or protection comes to may be several rules of one name: they are one
+ * here, for people have written it once.
+ *
  * Included by: stats.c, metrics and others who show counters; tests.
  * Ownership:   rule_stats_fini() frees what rule_stats_read() gave. No lock is needed: if policy is
  *              replaced meanwhile, all is read again.
@@ -32,6 +35,8 @@ struct rule_stats {
 	uint32_t serial;	/* of the policy */
 	struct rule_stat *rules;	/* in the order of the policy */
 	size_t count;
+	uint32_t *stat_of;	/* for each rule that was compiled, which of those it is */
+	size_t compiled;
 	size_t apps;		/* applications of the policy */
 	char *file;		/* absolute, or "-"; NULL: what `ipsecbpf policy show` prints */
 	struct rule_stat defaults[SPD_DIRECTION_COUNT];

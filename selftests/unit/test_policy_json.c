@@ -278,15 +278,14 @@ static void test_many_rules(void **state)
 }
 
 /* A good policy with octets changed, cut or repeated: for the sanitizers: it must not crash. */
-static void test_mutations(void **state)
+static void mutate(const char *path)
 {
 	static const char alphabet[] = "{}[]\",:\\/-0919 aeE.\n\t\xff\xc3";
 	char *good, *text;
 	unsigned int seed = 4;
 	size_t good_len;
 
-	(void)state;
-	good = read_file(EXAMPLES "good/every-selector.json", &good_len);
+	good = read_file(path, &good_len);
 	for (int round = 0; round < 3000; round++) {
 		size_t len = round % 7 ? good_len : (size_t)rand_r(&seed) % good_len;
 		struct ipsecbpf_report report = { 0 };
@@ -304,6 +303,13 @@ static void test_mutations(void **state)
 		free(text);
 	}
 	free(good);
+}
+
+static void test_mutations(void **state)
+{
+	(void)state;
+	mutate(EXAMPLES "good/every-selector.json");
+	mutate(EXAMPLES "good/app-every-key.json");
 }
 
 static void test_load_failures(void **state)
