@@ -21,7 +21,7 @@ static volatile sig_atomic_t stop_requested;
 struct monitor_args {
 	const char *ifname;
 	unsigned int reason, direction;		/* 1 + their number; 0: not given */
-	const char *proto, *address, *rule;
+	const char *proto, *address, *rule, *app;
 	uint32_t port, count;
 };
 
@@ -55,6 +55,8 @@ static const struct option_def options[] = {
 	  offsetof(struct monitor_args, port), 1, UINT16_MAX },
 	{ "rule", 0, OPT_STRING, "NAME", "only drops that this rule decides",
 	  offsetof(struct monitor_args, rule) },
+	{ "app", 0, OPT_STRING, "NAME", "only drops that a rule of this application decides",
+	  offsetof(struct monitor_args, app) },
 	{ "count", 'n', OPT_UINT, "N", "end after so many",
 	  offsetof(struct monitor_args, count), 1, UINT32_MAX },
 	OPTION_END,
@@ -106,13 +108,14 @@ static bool is_full(const struct watcher *watcher)
 }
 
 static bool drop_wanted(const struct watcher *watcher, const struct drop_event *event,
-			const struct rule *rule)
+			const struct rule *rule, const char *app)
 {
 	const struct monitor_args *args = watcher->args;
 
 	return !is_full(watcher) && (!args->reason || event->reason == args->reason) &&
 	       (!args->direction || event->direction == args->direction - 1) &&
 	       (!args->rule || (rule && !strcmp(rule->name, args->rule))) &&
+	       (!args->app || (app && !strcmp(app, args->app))) &&
 	       packet_wanted(watcher, event);
 }
 
@@ -121,8 +124,8 @@ static bool others_wanted(const struct watcher *watcher)
 {
 	const struct monitor_args *args = watcher->args;
 
-	return !is_full(watcher) && !args->direction && !args->rule && !args->proto &&
-	       !args->address && !args->port;
+	return !is_full(watcher) && !args->direction && !args->rule && !args->app &&
+	       !args->proto && !args->address && !args->port;
 }
 
 /* ---- events -------------------------------------------------------------------------------- */
@@ -217,14 +220,22 @@ static void show_rule(const struct drop_event *event, const struct rule *rule, c
 	out_rule_line(file, rule->at.line);
 }
 
+static void show_app(const char *app)
+{
+	if (app)
+		out_string(OUT_ANY, "application", " of application %s", app);
+	else
+		out_null(OUT_JSON, "application", NULL);
+}
+
 static void on_drop(void *context, const struct drop_event *event, const struct rule *rule,
-		    const char *file)
+		    const char *file, const char *app)
 {
 	struct watcher *watcher = context;
 	const char *name = event->reason < DROP_REASON_COUNT ? drop_reason_name(event->reason) :
 							       "unknown";
 
-	if (!drop_wanted(watcher, event, rule))
+	if (!drop_wanted(watcher, event, rule, app))
 		return;
 	out_string(OUT_JSON, "event", out_plain, "drop");
 	show_time(watcher, event->ns);
@@ -235,6 +246,7 @@ static void on_drop(void *context, const struct drop_event *event, const struct 
 	out_colour(COLOUR_BAD);
 	out_string(OUT_ANY, "reason", "%s", name);
 	show_rule(event, rule, file);
+	show_app(app);
 	watcher->shown++;
 	end_record(watcher);
 }
@@ -356,22 +368,40 @@ static int read_filters(struct watcher *watcher, struct ipsecbpf_report *report)
 	return report->errors ? EXIT_USAGE : EXIT_DONE;
 }
 
-/* A name that no rule has would show nothing for ever. */
-static int check_rule(const struct monitor_args *args, struct ipsecbpf_report *report)
+static bool has_rule(const struct policy *policy, const char *name)
+{
+	bool found = false;
+
+	for (size_t i = 0; policy && i < policy->all_rule_count && !found; i++)
+		found = !strcmp(policy->rules[i].name, name);
+	return found;
+}
+
+static bool has_app(const struct policy *policy, const char *name)
+{
+	bool found = false;
+
+	for (size_t i = 0; policy && i < policy->application_count && !found; i++)
+		found = !strcmp(policy->applications[i].name, name);
+	return found;
+}
+
+/* A name that no rule, or no application, has would show nothing for ever. */
+static int check_names(const struct monitor_args *args, struct ipsecbpf_report *report)
 {
 	struct policy *policy = ipsecbpf_policy_live(args->ifname, report);
-	bool found = false;
+	const char *next = "ipsecbpf policy show has the names";
 
 	if (!policy && errno != ENODATA)
 		return exit_code(-errno, args->ifname, report);
-	for (size_t i = 0; policy && i < policy->all_rule_count && !found; i++)
-		found = !strcmp(policy->rules[i].name, args->rule);
+	if (args->rule && !has_rule(policy, args->rule))
+		report_error(report, args->ifname, next, "the policy has no rule \"%s\"",
+			     args->rule);
+	if (args->app && !has_app(policy, args->app))
+		report_error(report, args->ifname, next, "the policy has no application \"%s\"",
+			     args->app);
 	policy_free(policy);
-	if (found)
-		return EXIT_DONE;
-	report_error(report, args->ifname, "ipsecbpf policy show has the names",
-		     "the policy has no rule \"%s\"", args->rule);
-	return EXIT_REFUSED;
+	return report->errors ? EXIT_REFUSED : EXIT_DONE;
 }
 
 static int watch(struct watcher *watcher, struct ipsecbpf_report *report)
@@ -410,8 +440,8 @@ static int run(const void *data, struct ipsecbpf_report *report)
 	};
 	int code = read_filters(&watcher, report);
 
-	if (!code && watcher.args->rule)
-		code = check_rule(watcher.args, report);
+	if (!code && (watcher.args->rule || watcher.args->app))
+		code = check_names(watcher.args, report);
 	return code ? code : watch(&watcher, report);
 }
 
