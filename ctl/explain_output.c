@@ -111,6 +111,9 @@ static const char *rule_text(const struct explain_part *part, char *out, size_t 
 		snprintf(out, len, "the default for other ethertypes");
 	else if (!part->rule.name)
 		snprintf(out, len, "the default for %s", direction_word(part->direction));
+	else if (part->rule.application)
+		snprintf(out, len, "rule \"%s\" of application \"%s\"", part->rule.name,
+			 part->rule.application);
 	else
 		snprintf(out, len, "rules[%u] \"%s\"", part->rule.index, part->rule.name);
 	return out;
@@ -152,7 +155,7 @@ static void show_decision_text(const struct explain_part *part)
 
 static void show_rule_text(const struct explain_part *part)
 {
-	char text[NAME_LEN + 64];
+	char text[2 * NAME_LEN + 64];
 
 	if (part->app) {
 		out_label("application");
@@ -230,7 +233,7 @@ static const char *answer_text(const struct explanation *explanation, char *out,
 static void show_text(const char *ifname, const struct explanation *explanation)
 {
 	const struct explain_part *part = &explanation->packet;
-	char text[256], rule[NAME_LEN + 64];
+	char text[256], rule[2 * NAME_LEN + 64];
 
 	out_label("packet");
 	out_colour(COLOUR_BOLD);
@@ -302,10 +305,7 @@ static void json_policy(const struct explain_part *part)
 		out_string(OUT_JSON, "name", out_plain, rule->name);
 		out_rule_file("file", rule->file);
 		out_uint(OUT_JSON, "line", out_plain, rule->line);
-		if (rule->text)
-			out_string(OUT_JSON, "text", out_plain, rule->text);
-		else
-			out_null(OUT_JSON, "text", NULL);
+		out_string(OUT_JSON, "text", out_plain, rule->text);
 	} else {
 		out_null(OUT_JSON, "rule", NULL);
 	}

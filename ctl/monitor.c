@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/packet_spec.h"
+#include "lib/app_live.h"
 #include "output.h"
 #include "rule_line.h"
 #include "verbs.h"
@@ -368,40 +369,38 @@ static int read_filters(struct watcher *watcher, struct ipsecbpf_report *report)
 	return report->errors ? EXIT_USAGE : EXIT_DONE;
 }
 
-static bool has_rule(const struct policy *policy, const char *name)
-{
-	bool found = false;
-
-	for (size_t i = 0; policy && i < policy->all_rule_count && !found; i++)
-		found = !strcmp(policy->rules[i].name, name);
-	return found;
-}
-
-static bool has_app(const struct policy *policy, const char *name)
-{
-	bool found = false;
-
-	for (size_t i = 0; policy && i < policy->application_count && !found; i++)
-		found = !strcmp(policy->applications[i].name, name);
-	return found;
-}
-
-/* A name that no rule, or no application, has would show nothing for ever. */
-static int check_names(const struct monitor_args *args, struct ipsecbpf_report *report)
+/* A name that no rule has would show nothing for ever. */
+static int check_rule(const struct monitor_args *args, struct ipsecbpf_report *report)
 {
 	struct policy *policy = ipsecbpf_policy_live(args->ifname, report);
-	const char *next = "ipsecbpf policy show has the names";
+	bool found = false;
 
 	if (!policy && errno != ENODATA)
 		return exit_code(-errno, args->ifname, report);
-	if (args->rule && !has_rule(policy, args->rule))
-		report_error(report, args->ifname, next, "the policy has no rule \"%s\"",
-			     args->rule);
-	if (args->app && !has_app(policy, args->app))
-		report_error(report, args->ifname, next, "the policy has no application \"%s\"",
-			     args->app);
+	for (size_t i = 0; policy && i < policy->all_rule_count && !found; i++)
+		found = !strcmp(policy->rules[i].name, args->rule);
 	policy_free(policy);
-	return report->errors ? EXIT_REFUSED : EXIT_DONE;
+	if (found)
+		return EXIT_DONE;
+	report_error(report, args->ifname, "ipsecbpf policy show has the names",
+		     "the policy has no rule \"%s\"", args->rule);
+	return EXIT_REFUSED;
+}
+
+/* The same of an application. */
+static int check_app(const struct monitor_args *args, struct ipsecbpf_report *report)
+{
+	struct policy *policy = ipsecbpf_policy_live(args->ifname, report);
+	size_t found = SIZE_MAX;
+
+	if (!policy && errno != ENODATA)
+		return exit_code(-errno, args->ifname, report);
+	if (policy)
+		found = app_find(policy, args->app, args->ifname, report);
+	else
+		report_error(report, args->ifname, "ipsecbpf policy apply", "no policy is loaded");
+	policy_free(policy);
+	return found == SIZE_MAX ? EXIT_REFUSED : EXIT_DONE;
 }
 
 static int watch(struct watcher *watcher, struct ipsecbpf_report *report)
@@ -440,8 +439,10 @@ static int run(const void *data, struct ipsecbpf_report *report)
 	};
 	int code = read_filters(&watcher, report);
 
-	if (!code && (watcher.args->rule || watcher.args->app))
-		code = check_names(watcher.args, report);
+	if (!code && watcher.args->rule)
+		code = check_rule(watcher.args, report);
+	if (!code && watcher.args->app)
+		code = check_app(watcher.args, report);
 	return code ? code : watch(&watcher, report);
 }
 

@@ -66,6 +66,7 @@ static int read_once(struct app_live *live)
 	struct spd_head head;
 	int err;
 
+	live->generation = generation;
 	live->snapshot = map;
 	if (!map)
 		return -ENOMEM;
@@ -115,25 +116,26 @@ void app_live_close(struct app_live *live)
 
 /* ---- traffic -------------------------------------------------------------------------------- */
 
-static void add(struct app_traffic *sum, uint64_t packets, uint64_t bytes)
+static void add(struct app_traffic *sum, const struct rule_count *count)
 {
-	sum->packets += packets;
-	sum->bytes += bytes;
+	sum->packets += count->packets;
+	sum->bytes += count->bytes;
 }
 
 /* A rule that protects optionally has counted what it let pass in the clear as well. */
-static void move_optional(struct app_info *info, const struct rule_stat *optional)
+static void move_optional(struct app_info *info, const struct rule_count *optional)
 {
 	struct app_traffic *protected = &info->traffic[TRAFFIC_PROTECTED];
 
-	add(&info->traffic[TRAFFIC_CLEAR], optional->packets, optional->bytes);
+	add(&info->traffic[TRAFFIC_CLEAR], optional);
 	protected->packets -= optional->packets < protected->packets ? optional->packets :
 								       protected->packets;
 	protected->bytes -= optional->bytes < protected->bytes ? optional->bytes :
 								 protected->bytes;
 }
 
-void app_traffic_sum(const struct rule_stats *stats, struct app_info *items, size_t count)
+void app_traffic_sum(const struct policy *policy, const struct rule_count *sums,
+		     struct app_info *items)
 {
 	static const enum app_traffic_class classes[SPD_ACTION_COUNT] = {
 		[SPD_BYPASS] = TRAFFIC_CLEAR,
@@ -141,15 +143,37 @@ void app_traffic_sum(const struct rule_stats *stats, struct app_info *items, siz
 		[SPD_PROTECT] = TRAFFIC_PROTECTED,
 	};
 
-	for (size_t i = 0; i < stats->count; i++) {
-		const struct rule_stat *rule = &stats->rules[i];
+	for (size_t i = policy->rule_count; i < policy->all_rule_count; i++) {
+		const struct rule *rule = &policy->rules[i];
 
-		if (rule->app && rule->app <= count && rule->action < SPD_ACTION_COUNT)
-			add(&items[rule->app - 1].traffic[classes[rule->action]], rule->packets,
-			    rule->bytes);
+		add(&items[rule->application - 1].traffic[classes[rule->action]], &sums[i]);
 	}
-	for (size_t i = 0; i < count && i < stats->apps; i++)
-		move_optional(&items[i], &stats->optional[i + 1]);
+	for (size_t i = 0; i < policy->application_count; i++)
+		move_optional(&items[i],
+			      &sums[RULE_COUNT_OPTIONAL(policy->all_rule_count, i + 1)]);
+}
+
+/* -EAGAIN: another policy has come. */
+static int read_traffic(const struct app_live *live, struct app_info *items)
+{
+	const struct policy *policy = live->policy;
+	struct rule_count *sums;
+	struct inner_map map;
+	uint32_t slots;
+	int err = inner_map_open(&map, live->pins.rule_counts_fd, live->generation, false);
+
+	if (err)
+		return err;
+	err = rule_counts_sum(&map, &sums, &slots);
+	inner_map_close(&map);
+	if (err)
+		return err;
+	if (slots == RULE_COUNT_SLOTS(policy->all_rule_count, policy->application_count))
+		app_traffic_sum(policy, sums, items);
+	else
+		err = -EAGAIN;
+	free(sums);
+	return err;
 }
 
 /* ---- connections and SAs -------------------------------------------------------------------- */
@@ -235,8 +259,7 @@ int app_live_list(const struct app_live *live, struct app_info **ret_items,
 {
 	size_t count = live->policy->application_count;
 	struct app_info *items = calloc(count + 1, sizeof(*items));
-	struct rule_stats stats = { 0 };
-	int err = items ? rule_stats_read(&live->pins, &stats) : -ENOMEM;
+	int err = items ? read_traffic(live, items) : -ENOMEM;
 
 	if (!err)
 		err = read_endpoints(live, items);
@@ -247,11 +270,9 @@ int app_live_list(const struct app_live *live, struct app_info **ret_items,
 	} else {
 		for (size_t i = 0; i < count; i++)
 			items[i].name = live->policy->applications[i].name;
-		app_traffic_sum(&stats, items, count);
 		read_connections(live, items);
 		count_sas(live, items);
 		*ret_items = items;
 	}
-	rule_stats_fini(&stats);
 	return err;
 }

@@ -13,12 +13,13 @@
 #include "app_identity.h"
 #include "ipsecbpf.h"
 #include "pin.h"
-#include "rule_stats.h"
+#include "rule_counts.h"
 #include "socket_names.h"
 
 struct app_live {
 	struct pins pins;
 	struct policy *policy;
+	uint32_t generation;
 	const union spd_cell *cells;	/* of that policy; until it is closed */
 	void *snapshot;			/* what holds them */
 };
@@ -64,8 +65,10 @@ struct app_info {
 	struct app_traffic traffic[TRAFFIC_CLASSES];
 };
 
-/* What rules have counted, by application: items[i] is of application i + 1. `count` of them. */
-void app_traffic_sum(const struct rule_stats *stats, struct app_info *items, size_t count);
+/* What rules have counted, by application: items[i] is of application i + 1. `sums`: of each slot (see
+ * RULE_COUNT_SLOTS()). */
+void app_traffic_sum(const struct policy *policy, const struct rule_count *sums,
+		     struct app_info *items);
 
 /* One for each application of the policy, in its order. *ret_items is malloc'd. 0 or -errno, explained. */
 int app_live_list(const struct app_live *live, struct app_info **ret_items,

@@ -145,21 +145,21 @@ static int describe_rule(struct explainer *explainer, size_t slot, struct explai
 	if (out->index == SPD_RULE_DEFAULT || !policy || out->index >= policy->all_rule_count)
 		return 0;
 	rule = &policy->rules[out->index];
+	json = policy_show_rule(policy, out->index);
+	free(explainer->rules[slot]);
+	explainer->rules[slot] = json ? json_dumps(json, 0) : NULL;
+	json_decref(json);
+	if (!explainer->rules[slot])
+		return -ENOMEM;
+	out->text = explainer->rules[slot];
 	out->name = rule->name;
-	if (!rule->application) {	/* those of an application were never written as rules */
-		json = policy_show_rule(policy, out->index);
-		free(explainer->rules[slot]);
-		explainer->rules[slot] = json ? json_dumps(json, 0) : NULL;
-		json_decref(json);
-		if (!explainer->rules[slot])
-			return -ENOMEM;
-		out->text = explainer->rules[slot];
-	}
+	out->application = rule->application ?
+			   policy->applications[rule->application - 1].name : NULL;
+	out->level = rule->level;
 	out->file = policy->file;
 	out->line = rule->at.line;
-	out->level = rule->level;
-	if (rule->action == SPD_PROTECT && rule->peer != PEER_NONE) {
-		out->peer = policy->peers[rule->peer].name;
+	if (rule->action == SPD_PROTECT) {
+		out->peer = rule->peer == PEER_NONE ? NULL : policy->peers[rule->peer].name;
 		out->protection = policy->protections[rule->protection].name;
 	}
 	return 0;

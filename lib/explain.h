@@ -35,9 +35,9 @@ struct explain_rule {
 	uint32_t line;			/* where it begins in: */
 	const char *file;		/* absolute, or "-"; NULL: what `policy show` prints */
 	const char *name;		/* NULL if none did */
-	const char *text;		/* the rule as JSON on one line; NULL if none did, or if it is one of
-					 * those that an application came to */
-	const char *peer, *protection;	/* NULL unless it protects, and there are SAs to do so */
+	const char *application;	/* whose rule it is; NULL: everybody's */
+	const char *text;		/* the rule as JSON on one line; NULL if none did */
+	const char *peer, *protection;	/* NULL unless it protects; no peer: no SA could ever do so */
 	enum spd_level level;		/* of a rule that protects */
 };
 

@@ -83,6 +83,13 @@ static const struct policy *policy_at(struct ipsecbpf_monitor *monitor, uint64_t
 	return ns < monitor->from_ns ? NULL : monitor->policy;
 }
 
+static const char *app_of(const struct ipsecbpf_monitor *monitor, const struct rule *rule)
+{
+	if (!rule || !rule->application)
+		return NULL;
+	return monitor->policy->applications[rule->application - 1].name;
+}
+
 static const struct rule *rule_of(struct ipsecbpf_monitor *monitor, const struct drop_event *event)
 {
 	const struct policy *policy;
@@ -91,13 +98,6 @@ static const struct rule *rule_of(struct ipsecbpf_monitor *monitor, const struct
 		return NULL;
 	policy = policy_at(monitor, event->ns);
 	return policy && event->rule < policy->all_rule_count ? &policy->rules[event->rule] : NULL;
-}
-
-static const char *app_of(const struct ipsecbpf_monitor *monitor, const struct rule *rule)
-{
-	if (!rule || !rule->application)
-		return NULL;
-	return monitor->policy->applications[rule->application - 1].name;
 }
 
 static int on_event(void *context, void *data, size_t size)

@@ -18,46 +18,28 @@
 void rule_stats_fini(struct rule_stats *stats)
 {
 	free(stats->rules);
-	free(stats->optional);
 	free(stats->file);
 	*stats = (struct rule_stats){ 0 };
 }
 
-/* Rules behind the file's are those that the applications come to. */
-static void fill_rules(struct rule_stat *rules, const struct policy *policy)
-{
-	for (size_t i = 0; i < policy->all_rule_count; i++) {
-		const struct rule *rule = &policy->rules[i];
-
-		snprintf(rules[i].name, sizeof(rules[i].name), "%s", rule->name);
-		rules[i].line = rule->at.line;
-		rules[i].app = (uint32_t)rule->application;
-		rules[i].action = (uint8_t)rule->action;
-	}
-}
-
 static int read_names(const struct pins *pins, struct rule_stats *stats)
 {
-	struct rule_stat *rules = NULL, *optional = NULL;
 	struct policy *policy = policy_read_live(pins, NULL);
+	struct rule_stat *rules = NULL;
 
-	if (!policy)
-		return -errno;
-	rules = calloc(policy->all_rule_count + 1, sizeof(*rules));
-	optional = calloc(policy->application_count + 1, sizeof(*optional));
-	if (!rules || !optional) {
-		free(rules);
-		free(optional);
+	if (policy)
+		rules = calloc(policy->all_rule_count + 1, sizeof(*rules));
+	if (!rules) {
 		policy_free(policy);
-		return -ENOMEM;
+		return policy ? -ENOMEM : -errno;
 	}
-	fill_rules(rules, policy);
+	for (size_t i = 0; i < policy->all_rule_count; i++) {
+		snprintf(rules[i].name, sizeof(rules[i].name), "%s", policy->rules[i].name);
+		rules[i].line = policy->rules[i].at.line;
+	}
 	free(stats->rules);
 	stats->rules = rules;
 	stats->count = policy->all_rule_count;
-	free(stats->optional);
-	stats->optional = optional;
-	stats->apps = policy->application_count;
 	free(stats->file);
 	stats->file = policy->file;
 	policy->file = NULL;
@@ -95,9 +77,6 @@ static int read_counts(const struct pins *pins, uint32_t generation, struct rule
 		for (int i = 0; i < SPD_DIRECTION_COUNT; i++)
 			set_counts(&stats->defaults[i],
 				   &sums[RULE_COUNT_DEFAULT(stats->count, (size_t)i)], now);
-		for (size_t i = 0; i <= stats->apps; i++)
-			set_counts(&stats->optional[i],
-				   &sums[RULE_COUNT_OPTIONAL(stats->count, i)], now);
 	} else {
 		err = -EAGAIN;
 	}
@@ -114,6 +93,7 @@ static int read_once(const struct pins *pins, struct rule_stats *stats)
 
 	if (err)
 		return err;
+	stats->apps = head.apps;
 	if (stats->serial != head.serial) {
 		stats->serial = 0;	/* until the names are known to be its */
 		err = read_names(pins, stats);

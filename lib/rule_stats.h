@@ -26,8 +26,6 @@ struct rule_stat {
 	uint64_t packets;	/* super-packets count once */
 	uint64_t bytes;		/* of the frames */
 	uint64_t idle_ms;	/* since the last packet; UINT64_MAX: never used */
-	uint32_t app;		/* whose packets alone it is for; 0: everybody's */
-	uint8_t action;		/* enum spd_action; not of a default */
 };
 
 struct rule_stats {
@@ -35,8 +33,6 @@ struct rule_stats {
 	struct rule_stat *rules;	/* in the order of the policy */
 	size_t count;
 	size_t apps;		/* applications of the policy */
-	/* What an optional protection let pass in the clear, of the host (0) and of each of them. */
-	struct rule_stat *optional;
 	char *file;		/* absolute, or "-"; NULL: what `ipsecbpf policy show` prints */
 	struct rule_stat defaults[SPD_DIRECTION_COUNT];
 };

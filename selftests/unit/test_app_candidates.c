@@ -133,22 +133,30 @@ static void expect_traffic(const struct app_info *info, enum app_traffic_class c
 /* What passed in the clear under an optional protection was counted by the rule as well. */
 static void test_traffic(void **state)
 {
-	struct rule_stat rules[] = {
-		{ .packets = 1000, .bytes = 1000, .action = SPD_BYPASS },
-		{ .packets = 1, .bytes = 10, .app = 1, .action = SPD_BYPASS },
-		{ .packets = 7, .bytes = 70, .app = 1, .action = SPD_PROTECT },
-		{ .packets = 3, .bytes = 30, .app = 2, .action = SPD_DISCARD },
-		{ .packets = 4, .bytes = 40, .app = 2, .action = SPD_DISCARD },
-		{ .packets = 5, .bytes = 50, .app = 3, .action = SPD_DISCARD },
+	struct application apps[2] = { 0 };
+	struct rule rules[] = {
+		{ .action = SPD_BYPASS },
+		{ .application = 1, .action = SPD_BYPASS },
+		{ .application = 1, .action = SPD_PROTECT },
+		{ .application = 2, .action = SPD_DISCARD },
+		{ .application = 2, .action = SPD_DISCARD },
 	};
-	struct rule_stat optional[] = { { .packets = 9 }, { .packets = 2, .bytes = 20 }, { 0 } };
-	const struct rule_stats stats = {
-		.rules = rules, .count = 6, .apps = 2, .optional = optional,
+	const struct policy policy = {
+		.rules = rules, .rule_count = 1, .all_rule_count = 5,
+		.applications = apps, .application_count = 2,
+	};
+	const struct rule_count sums[RULE_COUNT_SLOTS(5, 2)] = {
+		{ .packets = 1000, .bytes = 1000 }, { .packets = 1, .bytes = 10 },
+		{ .packets = 7, .bytes = 70 }, { .packets = 3, .bytes = 30 },
+		{ .packets = 4, .bytes = 40 },
+		[RULE_COUNT_DEFAULT(5, SPD_OUT)] = { .packets = 50 },
+		[RULE_COUNT_OPTIONAL(5, 0)] = { .packets = 9 },
+		[RULE_COUNT_OPTIONAL(5, 1)] = { .packets = 2, .bytes = 20 },
 	};
 	struct app_info items[2] = { 0 };
 
 	(void)state;
-	app_traffic_sum(&stats, items, 2);
+	app_traffic_sum(&policy, sums, items);
 	expect_traffic(&items[0], TRAFFIC_PROTECTED, 5, 50);
 	expect_traffic(&items[0], TRAFFIC_CLEAR, 3, 30);
 	expect_traffic(&items[0], TRAFFIC_DROPPED, 0, 0);
