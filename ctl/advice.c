@@ -52,6 +52,12 @@ static const struct advice advices[DROP_REASON_COUNT] = {
 	OK(PTB_REFUSED, "nothing for a few; with many, look for a forger of ICMP messages"),
 	BAD(UDP_ENCAP, "capture on the wire to see who sends it"),
 	OK(FRAGMENT_DUP, "nothing for a few; with many, look for a loop"),
+	BAD(UNVERIFIED,
+	    "see that the peer protects this traffic too; ipsecbpf app sockets IFNAME shows whose it is"),
+	OK(UNASKED, "nothing: nobody who was not asked may answer in the clear"),
+	OK(OPTIONAL_RATE,
+	    "nothing for a few; with many, an SA with the peer, or a larger \"optional_rate\""),
+	BAD(APP_FULL, "ipsecbpf app list IFNAME: a larger \"max_flows\", if the application means it"),
 	BAD(INTERNAL, "report it as a bug, with the output of ipsecbpf -j stats"),
 };
 

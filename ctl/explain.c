@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "explain_output.h"
+#include "lib/app_live.h"
 #include "lib/process_sockets.h"
 #include "output.h"
 #include "verbs.h"
@@ -19,7 +20,7 @@
 struct explain_args {
 	const char *ifname;
 	const char *words[WORDS];
-	const char *icmp, *dscp, *pcap;
+	const char *icmp, *dscp, *pcap, *app;
 	uint32_t vlan, spi, packet, pid;
 	bool forwarded;
 };
@@ -49,8 +50,10 @@ static const struct option_def options[] = {
 	  AT(pcap) },
 	{ "packet", 0, OPT_UINT, "N", "only this packet of the capture, in full",
 	  AT(packet), .min = 1, .max = UINT32_MAX },
-	{ "pid", 0, OPT_UINT, "PID", "the connected TCP and UDP sockets of a process", AT(pid),
-	  .min = 1, .max = INT32_MAX },
+	{ "pid", 0, OPT_UINT, "PID",
+	  "the connected TCP and UDP sockets of a process, each as the application's that made it",
+	  AT(pid), .min = 1, .max = INT32_MAX },
+	{ "app", 0, OPT_STRING, "NAME", "as if it were this application's packet", AT(app) },
 	OPTION_END,
 };
 
@@ -201,6 +204,10 @@ static int check_request(const struct explain_args *args, const struct request *
 		return usage_error(report, "--packet needs --pcap");
 	if (args->pid && (request->direction == SPD_IN || args->forwarded))
 		return usage_error(report, "with --pid, it is about what the process sends");
+	if (args->pid && args->app)
+		return usage_error(report, "--pid says which application it is: without --app");
+	if (args->app && args->forwarded)
+		return usage_error(report, "what is forwarded is no application's: without --app");
 	if (args->forwarded && request->direction == SPD_IN)
 		return usage_error(report, "--forwarded is for packets that go out");
 	return 0;
@@ -208,16 +215,33 @@ static int check_request(const struct explain_args *args, const struct request *
 
 /* ---- answers -------------------------------------------------------------------------------- */
 
-static int explain_one(const struct explain_args *args, const struct explain_packet *packet,
-		       struct ipsecbpf_report *report)
+/* *ret_app: whose packets are asked about. NULL + errno, explained. */
+static struct explainer *open_explainer(const struct explain_args *args, uint32_t *ret_app,
+					struct ipsecbpf_report *report)
 {
 	struct explainer *explainer = explainer_open(args->ifname, report);
+
+	if (!explainer)
+		return NULL;
+	*ret_app = args->app ? explainer_app(explainer, args->app, report) : APP_ASK_MAPS;
+	if (*ret_app)
+		return explainer;
+	explainer_close(explainer);
+	errno = ENOENT;
+	return NULL;
+}
+
+static int explain_one(const struct explain_args *args, const struct explain_packet *asked,
+		       struct ipsecbpf_report *report)
+{
+	struct explain_packet packet = *asked;
+	struct explainer *explainer = open_explainer(args, &packet.app, report);
 	struct explanation explanation;
 	int err;
 
 	if (!explainer)
 		return exit_code(-errno, args->ifname, report);
-	err = explainer_ask(explainer, packet, &explanation, report);
+	err = explainer_ask(explainer, &packet, &explanation, report);
 	if (!err) {
 		out_string(OUT_JSON, "ifname", out_plain, args->ifname);
 		explain_show(args->ifname, &explanation);
@@ -257,10 +281,10 @@ static int explain_all(const struct explain_args *args, struct capture *capture,
 		       struct capture_frame *frame, enum spd_direction direction,
 		       struct ipsecbpf_report *report)
 {
-	const struct explain_packet packet = {
+	struct explain_packet packet = {
 		.direction = direction, .frame = frame, .forwarded = args->forwarded,
 	};
-	struct explainer *explainer = explainer_open(args->ifname, report);
+	struct explainer *explainer = open_explainer(args, &packet.app, report);
 	uint32_t count = 0, problems = 0;
 	int result = 1, err = 0;
 
@@ -332,27 +356,72 @@ static int explain_capture(const struct explain_args *args, struct explain_packe
 	return code;
 }
 
+/* Whose sockets a process has open: its own application's, unless another made them. */
+struct owners {
+	struct app_socket_info *sockets;
+	size_t count;
+};
+
+static int find_owners(const struct explain_args *args, struct owners *ret_owners,
+		       struct ipsecbpf_report *report)
+{
+	struct app_live live;
+	int err = app_live_open(&live, args->ifname, NULL);
+
+	*ret_owners = (struct owners){ 0 };
+	if (err)
+		return err == -ENODATA ? 0 : err;	/* without a policy nobody is anything */
+	if (live.policy->application_count)
+		err = app_live_sockets(&live, (pid_t)args->pid, &ret_owners->sockets,
+				       &ret_owners->count, report);
+	app_live_close(&live);
+	return err;
+}
+
+static uint32_t owner_of(const struct owners *owners, const struct packet_spec *spec)
+{
+	for (size_t i = 0; i < owners->count; i++) {
+		const struct app_socket_info *info = &owners->sockets[i];
+
+		if (info->proto == spec->proto && info->local.family == spec->family &&
+		    ntohs(info->local.port) == spec->src_port &&
+		    ntohs(info->remote.port) == spec->dst_port &&
+		    !memcmp(&info->local.addr, &spec->src, sizeof(spec->src)) &&
+		    !memcmp(&info->remote.addr, &spec->dst, sizeof(spec->dst)))
+			return info->app;
+	}
+	return 0;
+}
+
 static int explain_sockets(const struct explain_args *args, const struct packet_spec *specs,
 			   size_t count, struct ipsecbpf_report *report)
 {
 	struct explainer *explainer = explainer_open(args->ifname, report);
-	int err = 0;
+	struct owners owners;
+	int err;
 
 	if (!explainer)
 		return -errno;
+	err = find_owners(args, &owners, report);
+	if (err)
+		goto out;
 	out_string(OUT_JSON, "ifname", out_plain, args->ifname);
 	out_uint(OUT_JSON, "pid", out_plain, args->pid);
 	begin_rows("sockets");
 	for (size_t i = 0; !err && i < count; i++) {
-		const struct explain_packet packet = { .direction = SPD_OUT, .spec = &specs[i] };
+		const struct explain_packet packet = {
+			.direction = SPD_OUT, .spec = &specs[i], .app = owner_of(&owners, &specs[i]),
+		};
 
 		err = explain_row(explainer, &packet, report);
 	}
 	end_rows();
-	explainer_close(explainer);
 	if (!count)
 		report_add(report, REPORT_NOTE, args->ifname, NULL,
 			   "process %u has no connected TCP or UDP socket", args->pid);
+	free(owners.sockets);
+out:
+	explainer_close(explainer);
 	return err;
 }
 
@@ -400,7 +469,8 @@ const struct verb verb_explain = {
 		   "one); without "
 		   "PROTOCOL, a ping; one port is DPORT. UDP to or from port 4500 is IKE, with --spi "
 		   "ESP in UDP. The answer is what comes back, in the same VLAN and with the same "
-		   "DSCP, through the other hook.",
+		   "DSCP, through the other hook. Where the policy has applications, the packet is that of the "
+		   "one whose socket has these addresses and ports now, if there is one, or of --app.",
 	.operands = operands,
 	.options = options,
 	.args_size = sizeof(struct explain_args),

@@ -13,7 +13,8 @@
 #define ICMP_V4 1
 #define ICMP_V6 58
 
-const char *const explain_headings[] = { "", "packet", "decision", "rule", "by", "answer" };
+const char *const explain_headings[] = { "", "packet", "application", "decision", "rule",
+					 "by", "answer" };
 
 static const char *direction_word(enum spd_direction direction)
 {
@@ -110,6 +111,9 @@ static const char *rule_text(const struct explain_part *part, char *out, size_t 
 		snprintf(out, len, "the default for other ethertypes");
 	else if (!part->rule.name)
 		snprintf(out, len, "the default for %s", direction_word(part->direction));
+	else if (part->rule.application)
+		snprintf(out, len, "rule \"%s\" of application \"%s\"", part->rule.name,
+			 part->rule.application);
 	else
 		snprintf(out, len, "rules[%u] \"%s\"", part->rule.index, part->rule.name);
 	return out;
@@ -151,13 +155,19 @@ static void show_decision_text(const struct explain_part *part)
 
 static void show_rule_text(const struct explain_part *part)
 {
-	char text[NAME_LEN + 64];
+	char text[2 * NAME_LEN + 64];
 
+	if (part->app) {
+		out_label("application");
+		out_string(OUT_TEXT, NULL, "%s\n", part->app);
+	}
 	out_label("by");
 	out_text("%s", rule_text(part, text, sizeof(text)));
 	out_rule_line(part->rule.file, part->rule.line);
 	if (part->verdict.asked && part->verdict.serial)
 		out_text(", policy %u", part->verdict.serial);
+	if (part->rule.level == LEVEL_OPTIONAL)
+		out_text(", protection is optional");
 	out_text("\n");
 	if (part->rule.text) {
 		out_label("");
@@ -223,7 +233,7 @@ static const char *answer_text(const struct explanation *explanation, char *out,
 static void show_text(const char *ifname, const struct explanation *explanation)
 {
 	const struct explain_part *part = &explanation->packet;
-	char text[256], rule[NAME_LEN + 64];
+	char text[256], rule[2 * NAME_LEN + 64];
 
 	out_label("packet");
 	out_colour(COLOUR_BOLD);
@@ -302,6 +312,8 @@ static void json_policy(const struct explain_part *part)
 	if (rule->peer) {
 		out_string(OUT_JSON, "peer", out_plain, rule->peer);
 		out_string(OUT_JSON, "protection", out_plain, rule->protection);
+		out_string(OUT_JSON, "level", out_plain,
+			   rule->level == LEVEL_OPTIONAL ? "optional" : "mandatory");
 	}
 	out_object_end();
 }
@@ -342,17 +354,26 @@ static void json_decision(const struct explain_part *part)
 	out_array_end();
 }
 
-static void json_part(const char *key, const struct explain_part *part)
+static void json_verdict(const struct explain_part *part)
 {
-	out_object(key);
-	out_string(OUT_JSON, "direction", out_plain, direction_word(part->direction));
-	json_packet(&part->verdict);
 	json_decision(part);
 	json_policy(part);
 	out_array(is_expected(part) ? "accepted_by" : "sas");
 	for (size_t i = 0; i < part->sa_count; i++)
 		json_sa(&part->sas[i]);
 	out_array_end();
+}
+
+static void json_part(const char *key, const struct explain_part *part)
+{
+	out_object(key);
+	out_string(OUT_JSON, "direction", out_plain, direction_word(part->direction));
+	json_packet(&part->verdict);
+	if (part->app)
+		out_string(OUT_JSON, "application", out_plain, part->app);
+	else
+		out_null(OUT_JSON, "application", NULL);
+	json_verdict(part);
 	if (part->inner_mtu)
 		out_uint(OUT_JSON, "inner_mtu", out_plain, part->inner_mtu);
 	out_object_end();
@@ -375,6 +396,43 @@ void explain_show(const char *ifname, const struct explanation *explanation)
 		show_text(ifname, explanation);
 }
 
+static void decision_cell(const struct explain_part *part)
+{
+	out_colour(decision_colour(part));
+	if (part->decision == EXPLAIN_DROP)
+		out_text("drop: %s", drop_reason_name(part->verdict.reason));
+	else
+		out_text("%s", explain_decision_name(part->decision));
+}
+
+static void sa_cell(const struct explain_part *part)
+{
+	if (part->sa_count)
+		out_text("spi 0x%08x", ntohl(part->sas[0].spi));
+	else
+		out_text("-");
+}
+
+void explain_show_verdict(const struct explain_part *part)
+{
+	char text[256];
+
+	if (!part) {
+		out_null(OUT_ANY, "decision", "-");
+		out_null(OUT_JSON, "reason", NULL);
+		out_null(OUT_ANY, "policy", "-");
+		out_array("sas");
+		out_array_end();
+		out_text("-");
+	} else if (out_is_json()) {
+		json_verdict(part);
+	} else {
+		decision_cell(part);
+		out_text("%s", rule_text(part, text, sizeof(text)));
+		sa_cell(part);
+	}
+}
+
 void explain_show_row(const struct explanation *explanation, uint32_t number)
 {
 	const struct explain_part *part = &explanation->packet;
@@ -391,16 +449,10 @@ void explain_show_row(const struct explanation *explanation, uint32_t number)
 	else
 		out_text("%s", direction_word(part->direction));
 	out_text("%s", packet_text(&part->verdict, text, sizeof(text)));
-	out_colour(decision_colour(part));
-	if (part->decision == EXPLAIN_DROP)
-		out_text("drop: %s", drop_reason_name(part->verdict.reason));
-	else
-		out_text("%s", explain_decision_name(part->decision));
+	out_string(OUT_TEXT, NULL, "%s", part->app ? part->app : "-");
+	decision_cell(part);
 	out_text("%s", rule_text(part, text, sizeof(text)));
-	if (part->sa_count)
-		out_text("spi 0x%08x", ntohl(part->sas[0].spi));
-	else
-		out_text("-");
+	sa_cell(part);
 	out_text("%s", answer_text(explanation, text, sizeof(text)));
 	out_row_end();
 }

@@ -62,6 +62,7 @@ static const char *operand_kind(enum operand_type type)
 	static const char *const kinds[] = {
 		[OPERAND_IFNAME] = "ifname", [OPERAND_FILE] = "file", [OPERAND_VERB] = "verb",
 		[OPERAND_DIRECTION] = "direction", [OPERAND_WORD] = "none",
+		[OPERAND_COMMAND] = "command",
 	};
 
 	return kinds[type];
@@ -109,10 +110,15 @@ static void put_facts(FILE *out)
 static const char bash_body[] =
 	"_ipsecbpf() {\n"
 	"\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-	"\tlocal group= verb= operand=0 options= operands= kind= words= i word takes=\n"
+	"\tlocal group= verb= operand=0 options= operands= kind= words= i word takes= behind=\n"
 	"\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
 	"\t\tword=${COMP_WORDS[i]}\n"
 	"\t\tif [[ -n $takes ]]; then takes=; continue; fi\n"
+	"\t\tif [[ $word == -- ]]; then\n"
+	"\t\t\t_ipsecbpf_verb \"$verb\"\n"
+	"\t\t\tif [[ $operands == *command* ]]; then behind=$((i + 1)); break; fi\n"
+	"\t\t\tcontinue\n"
+	"\t\tfi\n"
 	"\t\tif [[ $word == -?* ]]; then\n"
 	"\t\t\t_ipsecbpf_value \"$verb:$word\"; takes=$kind\n"
 	"\t\telif [[ -n $verb ]]; then ((++operand))\n"
@@ -123,6 +129,11 @@ static const char bash_body[] =
 	"\t\tfi\n"
 	"\tdone\n"
 	"\tCOMPREPLY=()\n"
+	"\tif [[ -n $behind ]]; then\n"
+	"\t\tif ((COMP_CWORD == behind)); then mapfile -t COMPREPLY < <(compgen -c -- \"$cur\")\n"
+	"\t\telse mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); fi\n"
+	"\t\treturn\n"
+	"\tfi\n"
 	"\t_ipsecbpf_value \"$verb:$prev\"\n"
 	"\tif [[ -z $kind ]]; then\n"
 	"\t\t_ipsecbpf_verb \"$verb\"\n"

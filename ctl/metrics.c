@@ -7,11 +7,12 @@
 
 #define SAS_DEFAULT 1024
 #define RULES_MAX 10000
+#define APPS_DEFAULT 100
 
 struct metrics_args {
 	const char *ifname, *listen;
 	bool remote;
-	uint32_t sas, rules;
+	uint32_t sas, rules, apps;
 };
 
 static const struct operand_def operands[] = {
@@ -33,6 +34,9 @@ static const struct option_def options[] = {
 	{ "rules", 0, OPT_UINT, "N",
 	  "also the counters of the N rules of an attachment that were hit most (none unless given)",
 	  offsetof(struct metrics_args, rules), 1, RULES_MAX },
+	{ "apps", 0, OPT_UINT, "N",
+	  "applications that are described one by one, those with most packets (100 unless given)",
+	  offsetof(struct metrics_args, apps), 1, APPS_MAX },
 	OPTION_END,
 };
 
@@ -76,6 +80,7 @@ static int run(const void *data, struct ipsecbpf_report *report)
 		.limits = {
 			.sas = args->sas ? args->sas : SAS_DEFAULT,
 			.rules = args->rules,
+			.apps = args->apps ? args->apps : APPS_DEFAULT,
 		},
 	};
 	int code;

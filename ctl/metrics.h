@@ -6,6 +6,7 @@
  *   metrics_gather.c     the library's answers about each attachment
  *   metrics_families.c   the table: name, type, help and samples of each metric
  *   metrics_sa.c         those that each SA has
+ *   metrics_apps.c       those that each application has
  *   rule_order.c         the rules hit most
  *   metrics_listen.c     the socket, and the process that reads
  *   metrics_http.c       the process that answers
@@ -25,6 +26,7 @@
 struct metrics_limits {
 	uint32_t sas;		/* described one by one; 0: all */
 	uint32_t rules;		/* of those hit most; 0: none */
+	uint32_t apps;		/* of those with most packets; 0: all */
 };
 
 /* What is known of one attachment. */
@@ -43,6 +45,8 @@ struct metrics_source {
 	struct rule_stats rules;	/* if limits.rules */
 	const struct rule_stat **top;	/* of those, by packets; limits.rules at most */
 	size_t top_count;
+	struct metrics_app *apps;	/* most packets first */
+	size_t app_count;
 };
 
 struct metrics {
@@ -86,8 +90,12 @@ const struct metric *metrics_at(size_t index);
 void metrics_whole(const struct metrics_writer *writer, uint64_t value, ...);
 void metrics_real(const struct metrics_writer *writer, double value, ...);
 
-/* The metrics of SAs; ended by one without a name. */
-extern const struct metric metrics_of_sas[];
+/* The metrics of SAs and of applications; each ended by one without a name. */
+extern const struct metric metrics_of_sas[], metrics_of_apps[];
+
+/* What the source's policy has of applications. 0 (none, too) or -errno. */
+int metrics_apps_read(struct metrics_source *source, struct ipsecbpf_report *report);
+void metrics_apps_free(struct metrics_source *source);
 
 struct metrics_listen_opts {
 	const char *where;		/* "[ADDR:]PORT" or "systemd" */

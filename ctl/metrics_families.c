@@ -375,7 +375,7 @@ static void write_metric(struct metrics_writer *writer, const struct metrics *me
 
 const struct metric *metrics_at(size_t index)
 {
-	static const struct metric *const tables[] = { families, metrics_of_sas };
+	static const struct metric *const tables[] = { families, metrics_of_sas, metrics_of_apps };
 	static const struct metric *const first[] = { &build_info, &up };
 
 	if (index < sizeof(first) / sizeof(first[0]))

@@ -13,6 +13,7 @@ static void forget(struct metrics_source *source)
 	free(source->sas);
 	free(source->maps);
 	free(source->top);
+	metrics_apps_free(source);
 	source->sas = NULL;
 	source->maps = NULL;
 	source->top = NULL;
@@ -54,6 +55,8 @@ static int read_source(struct metrics_source *source, const struct metrics_limit
 		err = ipsecbpf_stats(source->ifname, &source->stats, report);
 	if (!err)
 		err = ipsecbpf_map_list(source->ifname, &source->maps, &source->map_count, report);
+	if (!err)
+		err = metrics_apps_read(source, report);
 	source->up = !err;
 	/* No supervisor is a state of its own, not a failure to look. */
 	if (!err && ipsecbpf_sa_list(source->ifname, &source->sas, &source->sa_count, NULL)) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/packet_spec.h"
+#include "lib/app_live.h"
 #include "output.h"
 #include "rule_line.h"
 #include "verbs.h"
@@ -21,7 +22,7 @@ static volatile sig_atomic_t stop_requested;
 struct monitor_args {
 	const char *ifname;
 	unsigned int reason, direction;		/* 1 + their number; 0: not given */
-	const char *proto, *address, *rule;
+	const char *proto, *address, *rule, *app;
 	uint32_t port, count;
 };
 
@@ -55,6 +56,8 @@ static const struct option_def options[] = {
 	  offsetof(struct monitor_args, port), 1, UINT16_MAX },
 	{ "rule", 0, OPT_STRING, "NAME", "only drops that this rule decides",
 	  offsetof(struct monitor_args, rule) },
+	{ "app", 0, OPT_STRING, "NAME", "only drops that a rule of this application decides",
+	  offsetof(struct monitor_args, app) },
 	{ "count", 'n', OPT_UINT, "N", "end after so many",
 	  offsetof(struct monitor_args, count), 1, UINT32_MAX },
 	OPTION_END,
@@ -106,13 +109,14 @@ static bool is_full(const struct watcher *watcher)
 }
 
 static bool drop_wanted(const struct watcher *watcher, const struct drop_event *event,
-			const struct rule *rule)
+			const struct rule *rule, const char *app)
 {
 	const struct monitor_args *args = watcher->args;
 
 	return !is_full(watcher) && (!args->reason || event->reason == args->reason) &&
 	       (!args->direction || event->direction == args->direction - 1) &&
 	       (!args->rule || (rule && !strcmp(rule->name, args->rule))) &&
+	       (!args->app || (app && !strcmp(app, args->app))) &&
 	       packet_wanted(watcher, event);
 }
 
@@ -121,8 +125,8 @@ static bool others_wanted(const struct watcher *watcher)
 {
 	const struct monitor_args *args = watcher->args;
 
-	return !is_full(watcher) && !args->direction && !args->rule && !args->proto &&
-	       !args->address && !args->port;
+	return !is_full(watcher) && !args->direction && !args->rule && !args->app &&
+	       !args->proto && !args->address && !args->port;
 }
 
 /* ---- events -------------------------------------------------------------------------------- */
@@ -217,14 +221,22 @@ static void show_rule(const struct drop_event *event, const struct rule *rule, c
 	out_rule_line(file, rule->at.line);
 }
 
+static void show_app(const char *app)
+{
+	if (app)
+		out_string(OUT_ANY, "application", " of application %s", app);
+	else
+		out_null(OUT_JSON, "application", NULL);
+}
+
 static void on_drop(void *context, const struct drop_event *event, const struct rule *rule,
-		    const char *file)
+		    const char *file, const char *app)
 {
 	struct watcher *watcher = context;
 	const char *name = event->reason < DROP_REASON_COUNT ? drop_reason_name(event->reason) :
 							       "unknown";
 
-	if (!drop_wanted(watcher, event, rule))
+	if (!drop_wanted(watcher, event, rule, app))
 		return;
 	out_string(OUT_JSON, "event", out_plain, "drop");
 	show_time(watcher, event->ns);
@@ -235,6 +247,7 @@ static void on_drop(void *context, const struct drop_event *event, const struct 
 	out_colour(COLOUR_BAD);
 	out_string(OUT_ANY, "reason", "%s", name);
 	show_rule(event, rule, file);
+	show_app(app);
 	watcher->shown++;
 	end_record(watcher);
 }
@@ -374,6 +387,22 @@ static int check_rule(const struct monitor_args *args, struct ipsecbpf_report *r
 	return EXIT_REFUSED;
 }
 
+/* The same of an application. */
+static int check_app(const struct monitor_args *args, struct ipsecbpf_report *report)
+{
+	struct policy *policy = ipsecbpf_policy_live(args->ifname, report);
+	size_t found = SIZE_MAX;
+
+	if (!policy && errno != ENODATA)
+		return exit_code(-errno, args->ifname, report);
+	if (policy)
+		found = app_find(policy, args->app, args->ifname, report);
+	else
+		report_error(report, args->ifname, "ipsecbpf policy apply", "no policy is loaded");
+	policy_free(policy);
+	return found == SIZE_MAX ? EXIT_REFUSED : EXIT_DONE;
+}
+
 static int watch(struct watcher *watcher, struct ipsecbpf_report *report)
 {
 	static const struct ipsecbpf_monitor_ops ops = {
@@ -412,6 +441,8 @@ static int run(const void *data, struct ipsecbpf_report *report)
 
 	if (!code && watcher.args->rule)
 		code = check_rule(watcher.args, report);
+	if (!code && watcher.args->app)
+		code = check_app(watcher.args, report);
 	return code ? code : watch(&watcher, report);
 }
 

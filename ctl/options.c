@@ -69,13 +69,17 @@ const char *verb_name(const struct verb *verb, char *out, size_t out_len)
 
 const char *verb_usage(const struct verb *verb, char *out, size_t out_len)
 {
+	const char *command = NULL;
 	size_t used;
 
 	verb_name(verb, out, out_len);
 	for (const struct operand_def *operand = verb->operands; operand->name; operand++) {
 		used = strlen(out);
-		snprintf(out + used, out_len - used, operand->optional ? " [%s]" : " %s",
-			 operand->name);
+		if (operand->type == OPERAND_COMMAND)
+			command = operand->name;
+		else
+			snprintf(out + used, out_len - used, operand->optional ? " [%s]" : " %s",
+				 operand->name);
 	}
 	for (const struct option_def *option = verb->options; option->name; option++) {
 		used = strlen(out);
@@ -86,6 +90,9 @@ const char *verb_usage(const struct verb *verb, char *out, size_t out_len)
 	used = strlen(out);
 	if (verb->options->name)
 		snprintf(out + used, out_len - used, " [OPTIONS]");
+	used = strlen(out);
+	if (command)
+		snprintf(out + used, out_len - used, " %s", command);
 	return out;
 }
 
@@ -401,6 +408,11 @@ static int take_operand(struct parser *parser, const char *word)
 
 	for (size_t i = 0; i < parser->operands && operand->name; i++)
 		operand++;
+	if (operand->type == OPERAND_COMMAND && operand->name) {
+		report_error(parser->report, parser->who, "put -- before the command",
+			     "\"%s\" is one argument too many", word);
+		return -EINVAL;
+	}
 	if (!operand->name) {
 		report_error(parser->report, parser->who, NULL, "\"%s\" is one argument too many",
 			     word);
@@ -415,6 +427,21 @@ static int take_operand(struct parser *parser, const char *word)
 	return 0;
 }
 
+/* All that is left is a command of its own, if the verb runs one. */
+static bool take_command(struct parser *parser)
+{
+	const struct operand_def *operand = parser->command->verb->operands;
+
+	while (operand->name && operand->type != OPERAND_COMMAND)
+		operand++;
+	if (!operand->name)
+		return false;
+	*(char ***)((char *)parser->command->args + operand->offset) =
+		parser->argv + parser->next - 1;
+	parser->next = parser->argc;
+	return true;
+}
+
 static int take_argument(struct parser *parser)
 {
 	const char *argument = parser->argv[parser->next++];
@@ -427,8 +454,20 @@ static int take_argument(struct parser *parser)
 		parser->options_ended = true;
 		return 0;
 	}
+	if (parser->command->verb && parser->options_ended && take_command(parser))
+		return 0;
 	return parser->command->verb ? take_operand(parser, argument) :
 				       take_verb(parser, argument);
+}
+
+static bool is_missing(const struct parser *parser, const struct operand_def *operand, size_t index)
+{
+	char *const *const *field = (char *const *const *)
+		((const char *)parser->command->args + operand->offset);
+
+	if (operand->type == OPERAND_COMMAND)
+		return !*field;
+	return index >= parser->operands && !operand->optional;
 }
 
 static int check_complete(struct parser *parser)
@@ -448,7 +487,7 @@ static int check_complete(struct parser *parser)
 	}
 	for (const struct operand_def *operand = command->verb->operands; operand->name;
 	     operand++) {
-		if (i++ >= parser->operands && !operand->optional) {
+		if (is_missing(parser, operand, i++)) {
 			report_error(parser->report, parser->who, NULL, "%s is missing",
 				     operand->name);
 			return -EINVAL;

@@ -46,13 +46,14 @@ struct option_def {
 };
 
 enum operand_type {
-	OPERAND_IFNAME, OPERAND_FILE, OPERAND_VERB, OPERAND_DIRECTION, OPERAND_WORD
+	OPERAND_IFNAME, OPERAND_FILE, OPERAND_VERB, OPERAND_DIRECTION, OPERAND_WORD,
+	OPERAND_COMMAND		/* all behind "--": char **, ended by NULL; the last operand */
 };
 
 struct operand_def {
 	const char *name;		/* NULL ends a table */
 	enum operand_type type;
-	size_t offset;			/* const char * */
+	size_t offset;			/* const char *, but of OPERAND_COMMAND */
 	bool optional;
 };
 

@@ -229,6 +229,17 @@ static uint64_t digest_path(uint64_t digest, const char *path, const uint64_t se
 	return digest;
 }
 
+static size_t count_components(const char *path)
+{
+	size_t count = 0;
+
+	while (path && *(path += strspn(path, "/"))) {
+		path += strcspn(path, "/");
+		count++;
+	}
+	return count;
+}
+
 /* `path`: of an open file, as the kernel has it, plus `name` behind it, or NULL. */
 static int digest_file(struct app_identity *who, int fd, pid_t pid, const char *path,
 		       const char *name, const uint64_t seed[2])
@@ -241,6 +252,11 @@ static int digest_file(struct app_identity *who, int fd, pid_t pid, const char *
 	if (err)
 		goto out;
 	cut_suffix(mount->root, "//deleted");
+	if (count_components(mount->root) + count_components(rest) + count_components(name) >=
+	    DIGEST_DEPTH_MAX) {
+		err = -E2BIG;
+		goto out;
+	}
 	digest = ((uint64_t)mount->major << 20 | mount->minor) | DIGEST_FILE;
 	if (name)
 		digest = digest_path(digest, name, seed);

@@ -24,7 +24,7 @@ struct app_facts {
 int app_cgroup_mount(char *out, size_t out_len, struct ipsecbpf_report *report);
 
 /* Identity of a path below the root of cgroup2, or of an executable: the other fields stay. 0 or -errno
- * (-E2BIG: deeper than APP_CGROUP_LEVELS, of a path that a policy names). */
+ * (-E2BIG: deeper than APP_CGROUP_LEVELS, of a path that a policy names, or than DIGEST_DEPTH_MAX). */
 int app_identity_cgroup(struct app_identity *who, const char *path, const uint64_t seed[2]);
 int app_identity_exe(struct app_identity *who, const char *path, const uint64_t seed[2]);
 uint64_t app_digest_unit(const char *unit, const uint64_t seed[2]);

@@ -9,6 +9,7 @@
 
 #include "oracle.h"
 #include "policy_internal.h"
+#include "app_live.h"
 #include "policy_store.h"
 #include "policy_trial.h"
 #include "protections.h"
@@ -152,6 +153,9 @@ static int describe_rule(struct explainer *explainer, size_t slot, struct explai
 		return -ENOMEM;
 	out->text = explainer->rules[slot];
 	out->name = rule->name;
+	out->application = rule->application ?
+			   policy->applications[rule->application - 1].name : NULL;
+	out->level = rule->level;
 	out->file = policy->file;
 	out->line = rule->at.line;
 	if (rule->action == SPD_PROTECT) {
@@ -159,6 +163,33 @@ static int describe_rule(struct explainer *explainer, size_t slot, struct explai
 		out->protection = policy->protections[rule->protection].name;
 	}
 	return 0;
+}
+
+/* An application of the policy that was asked. */
+static void describe_app(const struct explainer *explainer, struct explain_part *part)
+{
+	const struct policy *policy = explainer->policy;
+	uint32_t app = part->verdict.app;
+
+	if (app && policy && app <= policy->application_count)
+		part->app = policy->applications[app - 1].name;
+}
+
+uint32_t explainer_app(struct explainer *explainer, const char *name,
+		       struct ipsecbpf_report *report)
+{
+	int err = -EAGAIN;
+	size_t found;
+
+	for (int i = 0; err == -EAGAIN && i < TRIES; i++)
+		err = read_policy(explainer);
+	if (err || !explainer->policy) {
+		report_error(report, explainer->pins.ifname, "ipsecbpf policy apply",
+			     "no policy is loaded");
+		return 0;
+	}
+	found = app_find(explainer->policy, name, explainer->pins.ifname, report);
+	return found == SIZE_MAX ? 0 : (uint32_t)found + 1;
 }
 
 /* ---- SAs ----------------------------------------------------------------------------------- */
@@ -276,6 +307,7 @@ static int ask(struct explainer *explainer, size_t slot, const struct oracle_pac
 			part->passed = true;
 			part->counter = (enum pass_counter)i;
 		}
+	describe_app(explainer, part);
 	err = describe_rule(explainer, slot, part);
 	return err ? err : describe_sas(explainer, packet, part);
 }
@@ -288,13 +320,19 @@ static bool is_own(const struct explainer *explainer, const struct packet_spec *
 	return !bpf_map_lookup_elem(explainer->pins.own_addresses_fd, &key, &value);
 }
 
+/* One application's on purpose: so is its answer. */
+static uint32_t answer_app(const struct explain_packet *packet)
+{
+	return packet->app ? packet->app : APP_ASK_MAPS;
+}
+
 /* The answer to what was asked before, through the other hook. */
 static int ask_answer(struct explainer *explainer, const struct explain_packet *packet,
 		      struct explanation *out)
 {
 	uint8_t bytes[PACKET_SPEC_FRAME_MAX];
 	struct packet_spec spec, answer;
-	struct oracle_packet shot = { .frame = bytes };
+	struct oracle_packet shot = { .frame = bytes, .app = answer_app(packet) };
 
 	if (!packet->frame)
 		spec = *packet->spec;
@@ -314,7 +352,9 @@ static int ask_both(struct explainer *explainer, const struct explain_packet *pa
 		    struct explanation *out)
 {
 	uint8_t bytes[PACKET_SPEC_FRAME_MAX];
-	struct oracle_packet shot = { .frame = bytes, .forwarded = packet->forwarded };
+	struct oracle_packet shot = {
+		.frame = bytes, .forwarded = packet->forwarded, .app = packet->app,
+	};
 	int err;
 
 	*out = (struct explanation){ .packet.direction = packet->direction };

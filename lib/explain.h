@@ -35,8 +35,10 @@ struct explain_rule {
 	uint32_t line;			/* where it begins in: */
 	const char *file;		/* absolute, or "-"; NULL: what `policy show` prints */
 	const char *name;		/* NULL if none did */
+	const char *application;	/* whose rule it is; NULL: everybody's */
 	const char *text;		/* the rule as JSON on one line; NULL if none did */
-	const char *peer, *protection;	/* NULL unless it protects */
+	const char *peer, *protection;	/* NULL unless it protects; no peer: no SA could ever do so */
+	enum spd_level level;		/* of a rule that protects */
 };
 
 #define EXPLAIN_SAS_MAX (BUNDLE_MAX + INBOUND_SAS_MAX)
@@ -47,6 +49,7 @@ struct explain_part {
 	enum explain_decision decision;
 	struct packet_verdict verdict;	/* and what the hook has read in the packet */
 	struct explain_rule rule;	/* if the verdict says that policy was asked */
+	const char *app;		/* whose packet it is taken for; NULL: no application's */
 	bool passed;			/* counted under: */
 	enum pass_counter counter;
 	/* Protected: the SA in use, then those around it. Verified: the SA it names. Dropped because it
@@ -66,6 +69,9 @@ struct explain_packet {
 	const struct capture_frame *frame;	/* or, if that is NULL: */
 	const struct packet_spec *spec;
 	bool forwarded;
+	/* Whose packet: an application, from 1, 0: none's, or APP_ASK_MAPS: as noted of its addresses and
+	 * ports at this moment. Of an application, so is the answer; otherwise that is as noted. */
+	uint32_t app;
 };
 
 struct explainer;
@@ -73,6 +79,10 @@ struct explainer;
 /* NULL + errno, explained in report. */
 struct explainer *explainer_open(const char *ifname, struct ipsecbpf_report *report);
 void explainer_close(struct explainer *explainer);
+
+/* An application of the policy in force, from 1; 0, with the reason in report: there is none. */
+uint32_t explainer_app(struct explainer *explainer, const char *name,
+		       struct ipsecbpf_report *report);
 
 /*
  * 0 or -errno; -EINVAL: nothing can be said of this captured packet, others may be asked about.

@@ -299,9 +299,10 @@ int ipsecbpf_stats(const char *ifname, struct ipsecbpf_stats *ret_stats,
 struct ipsecbpf_monitor;
 struct ipsecbpf_monitor_ops {
 	/* `rule` is the one that decided: NULL if none did, or if another policy has come between.
-	 * Its line is of `file`; NULL: of what `policy show` prints */
+	 * Its line is of `file`; NULL: of what `policy show` prints. `app`: the application whose rule
+	 * it is, or NULL */
 	void (*drop)(void *context, const struct drop_event *event, const struct rule *rule,
-		     const char *file);
+		     const char *file, const char *app);
 	/* drops that no event came of: there were too many at once */
 	void (*lost)(void *context, uint64_t count);
 	/* counters that the worker raised since the last call, and changes of state */

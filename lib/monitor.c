@@ -83,6 +83,13 @@ static const struct policy *policy_at(struct ipsecbpf_monitor *monitor, uint64_t
 	return ns < monitor->from_ns ? NULL : monitor->policy;
 }
 
+static const char *app_of(const struct ipsecbpf_monitor *monitor, const struct rule *rule)
+{
+	if (!rule || !rule->application)
+		return NULL;
+	return monitor->policy->applications[rule->application - 1].name;
+}
+
 static const struct rule *rule_of(struct ipsecbpf_monitor *monitor, const struct drop_event *event)
 {
 	const struct policy *policy;
@@ -101,7 +108,7 @@ static int on_event(void *context, void *data, size_t size)
 		const struct rule *rule = rule_of(monitor, data);
 
 		monitor->ops.drop(monitor->context, data, rule,
-				  rule ? monitor->policy->file : NULL);
+				  rule ? monitor->policy->file : NULL, app_of(monitor, rule));
 		monitor->events++;
 		monitor->received++;
 	}

@@ -144,6 +144,7 @@ int oracle_ask(struct oracle *oracle, enum hook hook, const struct oracle_packet
 	uint32_t zero = 0, action = 0;
 	int err;
 
+	answer.verdict.app = packet->app;
 	if (bpf_map_update_elem(fd, &zero, &answer.verdict, 0))
 		return -errno;
 	err = read_counters(oracle, &before);

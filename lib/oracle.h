@@ -24,6 +24,7 @@ struct oracle_packet {
 	const uint8_t *frame;	/* with its Ethernet header */
 	uint32_t len;
 	bool forwarded;		/* outbound: it came in by another interface */
+	uint32_t app;		/* whose it is; APP_ASK_MAPS: whose the maps say; 0: no application's */
 };
 
 enum oracle_fate { ORACLE_STACK, ORACLE_WORKER, ORACLE_DROP };

@@ -301,6 +301,31 @@ static void test_exe_by_another_name(void **state)
 	}
 }
 
+/* The hooks go up so far only. */
+static void test_exe_too_deep(void **state)
+{
+	const struct place *place = *state;
+	struct app_identity who = { 0 };
+	char path[4096], *end;
+	int depth = 2, made = 0;
+
+	strcpy(path, place->directory);
+	end = path + strlen(path);
+	for (; depth + made < DIGEST_DEPTH_MAX - 1; made++) {
+		strcat(path, "/d");
+		assert_int_equal(mkdir(path, 0700), 0);
+	}
+	strcat(path, "/x");
+	assert_int_equal(app_identity_exe(&who, path, seed), -E2BIG);
+	*strrchr(path, '/') = '\0';
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(app_identity_exe(&who, path, seed), 0);
+	while (--made && strrchr(path, '/') > end) {
+		*strrchr(path, '/') = '\0';
+		assert_int_equal(rmdir(path), 0);
+	}
+}
+
 static void test_exe_refused(void **state)
 {
 	const struct place *place = *state;
@@ -367,6 +392,7 @@ int main(void)
 		cmocka_unit_test(test_cgroup_refused),
 		cmocka_unit_test_setup_teardown(test_exe_stays_itself, make_place, remove_place),
 		cmocka_unit_test_setup_teardown(test_exe_by_another_name, make_place, remove_place),
+		cmocka_unit_test_setup_teardown(test_exe_too_deep, make_place, remove_place),
 		cmocka_unit_test_setup_teardown(test_exe_refused, make_place, remove_place),
 		cmocka_unit_test(test_own_process),
 		cmocka_unit_test(test_mount_lines),
