@@ -11,7 +11,7 @@
 const struct verb *const verbs[] = {
 	&verb_attach, &verb_confirm, &verb_detach, &verb_status,
 	&verb_policy_check, &verb_policy_apply, &verb_policy_diff, &verb_policy_show,
-	&verb_policy_test, &verb_policy_confirm,
+	&verb_policy_test, &verb_policy_confirm, &verb_policy_import_app,
 	&verb_sa_apply, &verb_sa_rotate, &verb_sa_list, &verb_sa_delete, &verb_sa_flush,
 	&verb_sa_genkey, &verb_sa_export,
 	&verb_explain, &verb_stats, &verb_metrics, &verb_monitor, &verb_preflight,

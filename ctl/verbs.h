@@ -14,6 +14,7 @@ extern const struct verb verb_policy_apply;
 extern const struct verb verb_policy_diff;
 extern const struct verb verb_policy_show, verb_policy_confirm;
 extern const struct verb verb_policy_test;
+extern const struct verb verb_policy_import_app;
 extern const struct verb verb_sa_apply;
 extern const struct verb verb_sa_rotate;
 extern const struct verb verb_sa_list;
