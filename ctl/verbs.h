@@ -22,6 +22,7 @@ extern const struct verb verb_sa_delete;
 extern const struct verb verb_sa_flush;
 extern const struct verb verb_sa_genkey;
 extern const struct verb verb_sa_export;
+extern const struct verb verb_app_watch;
 extern const struct verb verb_explain;
 extern const struct verb verb_stats;
 extern const struct verb verb_metrics;

@@ -310,13 +310,12 @@ static bool read_protection(struct reading *reading, struct import_protection *p
 static bool is_host_name(const char *text)
 {
 	size_t label = 0, len = strlen(text);
-	bool letters = false;
+	bool letters = false;	/* in the last label: no address ends so (RFC 1123 2.1) */
 
 	for (const char *c = text; *c; c++) {
-		if (*c == '.' ? !label || c[-1] == '-' : !isalnum((unsigned char)*c) && *c != '_' &&
-							 (*c != '-' || !label))
+		if (*c == '.' ? !label || c[-1] == '-' : !isalnum((unsigned char)*c) && (*c != '-' || !label))
 			return false;
-		letters |= isalpha((unsigned char)*c) != 0;
+		letters = *c != '.' && (letters || !isdigit((unsigned char)*c));
 		label = *c == '.' ? 0 : label + 1;
 		if (label > 63)
 			return false;
