@@ -35,7 +35,7 @@ ALL_CFLAGS := -std=gnu17 $(WARN) $(CFLAGS) $(SAN) -D_GNU_SOURCE -D_FORTIFY_SOURC
 ifneq ($(SAN),)
 ALL_CFLAGS := $(filter-out -D_FORTIFY_SOURCE=2,$(ALL_CFLAGS))
 endif
-LIBS := -lxdp -lbpf -lelf -lz -ljansson -lcrypto -lIPSec_MB -lseccomp -lcap-ng -lmnl -lm
+LIBS := -lresolv -lxdp -lbpf -lelf -lz -ljansson -lcrypto -lIPSec_MB -lseccomp -lcap-ng -lmnl -lm
 # Of the command alone: `metrics --listen`.
 CTL_LIBS := -lmicrohttpd
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now $(SAN) $(LDFLAGS)

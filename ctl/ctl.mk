@@ -58,4 +58,4 @@ uninstall:
 .PHONY: check-cli
 check-cli: $(B)/ipsecbpf
 	$(Q)IPSECBPF=$(abspath $<) $(PYTHON) -m pytest -q -p no:cacheprovider \
-		selftests/unit/test_cli.py
+		selftests/unit/test_cli.py selftests/unit/test_import_app.py

@@ -59,6 +59,8 @@ static void show_option(const struct option_def *option)
 		out_uint(OUT_JSON, "min", out_plain, option->min);
 		out_uint(OUT_JSON, "max", out_plain, option->max);
 	}
+	if (option->type == OPT_LIST)
+		out_bool(OUT_JSON, "repeatable", out_plain, true);
 	if (option->type == OPT_WORD) {
 		out_array("words");
 		for (size_t i = 0; option->word_at(i); i++)

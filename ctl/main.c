@@ -11,10 +11,11 @@
 const struct verb *const verbs[] = {
 	&verb_attach, &verb_confirm, &verb_detach, &verb_status,
 	&verb_policy_check, &verb_policy_apply, &verb_policy_diff, &verb_policy_show,
-	&verb_policy_test, &verb_policy_confirm,
+	&verb_policy_test, &verb_policy_confirm, &verb_policy_import_app,
 	&verb_sa_apply, &verb_sa_rotate, &verb_sa_list, &verb_sa_delete, &verb_sa_flush,
 	&verb_sa_genkey, &verb_sa_export,
 	&verb_app_list, &verb_app_sockets, &verb_app_identify, &verb_run,
+	&verb_app_watch,
 	&verb_explain, &verb_stats, &verb_metrics, &verb_monitor, &verb_preflight,
 	&verb_version, &verb_help,
 	NULL,

@@ -206,6 +206,18 @@ static int store_mark(struct parser *parser, const struct option_def *option, co
 	return 0;
 }
 
+static int store_list(struct parser *parser, const struct option_def *option, const char *value,
+		      struct list_arg *list)
+{
+	if (list->count == LIST_ARG_MAX) {
+		report_error(parser->report, parser->who, NULL, "--%s is given more than %d times",
+			     option->name, LIST_ARG_MAX);
+		return -EINVAL;
+	}
+	list->items[list->count++] = value;
+	return 0;
+}
+
 static int store(struct parser *parser, const struct option_def *option, bool global,
 		 const char *value)
 {
@@ -227,6 +239,8 @@ static int store(struct parser *parser, const struct option_def *option, bool gl
 		return store_word(parser, option, value, target);
 	case OPT_MARK:
 		return store_mark(parser, option, value, target);
+	case OPT_LIST:
+		return store_list(parser, option, value, target);
 	}
 	return -EINVAL;
 }
@@ -284,7 +298,7 @@ static int note_given(struct parser *parser, const struct option_def *option, bo
 {
 	uint64_t bit;
 
-	if (global)
+	if (global || option->type == OPT_LIST)
 		return 0;
 	bit = UINT64_C(1) << (option - parser->command->verb->options);
 	if (parser->given & bit) {

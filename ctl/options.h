@@ -26,10 +26,17 @@ enum option_type {
 	OPT_UINT,	/* uint32_t, 0: not given, so min is at least 1 */
 	OPT_WORD,	/* unsigned int: 1 + the index of the word, 0: not given */
 	OPT_MARK,	/* struct mark_arg, mask 0: not given */
+	OPT_LIST,	/* struct list_arg: may be given again and again */
 };
 
 struct mark_arg {
 	uint32_t value, mask;
+};
+
+#define LIST_ARG_MAX 256
+struct list_arg {
+	const char *items[LIST_ARG_MAX];
+	size_t count;
 };
 
 struct option_def {

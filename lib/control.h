@@ -30,6 +30,7 @@ enum control_type {
 	CONTROL_SA_ROTATE, /* struct control_rotate, struct sa_config[] -> ipsecbpf_sa_result */
 	CONTROL_SA_EVENTS, /* uint64_t, a serial -> the struct ipsecbpf_sa_event[] after it */
 	CONTROL_POLICY_TRIAL, /* a policy is on trial: note when it runs out */
+	CONTROL_WATCH_NAMES, /* the policy in force may have host names: watch them */
 };
 
 /* Both ways. In a reply `type` repeats the request's and err is 0 or -errno. With an error the

@@ -106,7 +106,7 @@ struct ipsecbpf_policy_opts {
  * (what cannot be kept is not applied), unless the attachment is on trial. -EBUSY: another policy is
  * on trial, or somebody else is changing the attachment. opts may be NULL.
  */
-int ipsecbpf_policy_apply(const char *ifname, const struct policy *policy,
+int ipsecbpf_policy_apply(const char *ifname, struct policy *policy,
 			  const struct ipsecbpf_policy_opts *opts,
 			  struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report);
 /* Ends a policy's trial: it stays and is kept on disk; or, undo, the policy before comes back at

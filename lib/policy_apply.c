@@ -13,6 +13,7 @@
 #include "app_hooks.h"
 #include "clock.h"
 #include "control.h"
+#include "names_store.h"
 #include "policy_keep.h"
 #include "policy_match.h"
 #include "policy_nic.h"
@@ -114,13 +115,16 @@ static int keep_live(const struct install *install)
 	return err;
 }
 
-static bool is_live(const struct install *install, const struct spd_head *head)
+static bool is_live(const struct install *install, const struct spd_head *head,
+		    const struct policy_compiled *compiled)
 {
 	const struct pins *pins = install->pins;
 
 	return head->serial && pins->control->state == ATTACH_RUNNING &&
 	       policy_text_is(pins, install->protections.live, install->text) &&
-	       protections_are_live(&install->protections);
+	       protections_are_live(&install->protections) &&
+	       (!names_are_in(install->policy) ||
+		policy_snapshot_is(pins, install->protections.live, compiled));
 }
 
 static void describe(const struct policy_compiled *compiled, struct ipsecbpf_apply_result *result)
@@ -168,7 +172,7 @@ static int install_compiled(struct install *install, struct policy_compiled *com
 	err = check_memory(install, result);
 	if (err)
 		return err;
-	if (is_live(install, &live)) {
+	if (is_live(install, &live, compiled)) {
 		result->serial = live.serial;
 		return install->opts->dry_run ? 0 : keep_live(install);
 	}
@@ -289,6 +293,23 @@ static bool attachment_is_on_trial(const struct pins *pins)
 	return status.trial_left >= 0;
 }
 
+void policy_watch_names(const struct pins *pins)
+{
+	control_order(&pins->paths, CONTROL_WATCH_NAMES, NULL);
+}
+
+int policy_reapply(const struct pins *pins, const struct policy *policy, uint32_t identity,
+		   struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report)
+{
+	const struct policy_install_opts for_good = { 0 };	/* and the text is kept already */
+
+	if (policy_trial_left(pins) >= 0 || attachment_is_on_trial(pins) ||
+	    policy_identity(pins) != identity)
+		return -EAGAIN;
+	policy_trial_settle(pins);
+	return policy_install(pins, pins->ifname, policy, &for_good, ret_result, report);
+}
+
 static int apply(const struct pins *pins, const struct policy *policy,
 		 const struct ipsecbpf_policy_opts *opts, struct ipsecbpf_apply_result *ret_result,
 		 struct ipsecbpf_report *report)
@@ -314,25 +335,46 @@ static int apply(const struct pins *pins, const struct policy *policy,
 	return err;
 }
 
-int ipsecbpf_policy_apply(const char *ifname, const struct policy *policy,
+/* Asking for names takes its time: nobody waits for a lock meanwhile. */
+static int resolve(const char *ifname, struct policy *policy, struct name_table *ret_table,
+		   struct ipsecbpf_report *report)
+{
+	struct paths paths;
+
+	*ret_table = (struct name_table){ 0 };
+	/* Of an interface that cannot be, opening its pins says so. */
+	return paths_init(&paths, ifname) ? 0 : names_prepare(&paths, policy, ret_table, report);
+}
+
+int ipsecbpf_policy_apply(const char *ifname, struct policy *policy,
 			  const struct ipsecbpf_policy_opts *opts,
 			  struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report)
 {
 	static const struct ipsecbpf_policy_opts defaults = { .sz = sizeof(defaults) };
 	bool dry_run = opts && opts->dry_run;
 	int err, lock = -1;
+	struct name_table names;
 	struct pins pins;
 
+	err = resolve(ifname, policy, &names, report);
+	if (err)
+		return err;
 	/* Looking needs no lock: it may be done while another applies. */
 	err = dry_run ? pins_open(&pins, ifname, report) :
 			(lock = pins_open_locked(&pins, ifname, report));
 	if (err < 0)
-		return err;
+		goto out;
 	err = apply(&pins, policy, opts ? opts : &defaults, ret_result, report);
+	if (!err && !dry_run && names.count) {
+		err = names_store_write(&pins.paths, &names, report);
+		policy_watch_names(&pins);
+	}
 	if (dry_run)
 		pins_close(&pins);
 	else
 		pins_close_locked(&pins, lock);
+out:
+	name_table_fini(&names);
 	return err;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ipsecbpf.h"
+#include "policy_apply.h"
 #include "policy_keep.h"
 #include "policy_store.h"
 #include "policy_trial.h"
@@ -37,6 +38,7 @@ static int end_trial(const struct pins *pins, bool keep, struct ipsecbpf_report 
 		policy_retire_generation(pins, !tried, report);
 	else
 		policy_free_generation(pins, tried);
+	policy_watch_names(pins);
 	return 0;
 }
 

@@ -40,7 +40,7 @@ static int boot_id(char out[BOOT_ID_LEN + 1])
 	return err;
 }
 
-int policy_keep_path(const char *ifname, char *out, size_t out_len)
+int policy_keep_name(const char *ifname, char *out, size_t out_len)
 {
 	char boot[BOOT_ID_LEN + 1];
 	struct paths paths;
@@ -48,7 +48,7 @@ int policy_keep_path(const char *ifname, char *out, size_t out_len)
 	int err = paths_init(&paths, ifname);
 
 	if (!err && !strchr(paths.dir, '@')) {
-		snprintf(out, out_len, POLICY_DIR "/%s.json", paths.dir);
+		snprintf(out, out_len, "%s", paths.dir);
 		return 0;
 	}
 	if (!err)
@@ -56,7 +56,17 @@ int policy_keep_path(const char *ifname, char *out, size_t out_len)
 	if (!err)
 		err = boot_id(boot);
 	if (!err)
-		snprintf(out, out_len, POLICY_DIR "/%s@%" PRIx64 "-%s.json", ifname, cookie, boot);
+		snprintf(out, out_len, "%s@%" PRIx64 "-%s", ifname, cookie, boot);
+	return err;
+}
+
+int policy_keep_path(const char *ifname, char *out, size_t out_len)
+{
+	char name[128];
+	int err = policy_keep_name(ifname, name, sizeof(name));
+
+	if (!err)
+		snprintf(out, out_len, POLICY_DIR "/%s.json", name);
 	return err;
 }
 

@@ -25,6 +25,9 @@ struct policy_keeping {
  */
 int policy_keep_path(const char *ifname, char *out, size_t out_len);
 
+/* The same without directory and ending: for what else is kept of an interface. 0 or -errno. */
+int policy_keep_name(const char *ifname, char *out, size_t out_len);
+
 /* Writes and syncs the new file under another name. 0 or -errno, explained in report. */
 int policy_keep_prepare(const char *ifname, const char *text, struct policy_keeping *ret_keeping,
 			struct ipsecbpf_report *report);

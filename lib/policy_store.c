@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "inner_map.h"
+#include "names_store.h"
 #include "policy_source.h"
 #include "policy_trial.h"
 #include "protections.h"
@@ -42,6 +43,30 @@ bool policy_text_is(const struct pins *pins, uint32_t generation, const char *te
 	    inner_map_open(&map, pins->policy_text_fd, generation, false))
 		return false;
 	same = len <= map.len && !memcmp(map.area, text, len);
+	inner_map_close(&map);
+	return same;
+}
+
+bool policy_snapshot_is(const struct pins *pins, uint32_t generation,
+			const struct policy_compiled *compiled)
+{
+	size_t len = compiled->cells.count * sizeof(union spd_cell);
+	const union spd_cell *cells;
+	struct inner_map map;
+	struct spd_head head;
+	bool same = false;
+
+	if (inner_map_open(&map, pins->spd_fd, generation, false))
+		return false;
+	cells = map.area;
+	if (map.len >= len) {
+		head = cells->head;
+		head.serial = policy_head(compiled)->serial;
+		head.applied_ns = policy_head(compiled)->applied_ns;
+		head.text_len = policy_head(compiled)->text_len;
+		same = !memcmp(&head, policy_head(compiled), sizeof(head)) &&
+		       !memcmp(cells + 1, compiled->cells.items + 1, len - sizeof(*cells));
+	}
 	inner_map_close(&map);
 	return same;
 }
@@ -104,6 +129,22 @@ char *policy_read_text(const struct pins *pins, size_t *ret_len)
 	return text;
 }
 
+/* Rules are those in force only with the addresses in force; of those that are not known, none match. */
+static int expand_names(const struct pins *pins, struct policy *policy)
+{
+	struct name_table table;
+	int err;
+
+	if (!names_are_in(policy))
+		return 0;
+	err = names_store_read(&pins->paths, &table, NULL);
+	if (err)
+		return 0;
+	err = policy_expand(policy, &table);
+	name_table_fini(&table);
+	return err;
+}
+
 struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report *report)
 {
 	struct ipsecbpf_report said = { 0 };
@@ -118,6 +159,8 @@ struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report 
 	}
 	policy = policy_parse(map.area, len, pins->paths.dir, &said);
 	err = policy ? -policy_source_get(policy, map.area, map.len, len) : errno;
+	if (policy && !err)
+		err = -expand_names(pins, policy);
 	/* Its warnings were given when it was applied. */
 	for (size_t i = 0; i < said.count && !policy; i++)
 		report_add(report, said.items[i].level, said.items[i].object, said.items[i].next,

@@ -40,11 +40,16 @@ void policy_retire_generation(const struct pins *pins, uint32_t generation,
 /* Whether this is the text of the generation. */
 bool policy_text_is(const struct pins *pins, uint32_t generation, const char *text);
 
+/* Whether the generation's snapshot is this one, but for its serial and time: addresses that host names
+ * stand for are not in the text. */
+bool policy_snapshot_is(const struct pins *pins, uint32_t generation,
+			const struct policy_compiled *compiled);
+
 /* Canonical text of the policy in force, malloc'd. NULL with ENODATA if none is loaded. */
 char *policy_read_text(const struct pins *pins, size_t *ret_len);
 
 /* As ipsecbpf_policy_live(), on open pins: rules have the file and the lines they were written at, if
- * those were kept (policy_source.h). NULL with ENODATA if none is loaded. */
+ * those were kept (policy_source.h), and host names have the addresses that are kept (names_store.h). NULL with ENODATA if none is loaded. */
 struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report *report);
 
 #endif /* IPSECBPF_POLICY_STORE_H */

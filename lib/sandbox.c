@@ -13,12 +13,14 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Nobody's: outside of what distributions, systemd and containers give out, so that no other
  * process has it and could signal ours. */
 #define WORKER_ID 2147483000
 #define LISTENER_ID 2147483001	/* not the worker's: they could signal each other */
+#define RESOLVER_ID 2147483002
 
 static int compare_ints(const void *a, const void *b)
 {
@@ -51,22 +53,39 @@ static int no_dumps(void)
 	return 0;
 }
 
-int sandbox_supervisor(void)
+static int keep_capabilities(const unsigned int *keep, size_t count)
 {
-	static const unsigned int keep[] = { CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF,    CAP_IPC_LOCK,
-					     CAP_KILL,	    CAP_SETUID,	 CAP_SETGID, CAP_SETPCAP };
 	int err = no_dumps();
 
 	if (err)
 		return err;
 	capng_clear(CAPNG_SELECT_BOTH);
-	for (size_t i = 0; i < sizeof(keep) / sizeof(keep[0]); i++)
+	for (size_t i = 0; i < count; i++)
 		if (capng_update(CAPNG_ADD, (capng_type_t)(CAPNG_EFFECTIVE | CAPNG_PERMITTED),
 				 keep[i]))
 			return -EPERM;
 	if (capng_apply(CAPNG_SELECT_CAPS))
 		return -EPERM;
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
+}
+
+int sandbox_supervisor(void)
+{
+	static const unsigned int keep[] = { CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF,    CAP_IPC_LOCK,
+					     CAP_KILL,	    CAP_SETUID,	 CAP_SETGID, CAP_SETPCAP };
+
+	return keep_capabilities(keep, sizeof(keep) / sizeof(keep[0]));
+}
+
+int sandbox_watch_keeper(void)
+{
+	/* Maps within maps by their ids; hooks; sockets of other processes; the resolver's end of it. */
+	static const unsigned int keep[] = {
+		CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_IPC_LOCK,
+		CAP_SYS_RESOURCE, CAP_DAC_READ_SEARCH, CAP_KILL, CAP_SETUID, CAP_SETGID, CAP_SETPCAP,
+	};
+
+	return keep_capabilities(keep, sizeof(keep) / sizeof(keep[0]));
 }
 
 static int drop_identity(unsigned int id)
@@ -171,6 +190,66 @@ int sandbox_listener(void)
 						  sizeof(allowed) / sizeof(allowed[0])));
 }
 
+/* Files only for reading. */
+static int allow_open(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+				SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
+}
+
+/* Sockets of IP, without raw ones, and local ones: of systemd-resolved, nscd. */
+static int allow_resolver_sockets(scmp_filter_ctx filter)
+{
+	static const struct {
+		int family, type;
+	} sockets[] = {
+		{ AF_INET, SOCK_DGRAM }, { AF_INET, SOCK_STREAM }, { AF_INET6, SOCK_DGRAM },
+		{ AF_INET6, SOCK_STREAM }, { AF_UNIX, SOCK_STREAM },
+	};
+	const unsigned int kind = ~(unsigned int)(SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(sockets) / sizeof(sockets[0]); i++)
+		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+				       SCMP_A0(SCMP_CMP_EQ, (unsigned int)sockets[i].family),
+				       SCMP_A1(SCMP_CMP_MASKED_EQ, kind,
+					       (unsigned int)sockets[i].type));
+	return err ? err : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+					    SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+}
+
+int sandbox_resolver(void)
+{
+	static const int allowed[] = {
+		SCMP_SYS(connect), SCMP_SYS(sendmsg), SCMP_SYS(sendmmsg), SCMP_SYS(recvmsg),
+		SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(setsockopt), SCMP_SYS(getsockopt),
+		SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(ioctl), SCMP_SYS(fcntl),
+		SCMP_SYS(fstat), SCMP_SYS(stat), SCMP_SYS(newfstatat), SCMP_SYS(access),
+		SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(lseek), SCMP_SYS(pread64),
+		SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(geteuid), SCMP_SYS(getuid),
+		SCMP_SYS(uname), SCMP_SYS(gettimeofday), SCMP_SYS(time),
+		SCMP_SYS(clock_nanosleep), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction),
+	};
+	scmp_filter_ctx filter;
+	int err;
+
+	if (!geteuid())
+		err = become_nobody(RESOLVER_ID);
+	else
+		err = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : no_dumps();
+	if (err)
+		return err;
+	filter = new_filter(SCMP_ACT_ERRNO(EPERM), allowed, sizeof(allowed) / sizeof(allowed[0]));
+	err = filter ? allow_open(filter) : -errno;
+	if (!err)
+		err = allow_resolver_sockets(filter);
+	if (err) {
+		seccomp_release(filter);
+		return err;
+	}
+	return load_filter(filter);
+}
+
 /* What reads BPF objects: nothing is made, changed or attached. */
 static int allow_reading(scmp_filter_ctx filter)
 {
@@ -183,9 +262,7 @@ static int allow_reading(scmp_filter_ctx filter)
 	for (size_t i = 0; !err && i < sizeof(commands) / sizeof(commands[0]); i++)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(bpf), 1,
 				       SCMP_A0(SCMP_CMP_EQ, commands[i]));
-	return err ? err : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
-					    SCMP_A2(SCMP_CMP_MASKED_EQ,
-						    O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
+	return err ? err : allow_open(filter);
 }
 
 int sandbox_reader(void)

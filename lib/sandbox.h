@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Giving up privilege. Included by: supervisor.c, worker.c, ctl/metrics_*.c.
+ * Giving up privilege. Included by: supervisor.c, worker.c, names_*.c, ctl/metrics_*.c.
  */
 #ifndef IPSECBPF_SANDBOX_H
 #define IPSECBPF_SANDBOX_H
@@ -27,6 +27,19 @@ int sandbox_worker(void);
  * only for reading. What is not allowed fails with EPERM. 0 or -errno.
  */
 int sandbox_reader(void);
+
+/*
+ * Who asks for names: nothing, as the worker, under an identity of its own; the filter allows sockets
+ * of IP and local ones, and files only for reading. What is not allowed fails with EPERM. Not as root it
+ * keeps its identity, which tests have. 0 or -errno.
+ */
+int sandbox_resolver(void);
+
+/*
+ * Who starts the watch over names again and again: stays root, with what putting a policy in force
+ * takes. 0 or -errno.
+ */
+int sandbox_watch_keeper(void);
 
 /*
  * Who answers HTTP requests: nothing, as the worker, under another nobody's identity; the filter

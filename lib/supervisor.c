@@ -119,6 +119,7 @@ static void worker_died(struct supervisor *supervisor)
 /* Forgets everything in the order that keeps the promises: no SA, no worker, no socket. */
 static void shut_down(struct supervisor *supervisor)
 {
+	watch_keeper_stop(&supervisor->keeper);
 	sad_flush(&supervisor->sad);
 	worker_process_stop(&supervisor->worker);
 	worker_process_close_ports(&supervisor->worker);
@@ -242,6 +243,7 @@ static void look_at_policy(struct supervisor *supervisor)
 		syslog(LOG_WARNING, "%s: nobody confirmed the new policy, the one before is in force",
 		       supervisor->config->ifname);
 		policy_free_generation(pins, !policy_generation(pins));
+		watch_keeper_wake(&supervisor->keeper);
 	}
 	pins_unlock(&pins->paths, lock);
 }
@@ -416,7 +418,10 @@ static int become_supervisor(struct supervisor *supervisor)
 	if (madvise(supervisor->config->pins->control, (size_t)sysconf(_SC_PAGESIZE),
 		    MADV_DONTFORK))
 		return -errno;
-	err = sandbox_supervisor();
+	/* While that is possible; no key is here yet. */
+	err = watch_keeper_start(&supervisor->keeper, supervisor->config->ifname);
+	if (!err)
+		err = sandbox_supervisor();
 	if (err)
 		return err;
 	watch_net(supervisor);
@@ -439,6 +444,7 @@ static void refuse(struct supervisor *supervisor, int err)
 	if (fd >= 0 && !control_receive(fd, &request, &payload))
 		control_reply(fd, request.type, err, NULL, 0, &report);
 	worker_process_stop(&supervisor->worker);
+	watch_keeper_stop(&supervisor->keeper);
 	unlink(supervisor->config->pins->paths.socket);
 }
 

@@ -10,6 +10,7 @@
 #include "control.h"
 #include "sad.h"
 #include "supervisor.h"
+#include "watch_keeper.h"
 #include "worker_process.h"
 
 struct supervisor {
@@ -27,6 +28,7 @@ struct supervisor {
 	uint64_t lifetime_drops; /* of the worker, at the last look at the SAs */
 	bool last_request;	/* the trial is over, and one late request was served */
 	bool stopping;
+	struct watch_keeper keeper; /* of the watch over host names */
 };
 
 /* Answers one request on fd, a connection. CONTROL_STOP only sets `stopping`: it is answered when

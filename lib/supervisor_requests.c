@@ -219,6 +219,9 @@ int supervisor_answer(struct supervisor *supervisor, int fd, const struct contro
 		return reply_confirm(supervisor, fd);
 	case CONTROL_POLICY_TRIAL:
 		return reply_policy_trial(supervisor, fd);
+	case CONTROL_WATCH_NAMES:
+		watch_keeper_wake(&supervisor->keeper);
+		return control_reply(fd, request->type, 0, NULL, 0, &none);
 	case CONTROL_STOP:
 		supervisor->stopping = true;
 		return 0; /* answered when it is done */
