@@ -138,8 +138,9 @@ static void read_unit(struct json_reader *reader, struct json_value value, void 
 	if (!*name || strlen(name) > UNIT_MAX || strspn(name, allowed) != strlen(name))
 		json_error(reader, value, NULL, "\"%.60s\" is not the name of a systemd unit", name);
 	else if (!has_unit_type(name))
-		json_error(reader, value, strchr(name, '.') ? NULL : next, "\"%.60s\" is no unit that programs run in: its "
-			   "name ends in .service, .scope, .slice, .socket, .mount or .swap", name);
+		json_error(reader, value, strchr(name, '.') ? NULL : next,
+			   "\"%.60s\" is no unit that programs run in: its name ends in .service, "
+			   ".scope, .slice, .socket, .mount or .swap", name);
 	else if (strstr(name, "@."))
 		json_error(reader, value, NULL, "\"%.60s\" is a template: name an instance, as in "
 			   "\"getty@tty1.service\"", name);

@@ -29,8 +29,8 @@ static bool ends_in_number(const char *text)
 	return *label && strspn(label, "0123456789") == strlen(label);
 }
 
-/* No host name has a colon or a slash, nor ends in a number (RFC 1123 2.1): what does, and has no letter
- * that no address has, is an address that may have been mistyped. */
+/* No host name has a colon or a slash, nor ends in a number (RFC 1123 2.1): what does, and has no
+ * letter that no address has, is an address that may have been mistyped. */
 static bool is_meant_as_address(const char *text)
 {
 	if (ends_in_number(text) || strspn(text, "0123456789.-") == strlen(text))

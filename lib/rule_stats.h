@@ -5,8 +5,8 @@
  * A rule that stays the same when policy is replaced keeps its counters, and so does the policy that
  * comes back after a trial. Essential traffic asks no rule and is not in here.
  *
- * What an application's network or protection comes to may be several rules of one name: they are one
- * here, for people have written it once.
+ * What an application's network or protection comes to may be several rules of one name: they are
+ * one here, for people have written it once.
  *
  * Included by: stats.c, metrics and others who show counters; tests.
  * Ownership:   rule_stats_fini() frees what rule_stats_read() gave. No lock is needed: if policy is

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Applications as text: what the parser makes of them, canonical text and back, differences, digests,
- * lines. What is wrong with them is in schemas/examples/bad/app-*. Runs in the repository's root.
+ * Applications as text: what the parser makes of them, canonical text and back, differences,
+ * digests, lines. What is wrong with them is in schemas/examples/bad/app-*. Runs in the repository's root.
  */
 #include "policy_testing.h"
 
@@ -148,11 +148,12 @@ static void test_level_of_rules(void **state)
 	policy_free(policy);
 }
 
-/* What names stand for is not known yet: a peer may be there. So is one in a tunnel's network, or in any. */
+/* What names stand for is not known yet: a peer may be there. So it may behind a gateway. */
 static void test_peers_elsewhere(void **state)
 {
 	struct ipsecbpf_report report = { 0 };
-	static const char text[] = HEAD APP("a", "1", "\"accept_risk\":[\"host-names\"],\"networks\":["
+	static const char text[] = HEAD APP("a", "1",
+		"\"accept_risk\":[\"host-names\"],\"networks\":["
 		NET("\"b.example\"", PROTECTED("{\"protection\":\"p\",\"peer\":\"b\"}")) ","
 		NET("\"c.example\"", PROTECTED("{\"protection\":\"o\",\"in\":\"require\","
 						 "\"out\":\"none\"}")) ","
@@ -173,11 +174,11 @@ static void test_peers_elsewhere(void **state)
 static void test_executable_of_open_host(void **state)
 {
 	static const char apps[] = "\"applications\":[{\"name\":\"a\",\"match\":"
-		"{\"executable\":\"/x\"},\"networks\":[{\"remote\":\"any\",\"class\":\"trusted\"}]}]}";
+		"{\"executable\":\"/x\"},\"networks\":[" NET("\"any\"", "\"class\":\"trusted\"") "]}]}";
 	static const struct { const char *out, *rule; bool warned; } cases[] = {
 		{ "bypass", "", false },
-		{ "bypass", "{\"name\":\"r\",\"remote\":\"10.0.0.1\",\"action\":\"bypass\"}", false },
-		{ "bypass", "{\"name\":\"r\",\"remote\":\"10.0.0.1\",\"action\":\"discard\"}", true },
+		{ "bypass", NET("\"10.0.0.1\"", "\"name\":\"r\",\"action\":\"bypass\""), false },
+		{ "bypass", NET("\"10.0.0.1\"", "\"name\":\"r\",\"action\":\"discard\""), true },
 		{ "discard", "", true },
 	};
 	char text[1024];
@@ -189,8 +190,8 @@ static void test_executable_of_open_host(void **state)
 		char *said;
 
 		snprintf(text, sizeof(text), "{\"version\":1,\"bypass_essential\":[],\"defaults\":"
-			 "{\"in\":\"bypass\",\"out\":\"%s\",\"non_ip\":\"bypass\"},\"rules\":[%s],%s",
-			 cases[i].out, cases[i].rule, apps);
+			 "{\"in\":\"bypass\",\"out\":\"%s\",\"non_ip\":\"bypass\"},"
+			 "\"rules\":[%s],%s", cases[i].out, cases[i].rule, apps);
 		policy = policy_parse(text, strlen(text), "p", &report);
 		said = report_text(&report);
 		assert_non_null(policy);
@@ -291,7 +292,8 @@ static void test_canonical_text(void **state)
 			"\"description\":\"gone\"}")) ","
 		NET("[\"A.example\",\"10.0.0.1\"]", "\"class\":\"trusted\"") ","
 		NET("\"any\"", "\"class\":\"untrusted\"") "],"
-		"\"match\":{\"group\":\"g\",\"user\":1000,\"executable\":\"/x\",\"unit\":\"u.scope\"},"
+		"\"match\":{\"group\":\"g\",\"user\":1000,\"executable\":\"/x\","
+		"\"unit\":\"u.scope\"},"
 		"\"description\":\"kept\",\"name\":\"ftp\",\"accept_risk\":[\"unused\"]}" TAIL);
 	char *text = policy_show(policy);
 
@@ -386,7 +388,7 @@ static void test_level_and_digests(void **state)
 {
 	struct policy *policy = parse_good(HEAD APP("a", "1", "\"networks\":[]") ","
 					   APP("b", "2", "\"networks\":[]") TAIL);
-	struct rule rules[1] = { { .name = "r", .action = SPD_PROTECT, .peer = 0, .protection = 0 } };
+	struct rule rules[1] = { { .name = "r", .action = SPD_PROTECT } };
 	uint64_t plain, optional, of_a, of_b, of_nobody;
 
 	(void)state;
@@ -429,7 +431,8 @@ static void add_made_rule(struct policy *policy, struct position at)
 
 	assert_non_null(rules);
 	policy->rules = rules;
-	rules[policy->all_rule_count++] = (struct rule){ .name = "made", .application = 1, .at = at };
+	rules[policy->all_rule_count++] =
+		(struct rule){ .name = "made", .application = 1, .at = at };
 }
 
 static void test_lines(void **state)
