@@ -55,6 +55,16 @@ static void read_verdict(const struct policy *policy, const struct packet_verdic
 	}
 }
 
+/* The number of the application whose packet it is. -ENOENT: the policy has none of that name. */
+static int find_application(const struct policy *policy, const char *name, uint32_t *ret_app)
+{
+	*ret_app = 0;
+	for (size_t i = 0; i < policy->application_count && name[0] && !*ret_app; i++)
+		if (!strcmp(policy->applications[i].name, name))
+			*ret_app = (uint32_t)i + 1;
+	return name[0] && !*ret_app ? -ENOENT : 0;
+}
+
 static int run_one(struct oracle *oracle, const struct policy *policy,
 		   const struct policy_test *test, struct policy_test_result *ret_result)
 {
@@ -65,6 +75,9 @@ static int run_one(struct oracle *oracle, const struct policy *policy,
 	struct oracle_answer answer;
 	int err;
 
+	err = find_application(policy, test->application, &packet.app);
+	if (err)
+		return err;
 	packet.len = packet_spec_build(&test->spec, mac, frame);
 	err = oracle_ask(oracle, hook, &packet, &answer);
 	if (err)
@@ -96,7 +109,11 @@ int policy_tests_run(const struct policy_tests *tests, const struct policy *poli
 		return err;
 	for (size_t i = 0; !err && i < tests->count; i++) {
 		err = run_one(&oracle, policy, &tests->items[i], &result);
-		if (err)
+		if (err == -ENOENT)
+			report_error(report, tests->items[i].name, NULL,
+				     "the policy has no application \"%s\"",
+				     tests->items[i].application);
+		else if (err)
 			report_error(report, tests->items[i].name, NULL,
 				     "cannot ask the programs: %s", strerror(-err));
 		else

@@ -28,6 +28,7 @@ struct policy_test {
 	char name[NAME_LEN];
 	enum spd_direction direction;
 	bool forwarded;
+	char application[NAME_LEN];	/* whose packet it is; empty: no application's */
 	struct packet_spec spec;
 	struct policy_test_expect expect;
 	struct position at;

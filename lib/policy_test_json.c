@@ -255,10 +255,20 @@ static void read_origin(struct json_reader *reader, struct json_value value, voi
 		reading->test->forwarded = word + 1 == ORIGIN_FORWARDED;
 }
 
+static void read_application(struct json_reader *reader, struct json_value value, void *target)
+{
+	struct test_reading *reading = target;
+	const char *name = json_read_string(reader, value);
+
+	if (name)
+		policy_read_name(reader, value, name, reading->test->application);
+}
+
 static const struct json_key test_keys[] = {
 	{ "name", true, read_name },
 	{ "direction", true, read_direction },
 	{ "origin", false, read_origin },
+	{ "application", false, read_application },
 	{ "src", false, read_src },
 	{ "dst", false, read_dst },
 	{ "protocol", false, read_protocol },
@@ -286,6 +296,8 @@ static void check_test(struct json_reader *reader, struct json_value value,
 		json_error(reader, value, NULL, "%s", problem);
 	if (reading->test->direction == SPD_IN && json_object_get(value.json, "origin"))
 		json_error(reader, value, NULL, "origin goes with direction \"out\" only");
+	if (reading->test->forwarded && reading->test->application[0])
+		json_error(reader, value, NULL, "what is forwarded is no application's");
 }
 
 static void read_test(struct json_reader *reader, struct json_value value, void *target)

@@ -492,7 +492,8 @@ def good_tests():
 
 
 def test_policy_test_passes(product, lone):
-    for name in ("test-secure-two-hosts.json", "test-every-key.json"):
+    for name in ("test-secure-two-hosts.json", "test-every-key.json",
+                 "test-app-ftp-fast-server.json"):
         result = lone.a.json("policy", "test", os.path.join(EXAMPLES, "good", name))
         assert result["failed"] == 0 and result["passed"] == len(result["tests"]) >= 6
 
@@ -514,6 +515,16 @@ def test_policy_test_fails(product, lone, change):
     assert 'got      protect, rule "everything with b", peer "b", protection "wire"' \
         in result.stdout
     assert "6 passed, 1 failed" in result.stdout
+
+
+def test_policy_test_of_an_unknown_application(product, lone):
+    tests = good_tests()
+    tests["tests"][0]["application"] = "ftp"
+    policy = os.path.join(EXAMPLES, "good", "secure-two-hosts.json")
+    result = lone.a.ipsecbpf("policy", "test", lone.write("t.json", tests), "--policy", policy,
+                             check=False)
+    assert result.returncode == 1
+    assert 'web to b is encrypted: the policy has no application "ftp"' in result.stderr
 
 
 def test_policy_test_needs_privilege_and_a_policy(product, lone):

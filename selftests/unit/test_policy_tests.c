@@ -39,7 +39,10 @@ static void run_good(const char *path)
 
 	if (!tests || report.count)
 		fail_msg("%s is a good example, but:\n%s", path, said);
-	assert_string_equal(tests->policy, "secure-two-hosts.json");
+	assert_string_equal(tests->policy, strstr(path, "test-app-") ? "app-ftp-fast-server.json" :
+								       "secure-two-hosts.json");
+	assert_string_equal(tests->items[0].application,
+			    strstr(path, "test-app-") ? "ftp-server" : "");
 	policy_tests_free(tests);
 	report_fini(&report);
 	free(said);
