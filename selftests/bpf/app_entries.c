@@ -8,6 +8,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,6 +91,33 @@ static void test_endpoints(struct test *test)
 	       (unsigned long long)result->refused);
 }
 
+/* One that is going, or whose place was given to another key, is not joined: that is refused, as it may
+ * be gone in a moment. */
+static void test_going(struct test *test)
+{
+	struct {
+		struct app_identity who;
+		uint64_t resolved;
+		uint32_t lock, sockets, dying;
+		struct app_endpoint_key key;
+	} value = { .dying = 1 };
+	const struct app_entries_result *result = &test->object->bss->result;
+	int fd = bpf_map__fd(test->object->maps.app_endpoints);
+	struct app_endpoint_key keys[] = {
+		{ .proto = IPPROTO_UDP, .port = 1 }, { .proto = IPPROTO_UDP, .port = 2 },
+	};
+
+	value.key = keys[0];
+	check(test, !bpf_map_update_elem(fd, &keys[0], &value, 0), "going", "one that is dying");
+	value.dying = 0;
+	check(test, !bpf_map_update_elem(fd, &keys[1], &value, 0), "going", "one of another key");
+	run_all(test, test->object->progs.endpoints, "going");
+	check(test, !result->added && result->refused, "going", "it was joined");
+	for (int i = 0; i < 2; i++)
+		check(test, !bpf_map_lookup_elem(fd, &keys[i], &value) && !value.sockets &&
+		      !bpf_map_delete_elem(fd, &keys[i]), "going", "it was changed");
+}
+
 static void test_flows(struct test *test)
 {
 	const struct app_entries_result *result = &test->object->bss->result;
@@ -117,6 +145,7 @@ int main(void)
 		return 1;
 	}
 	test_endpoints(&test);
+	test_going(&test);
 	test_flows(&test);
 	app_entries_probe_bpf__destroy(test.object);
 	printf("%u passed, %u failed\n", test.passed, test.failed);

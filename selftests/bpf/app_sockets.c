@@ -208,10 +208,11 @@ static void test_asked(struct test *test)
 	check(test, change.optional == FIRST && change.passed == PASS_OUT_OPTIONAL, "in the clear");
 	check(test, !bpf_map_lookup_elem(test->pins->app_asked_fd, &client, &asked) &&
 	      has_asked(&asked, LOOPBACK) && asked.next == 1, "noted");
+	send_to(test, client, LOOPBACK + 1, ASKED_PORT);
 	send_to(test, client, LOOPBACK, ASKED_PORT);
 	check(test, !bpf_map_lookup_elem(test->pins->app_asked_fd, &client, &asked) &&
-	      asked.next == 1, "noted once");
-	for (uint32_t i = 1; i <= APP_ASKED; i++)
+	      asked.next == 2, "noted once");
+	for (uint32_t i = 2; i <= APP_ASKED; i++)
 		send_to(test, client, LOOPBACK + i, ASKED_PORT);
 	check(test, !bpf_map_lookup_elem(test->pins->app_asked_fd, &client, &asked) &&
 	      !has_asked(&asked, LOOPBACK) && has_asked(&asked, LOOPBACK + 1) &&
