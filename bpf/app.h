@@ -208,8 +208,8 @@ static __always_inline __u64 app_by_maps(const struct packet_info *info, __u32 g
 	return resolved ? resolved : app_of_endpoint(info, generation, serial, in);
 }
 
-/* Whose the packet is, without its socket: sets info->app and app_serial. Not of packets that this host
- * forwards, nor of fragments that show no ports: those are nobody's. */
+/* Whose the packet is, without its socket: sets info->app and app_serial. What this host forwards is
+ * nobody's here; nor are fragments that do not show the ports they have. */
 __noinline int app_of_packet(struct packet_info *info, __u32 generation, __u32 way)
 {
 	union spd_cell *chunk = spd_first_chunk(generation);
@@ -221,8 +221,7 @@ __noinline int app_of_packet(struct packet_info *info, __u32 generation, __u32 w
 	serial = chunk->head.serial;
 	info->app = 0;
 	info->app_serial = serial;
-	if (explain_app(info) || !info->is_ip || info->fragment == FRAGMENT_LATER ||
-	    way == SPD_WAY_OUT_FORWARDED)
+	if (explain_app(info) || !info->is_ip || way == SPD_WAY_OUT_FORWARDED)
 		return 0;
 	resolved = app_by_maps(info, generation, serial, way == SPD_WAY_IN);
 	if (resolved)

@@ -154,6 +154,17 @@ $(PROBE_TESTS): $(B)/bpf/%: selftests/bpf/%.c selftests/bpf/probe.c selftests/bp
 	$(call say,TEST,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ \
 		$(filter %.c %.o %.a,$^) $(LIBS)
 
+# What is noted of sockets, on all CPUs at once.
+$(B)/bpf/app_entries_probe.bpf.o: selftests/bpf/app_entries_probe.bpf.c \
+		selftests/bpf/app_entries_probe.h $(wildcard bpf/*.h)
+	$(call say,BPF,$@)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $< && \
+		$(BPFTOOL) gen object $@ $@.tmp && rm -f $@.tmp
+
+$(B)/bpf/app_entries: selftests/bpf/app_entries.c selftests/bpf/app_entries_probe.h \
+		$(B)/bpf/app_entries_probe.skel.h $(B)/libipsecbpf.a
+	$(call say,TEST,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ \
+		$(filter %.c %.a,$^) $(LIBS)
+
 # Applications: policies written by hand, in the programs of the product.
 APP_TESTS := $(addprefix $(B)/bpf/,app_identity app_packets app_sockets)
 $(APP_TESTS): $(B)/bpf/%: selftests/bpf/%.c selftests/bpf/app_world.c selftests/bpf/app_world.h \
@@ -167,14 +178,16 @@ $(B)/bpf/fixtures.json: selftests/bpf/expand.py selftests/bpf/policies.json \
 		> $@.tmp && mv $@.tmp $@
 
 .PHONY: check-bpf
-check-bpf: $(BPF_TESTS) $(PROBE_TESTS) $(APP_TESTS) $(B)/bpf/fixtures.json
+check-bpf: $(BPF_TESTS) $(PROBE_TESTS) $(APP_TESTS) $(B)/bpf/app_entries \
+		$(B)/bpf/fixtures.json
 	$(Q){ $(B)/bpf/run_fixtures $(B)/bpf/fixtures.json; $(B)/bpf/cross_check; \
 		$(B)/bpf/flip_under_load; $(B)/bpf/rule_counters; $(B)/bpf/spd_walk; $(B)/bpf/flow_cache; \
 		$(B)/bpf/app_identity; $(B)/bpf/app_packets; $(B)/bpf/app_sockets; \
+		$(B)/bpf/app_entries; \
 		$(B)/bpf/reload_under_load $(RELOADS) $(RELOAD_SECONDS); } | awk ' \
 		/^[0-9]+ passed, [0-9]+ failed$$/ { passed += $$1; failed += $$3; runs++; next } \
 		{ print } \
-		END { failed += runs != 10; print passed + 0 " passed, " failed " failed"; \
+		END { failed += runs != 11; print passed + 0 " passed, " failed " failed"; \
 		      exit failed > 0 }'
 
 # Reloads under traffic: in check-bpf as many as there is time for, but at least 1000; then all.

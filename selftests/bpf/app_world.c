@@ -100,7 +100,7 @@ static void fill_roots(union spd_cell *cells, uint32_t *next, const struct app_p
 		*next += 1;	/* the second cell of an IPv4 entry is no leaf's */
 	}
 	for (int tree = 0; tree < SPD_TREES && count; tree++)
-		if (SPD_TREE_WAY(tree) != SPD_WAY_OUT_FORWARDED)
+		if (app || SPD_TREE_WAY(tree) != SPD_WAY_OUT_FORWARDED)
 			root[tree] = SPD_REF(first[SPD_TREE_FAMILY(tree)], count);
 }
 

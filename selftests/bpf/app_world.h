@@ -15,8 +15,8 @@
 #define APP_WORLD_RULES 15	/* of one application, or of the host: a leaf */
 #define APP_WORLD_APPS	64
 
-/* IPv4, and IPv6 where only ports are asked for; an address or a port of 0 is any. Both directions, but
- * not of forwarded packets. */
+/* IPv4, and IPv6 where only ports are asked for; an address or a port of 0 is any. Both directions; the
+ * host's not of forwarded packets, which no application's rules may decide. */
 struct app_rule {
 	uint32_t app;		/* 0: the host's */
 	uint32_t remote;	/* host order */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What app_entries_probe.bpf.c and app_entries.c agree on. */
+#ifndef IPSECBPF_APP_ENTRIES_PROBE_H
+#define IPSECBPF_APP_ENTRIES_PROBE_H
+
+#define APP_ENTRIES_ROUNDS 2000		/* of one run */
+#define APP_ENTRIES_NAME 77ull
+#define APP_ENTRIES_FLOWS_MAX 1
+
+struct app_entries_result {
+	__u64 added, refused;
+	__u64 lost;		/* not there while it was in use */
+	__u64 open, too_many;
+};
+
+#endif /* IPSECBPF_APP_ENTRIES_PROBE_H */

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Real sockets of applications, whose identity is written into their storage, and what tc egress on the
+ * loopback of a network namespace of the test's own makes of what they send: whose it is, and what it
+ * notes for the answers.
+ *
+ * Prints what is wrong, and as its last line "N passed, N failed".
+ */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/ip_icmp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "app_world.h"
+#include "lib/build_skeleton.h"
+#include "lib/hook_attach.h"
+
+#define LOOPBACK 0x7f000001u
+#define NOBODY 9	/* no application's user */
+#define ASKED_PORT 443
+
+enum { FIRST = 1, SECOND = 2 };	/* applications: users 1 and 2 */
+enum place { RULE_FIRST_ASK, RULE_FIRST, RULE_SECOND };
+
+static const struct app_rule rules[] = {
+	[RULE_FIRST_ASK] = { .app = FIRST, .remote_port = ASKED_PORT, .action = SPD_PROTECT,
+			     .level = LEVEL_OPTIONAL },
+	[RULE_FIRST] = { .app = FIRST, .action = SPD_BYPASS },
+	[RULE_SECOND] = { .app = SECOND, .action = SPD_BYPASS },
+};
+
+static const struct app_pattern patterns[] = {
+	{ .app = FIRST, .who = { .uid = FIRST }, .shape = SPD_MATCH_UID },
+	{ .app = SECOND, .who = { .uid = SECOND }, .shape = SPD_MATCH_UID },
+};
+
+struct endpoint {
+	struct app_identity who;
+	uint64_t resolved;
+	uint32_t lock, sockets, dying;
+	struct app_endpoint_key key;
+};
+
+struct test {
+	struct app_world world;
+	const struct pins *pins;
+	const char *topic;
+	unsigned int passed, failed;
+};
+
+static void check(struct test *test, bool right, const char *what)
+{
+	if (right)
+		test->passed++;
+	else
+		test->failed++;
+	if (!right)
+		printf("FAIL %s: %s\n", test->topic, what);
+}
+
+/* ---- sockets --------------------------------------------------------------------------------- */
+
+static struct sockaddr_in at(uint32_t address, uint16_t port)
+{
+	return (struct sockaddr_in){
+		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(address),
+	};
+}
+
+/* As the socket hooks would leave it; uid 0: without a word from them. */
+static int open_socket(struct test *test, int type, uint32_t uid, uint32_t flags)
+{
+	struct app_socket value = { .who = { .uid = uid }, .flags = flags };
+	int fd = socket(AF_INET, type, type == SOCK_RAW ? IPPROTO_ICMP : 0), on = 1;
+
+	value.flow.family = value.endpoints[0].family = value.endpoints[1].family = FAMILY_COUNT;
+	check(test, fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)), "a socket");
+	if (uid)
+		check(test, !bpf_map_update_elem(test->pins->app_sockets_fd, &fd, &value, 0),
+		      "its storage");
+	return fd;
+}
+
+static int bound_socket(struct test *test, int type, uint32_t uid, uint16_t port)
+{
+	struct sockaddr_in local = at(INADDR_ANY, port);
+	int fd = open_socket(test, type, uid, 0);
+
+	check(test, !bind(fd, (struct sockaddr *)&local, sizeof(local)), "binding it");
+	return fd;
+}
+
+static struct app_change send_to(struct test *test, int fd, uint32_t address, uint16_t port)
+{
+	struct sockaddr_in remote = at(address, port);
+	struct app_counters before;
+
+	app_world_count(&test->world, &before);
+	sendto(fd, "hello", 5, 0, (struct sockaddr *)&remote, sizeof(remote));
+	return app_world_change(&test->world, &before);
+}
+
+static uint64_t cookie_of(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) ? 0 : cookie;
+}
+
+static uint16_t port_of(int fd)
+{
+	struct sockaddr_in local = { 0 };
+	socklen_t len = sizeof(local);
+
+	return getsockname(fd, (struct sockaddr *)&local, &len) ? 0 : ntohs(local.sin_port);
+}
+
+static uint64_t used(const struct test *test, uint32_t app)
+{
+	uint64_t name = app_world_name(app), count = 0;
+
+	return bpf_map_lookup_elem(test->pins->app_usage_fd, &name, &count) ? 0 : count;
+}
+
+/* ---- datagrams ------------------------------------------------------------------------------- */
+
+static void test_datagrams(struct test *test)
+{
+	struct app_endpoint_key key = app_key_of_endpoint(IPPROTO_UDP, 0, 5000);
+	int first = bound_socket(test, SOCK_DGRAM, FIRST, 5000), another, nobody, unknown;
+	struct app_socket storage = { 0 };
+	struct endpoint endpoint = { 0 };
+
+	test->topic = "datagrams";
+	check(test, send_to(test, first, LOOPBACK, 4000).rule == RULE_FIRST, "its application's rule");
+	send_to(test, first, LOOPBACK, 4001);
+	check(test, !bpf_map_lookup_elem(test->pins->app_endpoints_fd, &key, &endpoint) &&
+	      endpoint.sockets == 1 && endpoint.who.uid == FIRST, "where it is spoken to, once");
+	check(test, !bpf_map_lookup_elem(test->pins->app_sockets_fd, &first, &storage) &&
+	      storage.noted == cookie_of(first) && storage.flow.family == FAMILY_COUNT &&
+	      !memcmp(&storage.endpoints[0], &key, sizeof(key)), "and the socket knows");
+	another = bound_socket(test, SOCK_DGRAM, FIRST, 5000);
+	send_to(test, another, LOOPBACK, 4000);
+	check(test, !bpf_map_lookup_elem(test->pins->app_endpoints_fd, &key, &endpoint) &&
+	      endpoint.sockets == 2, "two share it");
+	nobody = bound_socket(test, SOCK_DGRAM, NOBODY, 5000);
+	check(test, send_to(test, nobody, LOOPBACK, 4000).rule == APP_DEFAULT(SPD_OUT),
+	      "a socket known to be no application's is not asked for by its port");
+	unknown = bound_socket(test, SOCK_DGRAM, 0, 5000);
+	check(test, send_to(test, unknown, LOOPBACK, 4000).rule == RULE_FIRST, "one unknown is");
+	close(first);
+	close(another);
+	close(nobody);
+	close(unknown);
+}
+
+/* Answers to echo requests come to no port. */
+static void test_echo(struct test *test)
+{
+	struct app_flow_key key = app_key_of_flow(IPPROTO_ICMP, LOOPBACK, 99, LOOPBACK, 0);
+	struct icmphdr echo = { .type = ICMP_ECHO, .un.echo.id = htons(99) };
+	int fd = open_socket(test, SOCK_RAW, FIRST, 0), second = open_socket(test, SOCK_RAW, SECOND, 0);
+	struct sockaddr_in remote = at(LOOPBACK, 0);
+	struct app_flow flow = { 0 };
+
+	test->topic = "echo";
+	sendto(fd, &echo, sizeof(echo), 0, (struct sockaddr *)&remote, sizeof(remote));
+	check(test, !bpf_map_lookup_elem(test->pins->app_closed_fd, &key, &flow) &&
+	      flow.who.uid == FIRST && flow.cookie == cookie_of(fd) && flow.until_ns, "it is noted");
+	sendto(second, &echo, sizeof(echo), 0, (struct sockaddr *)&remote, sizeof(remote));
+	check(test, !bpf_map_lookup_elem(test->pins->app_closed_fd, &key, &flow) &&
+	      flow.who.uid == FIRST, "another does not take its answers");
+	close(fd);
+	close(second);
+}
+
+/* ---- clear text ------------------------------------------------------------------------------ */
+
+static bool has_asked(const struct app_asked *asked, uint32_t address)
+{
+	for (int i = 0; i < APP_ASKED; i++)
+		if (asked->to[i].ns && asked->to[i].addr.w[0] == htonl(address) &&
+		    asked->to[i].port == htons(ASKED_PORT) && asked->to[i].family == FAMILY_V4)
+			return true;
+	return false;
+}
+
+static void test_asked(struct test *test)
+{
+	int client = open_socket(test, SOCK_DGRAM, FIRST, 0);
+	int server = open_socket(test, SOCK_DGRAM, FIRST, APP_SOCKET_SERVER);
+	struct app_asked asked = { 0 };
+	struct app_change change;
+
+	test->topic = "asked";
+	change = send_to(test, client, LOOPBACK, 4000);
+	check(test, change.rule == RULE_FIRST &&
+	      bpf_map_lookup_elem(test->pins->app_asked_fd, &client, &asked), "not by a bypass");
+	change = send_to(test, client, LOOPBACK, ASKED_PORT);
+	check(test, change.optional == FIRST && change.passed == PASS_OUT_OPTIONAL, "in the clear");
+	check(test, !bpf_map_lookup_elem(test->pins->app_asked_fd, &client, &asked) &&
+	      has_asked(&asked, LOOPBACK) && asked.next == 1, "noted");
+	send_to(test, client, LOOPBACK + 1, ASKED_PORT);
+	send_to(test, client, LOOPBACK, ASKED_PORT);
+	check(test, !bpf_map_lookup_elem(test->pins->app_asked_fd, &client, &asked) &&
+	      asked.next == 2, "noted once");
+	for (uint32_t i = 2; i <= APP_ASKED; i++)
+		send_to(test, client, LOOPBACK + i, ASKED_PORT);
+	check(test, !bpf_map_lookup_elem(test->pins->app_asked_fd, &client, &asked) &&
+	      !has_asked(&asked, LOOPBACK) && has_asked(&asked, LOOPBACK + 1) &&
+	      has_asked(&asked, LOOPBACK + APP_ASKED), "the oldest gives way");
+	send_to(test, server, LOOPBACK, ASKED_PORT);
+	check(test, bpf_map_lookup_elem(test->pins->app_asked_fd, &server, &asked), "not of a server");
+	close(client);
+	close(server);
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+/* A listener of the first application, noted as its hooks would. */
+static int listener(struct test *test)
+{
+	int fd = bound_socket(test, SOCK_STREAM, FIRST, 0);
+	struct app_endpoint_key key = app_key_of_endpoint(IPPROTO_TCP, 0, port_of(fd));
+	struct endpoint endpoint = { .who = { .uid = FIRST }, .sockets = 1, .key = key };
+
+	check(test, !listen(fd, 8) &&
+	      !bpf_map_update_elem(test->pins->app_endpoints_fd, &key, &endpoint, 0), "a listener");
+	return fd;
+}
+
+static bool connects(int fd, uint16_t port)
+{
+	const struct timeval limit = { .tv_sec = 5 };
+	struct sockaddr_in remote = at(LOOPBACK, port);
+
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	return !connect(fd, (struct sockaddr *)&remote, sizeof(remote));
+}
+
+static bool noted(struct test *test, int fd, uint16_t local, uint16_t remote)
+{
+	struct app_flow_key key = app_key_of_flow(IPPROTO_TCP, LOOPBACK, local, LOOPBACK, remote);
+	struct app_socket storage = { 0 };
+	struct app_flow flow = { 0 };
+
+	return !bpf_map_lookup_elem(test->pins->app_flows_fd, &key, &flow) &&
+	       !bpf_map_lookup_elem(test->pins->app_sockets_fd, &fd, &storage) &&
+	       flow.cookie == cookie_of(fd) && !flow.tracked &&
+	       flow.charged == app_world_name(flow.who.uid) && storage.noted == flow.cookie &&
+	       storage.endpoints[0].family == FAMILY_COUNT &&
+	       !memcmp(&storage.flow, &key, sizeof(key));
+}
+
+static void test_connections(struct test *test)
+{
+	int server = listener(test), client = open_socket(test, SOCK_STREAM, SECOND, 0), accepted;
+	uint16_t port = port_of(server);
+
+	test->topic = "connections";
+	/* The SYN-ACK has no full socket: it is its listener's, for the host's would be dropped. */
+	check(test, connects(client, port), "connecting");
+	check(test, noted(test, client, port_of(client), port), "the client's");
+	check(test, used(test, SECOND) == 1, "it counts");
+	accepted = accept(server, NULL, NULL);
+	check(test, accepted >= 0 && send(accepted, "hello", 5, 0) == 5, "sending");
+	check(test, noted(test, accepted, port, port_of(client)),
+	      "what is accepted has its listener's storage, and a connection of its own");
+	check(test, used(test, FIRST) == 1, "it counts for the listener's application");
+	close(accepted);
+	close(client);
+	close(server);
+}
+
+/* No more than the application may have; the others have theirs. */
+static void test_full(struct test *test)
+{
+	int server = listener(test), client = open_socket(test, SOCK_STREAM | SOCK_NONBLOCK, SECOND, 0);
+	struct sockaddr_in remote = at(LOOPBACK, port_of(server));
+	struct app_counters before;
+	struct app_change change;
+
+	test->topic = "full";
+	app_world_count(&test->world, &before);
+	connect(client, (struct sockaddr *)&remote, sizeof(remote));
+	change = app_world_change(&test->world, &before);
+	check(test, change.dropped == DROP_APP_FULL && used(test, SECOND) == 1,
+	      "one more than it may have");
+	close(client);
+	client = open_socket(test, SOCK_STREAM, FIRST, 0);
+	check(test, connects(client, port_of(server)), "another application has room");
+	close(client);
+	close(server);
+}
+
+static int attach(struct test *test)
+{
+	int prog = bpf_program__fd(test->world.datapath.loader.object->progs.tc_egress);
+	uint32_t handle = 0, priority = 0, ifindex = if_nametoindex(DATAPATH_IFNAME);
+
+	if (test->world.datapath.loader.attachment.tcx)
+		return hook_attach_tcx(prog, ifindex, true) < 0;
+	return hook_attach_clsact(prog, ifindex, true, &handle, &priority);
+}
+
+int main(void)
+{
+	const struct app_policy policy = {
+		.rules = rules, .rule_count = sizeof(rules) / sizeof(rules[0]),
+		.patterns = patterns, .pattern_count = sizeof(patterns) / sizeof(patterns[0]),
+		.apps = 2, .flows_max = { 0, 10, 1 },
+	};
+	struct test test = { 0 };
+
+	if (datapath_isolate() || app_world_open(&test.world, &(struct datapath_opts){ 0 }))
+		return 1;
+	test.pins = &test.world.datapath.pins;
+	if (app_world_put(&test.world, &policy) || attach(&test))
+		return 1;
+	test_datagrams(&test);
+	test_echo(&test);
+	test_asked(&test);
+	test_connections(&test);
+	test_full(&test);
+	app_world_close(&test.world);
+	printf("%u passed, %u failed\n", test.passed, test.failed);
+	return test.failed != 0;
+}
