@@ -62,6 +62,21 @@ static void state_problems(const struct ipsecbpf_status *status)
 	}
 }
 
+/* Known sockets stay known; what is lost is who makes new ones. */
+static void socket_hook_problems(const struct ipsecbpf_status *status)
+{
+	char next[128], cause[160];
+
+	if (!status->applications || status->socket_hooks_attached == status->socket_hooks)
+		return;
+	snprintf(cause, sizeof(cause), "%d of %d socket hooks are attached: new sockets are nobody's, "
+		 "the host's rules apply to them", status->socket_hooks_attached,
+		 status->socket_hooks);
+	snprintf(next, sizeof(next), "ipsecbpf policy apply %s FILE, with the same file",
+		 status->ifname);
+	problem(cause, next);
+}
+
 static void drop_problems(const struct ipsecbpf_stats *stats)
 {
 	for (unsigned int reason = DROP_NONE + 1; reason < DROP_REASON_COUNT; reason++) {
@@ -99,6 +114,20 @@ static void show_hooks(const struct ipsecbpf_status *status)
 	out_uint(OUT_JSON, "mark_value", out_plain, status->mark_value);
 	out_uint(OUT_JSON, "mark_mask", out_plain, status->mark_mask);
 	out_text("0x%08x/0x%08x\n", status->mark_value, status->mark_mask);
+}
+
+static void show_socket_hooks(const struct ipsecbpf_status *status)
+{
+	if (!status->socket_hooks) {
+		out_null(OUT_JSON, "socket_hooks", NULL);
+		return;
+	}
+	out_label("socket hooks");
+	out_object("socket_hooks");
+	out_uint(OUT_ANY, "attached", "%" PRIu64, (uint64_t)status->socket_hooks_attached);
+	out_uint(OUT_ANY, "of", " of %" PRIu64, (uint64_t)status->socket_hooks);
+	out_string(OUT_ANY, "cgroup", " at %s\n", status->cgroup);
+	out_object_end();
 }
 
 static void show_pid(const char *key, const char *what, int32_t pid)
@@ -161,6 +190,7 @@ static int show_one(const char *ifname, struct ipsecbpf_report *report)
 	out_string(OUT_ANY, "state", "%s", status.state);
 	out_text("\n");
 	show_hooks(&status);
+	show_socket_hooks(&status);
 	show_processes(&status);
 	show_policy(&status);
 	if (status.trial_left < 0)
@@ -169,6 +199,7 @@ static int show_one(const char *ifname, struct ipsecbpf_report *report)
 		out_int(OUT_JSON, "trial_left", out_plain, status.trial_left);
 	out_array("problems");
 	state_problems(&status);
+	socket_hook_problems(&status);
 	drop_problems(&stats);
 	out_array_end();
 	out_object_end();

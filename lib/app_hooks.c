@@ -96,8 +96,9 @@ int app_hooks_count(const struct pins *pins, int *ret_alive)
 
 		if (fd < 0)
 			continue;
-		/* Of a cgroup that was removed, the kernel has taken it off. */
-		alive += info.cgroup.cgroup_id && pins_uses_maps(pins, info.prog_id);
+		/* Of a cgroup that was removed, the kernel has taken it off; a guard's has its own maps. */
+		alive += info.cgroup.cgroup_id &&
+			 pins_program_uses(info.prog_id, pins->app_sockets_fd);
 		close(fd);
 	}
 	*ret_alive = alive;

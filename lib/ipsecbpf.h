@@ -77,6 +77,10 @@ struct ipsecbpf_status {
 	int64_t trial_left;		/* seconds; -1: no trial */
 	int64_t confirm_left;		/* of the policy's trial, seconds; -1: none */
 	uint64_t dropped;		/* all reasons */
+	uint32_t applications;		/* of the policy */
+	int socket_hooks;		/* that there are; 0: neither attached nor needed */
+	int socket_hooks_attached;
+	char cgroup[ATTACH_CGROUP_LEN];	/* where; "": cgroup2 is not mounted */
 };
 int ipsecbpf_status(const char *ifname, struct ipsecbpf_status *ret_status,
 		    struct ipsecbpf_report *report);

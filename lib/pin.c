@@ -227,9 +227,9 @@ static bool hook_is_off(const struct pins *pins, enum hook hook, uint32_t *ret_p
 	return !*ret_prog_id;
 }
 
-bool pins_uses_maps(const struct pins *pins, uint32_t prog_id)
+bool pins_program_uses(uint32_t prog_id, int map_fd)
 {
-	return program_uses(prog_id, map_id(pins->control_fd));
+	return program_uses(prog_id, map_id(map_fd));
 }
 
 bool pins_have_links(const struct paths *paths)

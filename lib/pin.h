@@ -80,8 +80,8 @@ bool pins_replaced(const struct pins *pins);
  */
 bool pins_stale(const struct pins *pins);
 
-/* Does a program use these maps, not those of another attachment? */
-bool pins_uses_maps(const struct pins *pins, uint32_t prog_id);
+/* Does a program use that map? */
+bool pins_program_uses(uint32_t prog_id, int map_fd);
 
 /* Id of the program that runs in a hook on the NIC (not HOOK_tc_host_port); 0: none. */
 uint32_t pins_program(const struct pins *pins, enum hook hook);

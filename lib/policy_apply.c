@@ -174,7 +174,8 @@ static int install_compiled(struct install *install, struct policy_compiled *com
 		return err;
 	if (is_live(install, &live, compiled)) {
 		result->serial = live.serial;
-		return install->opts->dry_run ? 0 : keep_live(install);
+		err = install->opts->dry_run ? 0 : ensure_hooks(install);
+		return install->opts->dry_run || err ? err : keep_live(install);
 	}
 	head->serial = next_serial(pins);
 	head->applied_ns = wall_clock_ns();

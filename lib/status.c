@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app_hooks.h"
 #include "control.h"
 #include "pin.h"
 #include "policy_store.h"
@@ -23,6 +24,16 @@ static void read_policy(const struct pins *pins, struct ipsecbpf_status *status)
 		return;
 	status->policy_serial = head.serial;
 	status->rules = head.rules;
+	status->applications = head.apps;
+}
+
+static void read_socket_hooks(const struct pins *pins, struct ipsecbpf_status *status)
+{
+	int count = app_hooks_count(pins, &status->socket_hooks_attached);
+
+	if (status->applications || status->socket_hooks_attached)
+		status->socket_hooks = count;
+	memcpy(status->cgroup, pins->attachment.cgroup, sizeof(status->cgroup));
 }
 
 static bool read_supervisor(const struct pins *pins, struct ipsecbpf_status *status)
@@ -88,6 +99,7 @@ int ipsecbpf_status(const char *ifname, struct ipsecbpf_status *ret_status,
 	status.xdp_mode = pins.attachment.xdp_generic ? "generic" : "native";
 	status.tc_mode = pins.attachment.tcx ? "tcx" : "clsact";
 	read_policy(&pins, &status);
+	read_socket_hooks(&pins, &status);
 	status.confirm_left = policy_trial_left(&pins);
 	supervised = read_supervisor(&pins, &status);
 	status.state = state_word(&pins, supervised, status.policy_serial);

@@ -132,17 +132,17 @@ def dump(host, name):
     return [entry["formatted"] for entry in json.loads(text)]
 
 
-def _bpf(command, attributes):
+def bpf(command, attributes):
     return syscall(SYS_BPF, command, attributes, len(attributes))
 
 
 def noted(host, fd, size=208):
     """What is noted of a socket (struct app_socket), or None."""
     path = ctypes.create_string_buffer(map_path(host, "app_sockets").encode())
-    map_fd = _bpf(BPF_OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, 0).ljust(32, b"\0"))
+    map_fd = bpf(BPF_OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, 0).ljust(32, b"\0"))
     key, value = ctypes.c_int(fd), ctypes.create_string_buffer(size)
     try:
-        _bpf(BPF_MAP_LOOKUP_ELEM, struct.pack("=IIQQQ", map_fd, 0, ctypes.addressof(key),
+        bpf(BPF_MAP_LOOKUP_ELEM, struct.pack("=IIQQQ", map_fd, 0, ctypes.addressof(key),
                                               ctypes.addressof(value), 0))
     except FileNotFoundError:
         return None

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The socket hooks themselves: when they come and go, what stops them, and the guard before sockets."""
+import contextlib
+import ctypes
+import json
+import os
+import socket
+import struct
+
+import pytest
+
+import sockets
+import topology as net
+from test_sockets import Scene, application, document, fresh    # noqa: F401
+
+HOOKS = 12
+NIC_HOOKS = 3
+BPF_PROG_LOAD, BPF_PROG_ATTACH, BPF_PROG_DETACH, BPF_LINK_CREATE = 5, 8, 9, 28
+PROG_CGROUP_SOCK_ADDR, CGROUP_INET4_CONNECT = 18, 10
+PROG_SCHED_CLS, TCX_INGRESS = 3, 46
+MOV_IMM, STORE_WORD, EXIT, MARK_OFFSET = 0xb7, 0x63, 0x95, 8
+SECOND = "eth1"
+MARK = 0xe5000000
+
+
+def links(scene):
+    return len(os.listdir(os.path.join(net.PIN_ROOT, scene.a.key, "links"))) - NIC_HOOKS
+
+
+def apply(scene, policy, check=True):
+    return scene.a.ipsecbpf("policy", "apply", net.IFNAME, "-", input=json.dumps(policy), check=check)
+
+
+def programs(cgroup):
+    text = net.run_command(["/usr/sbin/bpftool", "-j", "cgroup", "show", cgroup]).stdout
+    return json.loads(text.strip() or "[]")
+
+
+# ---- coming and going ---------------------------------------------------------------------------
+
+def test_they_come_with_the_first_policy_that_needs_them(fresh):    # noqa: F811
+    fresh.attach(document())
+    assert links(fresh) == 0 and not programs(fresh.cgroup.top)
+    assert "socket hooks" not in fresh.a.ipsecbpf("status", net.IFNAME).stdout
+    apply(fresh, fresh.policy())
+    assert links(fresh) == HOOKS and len(programs(fresh.cgroup.top)) == HOOKS
+    assert f"socket hooks  {HOOKS} of {HOOKS} at {fresh.cgroup.top}" in \
+        fresh.a.ipsecbpf("status", net.IFNAME).stdout
+    assert fresh.a.status()["socket_hooks"] == \
+        {"attached": HOOKS, "of": HOOKS, "cgroup": fresh.cgroup.top}
+    apply(fresh, document())
+    assert links(fresh) == HOOKS        # they stay
+
+
+def test_detach_leaves_them_and_open_does_not(fresh):   # noqa: F811
+    fresh.attach(fresh.policy())
+    fresh.a.ipsecbpf("detach", net.IFNAME)
+    assert links(fresh) == HOOKS and len(programs(fresh.cgroup.top)) == HOOKS
+    fresh.a.ipsecbpf("detach", net.IFNAME, "--open")
+    assert not fresh.a.attached() and not programs(fresh.cgroup.top)
+
+
+def test_an_attach_over_a_guard_takes_them_over(fresh):     # noqa: F811
+    """None is doubled, and they write the new attachment's maps."""
+    fresh.attach(fresh.policy())
+    fresh.a.ipsecbpf("detach", net.IFNAME)
+    fresh.attach(fresh.policy())
+    assert len(programs(fresh.cgroup.top)) == HOOKS
+    actor = fresh.actor()
+    actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    actor.do("s.bind(('10.9.0.1', 7300))")
+    assert len(fresh.endpoints()) == 1
+
+
+def test_a_guards_go_where_no_policy_needs_them(fresh):     # noqa: F811
+    fresh.attach(fresh.policy())
+    fresh.a.ipsecbpf("detach", net.IFNAME)
+    fresh.attach(document())
+    assert links(fresh) == 0 and not programs(fresh.cgroup.top)
+
+
+# ---- what stops them ----------------------------------------------------------------------------
+
+def load_program(kind, attach_type, *instructions):
+    """instructions: (code, registers, offset, immediate)."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=BBhi", *one) for one in instructions))
+    free = ctypes.create_string_buffer(b"GPL")
+    return sockets.bpf(BPF_PROG_LOAD, struct.pack(
+        "=IIQQIIQII16sII", kind, len(instructions), ctypes.addressof(code), ctypes.addressof(free),
+        0, 0, 0, 0, 0, b"selftest", 0, attach_type))
+
+
+class Exclusive:
+    """A program that holds connect4 of a cgroup for itself, and allows everything."""
+
+    def __init__(self, cgroup):
+        self.cgroup = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
+        self.program = load_program(PROG_CGROUP_SOCK_ADDR, CGROUP_INET4_CONNECT,
+                                    (MOV_IMM, 0, 0, 1), (EXIT, 0, 0, 0))
+        sockets.bpf(BPF_PROG_ATTACH, self.place())
+
+    def place(self):
+        return struct.pack("=IIIII", self.cgroup, self.program, CGROUP_INET4_CONNECT, 0, 0)
+
+    def close(self):
+        sockets.bpf(BPF_PROG_DETACH, self.place())
+        os.close(self.program)
+        os.close(self.cgroup)
+
+
+@contextlib.contextmanager
+def marking(host, ifname, mark):
+    """Everything that the interface receives gets this mark."""
+    program = load_program(PROG_SCHED_CLS, TCX_INGRESS, (MOV_IMM, 2, 0, mark - (1 << 32)),
+                           (STORE_WORD, 2 << 4 | 1, MARK_OFFSET, 0), (MOV_IMM, 0, 0, -1),
+                           (EXIT, 0, 0, 0))
+    with net.InNetns(net.netns_path(host.netns)):
+        link = sockets.bpf(BPF_LINK_CREATE, struct.pack(
+            "=IIII", program, socket.if_nametoindex(ifname), TCX_INGRESS, 0).ljust(48, b"\0"))
+    try:
+        yield
+    finally:
+        os.close(link)
+        os.close(program)
+
+
+@pytest.mark.parametrize("where", ["", "above"])
+def test_a_hook_that_is_held_exclusively(fresh, where):     # noqa: F811
+    top = fresh.cgroup.top
+    inner = fresh.cgroup.add("inner") if where else top
+    holder = Exclusive(top)
+    try:
+        fresh.a.ipsecbpf("attach", net.IFNAME, "--cgroup", inner, "--policy", "-",
+                         input=json.dumps(document()))
+        answer = apply(fresh, fresh.policy(), check=False)
+        assert answer.returncode == 1
+        assert "sock_connect4" in answer.stderr and "holds the hook for itself alone" in answer.stderr
+        assert f"bpftool cgroup show {top}" in answer.stderr
+        assert links(fresh) == 0 and len(programs(top)) == 1
+        assert fresh.a.status()["policy_serial"] == 1
+    finally:
+        holder.close()
+    apply(fresh, fresh.policy())
+    assert links(fresh) == HOOKS
+
+
+def test_an_attach_that_fails_leaves_none(fresh):   # noqa: F811
+    holder = Exclusive(fresh.cgroup.top)
+    try:
+        with pytest.raises(net.Failure, match="holds the hook for itself alone"):
+            fresh.attach(fresh.policy())
+        assert not fresh.a.attached() and len(programs(fresh.cgroup.top)) == 1
+    finally:
+        holder.close()
+
+
+def test_a_cgroup_that_was_removed(fresh):      # noqa: F811
+    gone = fresh.cgroup.add("gone")
+    fresh.a.ipsecbpf("attach", net.IFNAME, "--cgroup", gone, "--policy", "-",
+                     input=json.dumps(fresh.policy()))
+    os.rmdir(gone)
+    net.wait_until(lambda: fresh.a.status()["socket_hooks"]["attached"] == 0, "the hooks are off")
+    assert "socket hooks are attached" in fresh.a.ipsecbpf("status", net.IFNAME).stdout
+    more = document(application("app", fresh.cgroup.path("app")), application("b", "/b"))
+    answer = apply(fresh, more, check=False)
+    assert answer.returncode == 1 and gone in answer.stderr and "--cgroup DIR" in answer.stderr
+    os.mkdir(gone)      # by the same name, but another
+    apply(fresh, more)
+    assert fresh.a.status()["socket_hooks"]["attached"] == HOOKS
+
+
+@pytest.mark.parametrize("directory,cause", [("/tmp", "is not a directory of cgroup2"),
+                                             ("/nowhere", "No such file or directory")])
+def test_a_wrong_cgroup_is_refused_at_once(fresh, directory, cause):    # noqa: F811
+    answer = fresh.a.ipsecbpf("attach", net.IFNAME, "--cgroup", directory, check=False)
+    assert answer.returncode == 1 and cause in answer.stderr
+    assert not fresh.a.attached()
+
+
+# ---- the guard ----------------------------------------------------------------------------------
+
+@pytest.fixture
+def guarded(fresh):     # noqa: F811
+    """The application is to be protected towards b; a second wire is not attached."""
+    a, b = fresh.a, fresh.b
+    net.run_command(["ip", "link", "add", SECOND, "netns", a.netns, "type", "veth", "peer", "name",
+                     SECOND, "netns", b.netns])
+    for host, last in ((a, 1), (b, 2)):
+        host.ip("addr", "add", f"10.10.0.{last}/24", "dev", SECOND)
+        host.ip("link", "set", SECOND, "up")
+    secret = application("app", fresh.cgroup.path("app"))
+    secret["networks"] = [
+        {"remote": ["10.9.0.0/24", "10.10.0.0/24"], "class": "protected",
+         "protect": [{"protection": "wire", "peer": "b"}]}]
+    fresh.attach(net.policy([{"name": "all", "action": "bypass"}], applications=[secret],
+                            peers={"b": ["10.9.0.2", "10.10.0.2"]}, protections={"wire": {}}))
+    return fresh
+
+
+def listen(scene, where):
+    actor = scene.actor(where)
+    actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    actor.do("s.bind(('', 7400))")
+    actor.do("s.settimeout(5)")
+    return actor
+
+
+def say(scene, to):
+    sender = scene.actor("other", scene.b)
+    sender.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    sender.do(f"s.sendto(b'x', ('{to}', 7400))")
+    scene.end([sender])
+
+
+def test_what_comes_another_way_is_not_verified(guarded):
+    """Clear text on an interface without hooks: the application does not get it, others do."""
+    app = listen(guarded, "app")
+    before = guarded.a.drops("unverified")
+    say(guarded, "10.10.0.1")
+    guarded.a.wait_drop("unverified", before)
+    guarded.end([app])
+    other = listen(guarded, "other")
+    say(guarded, "10.10.0.1")
+    assert other.do("len(s.recv(10))") == 1
+
+
+def test_the_mark_alone_is_not_enough(guarded):
+    """Somebody marks packets of another interface as verified."""
+    listen(guarded, "app")
+    before = guarded.a.drops("unverified")
+    with marking(guarded.a, SECOND, MARK):
+        say(guarded, "10.10.0.1")
+        guarded.a.wait_drop("unverified", before)
+
+
+def test_this_host_may_speak_to_itself(guarded):
+    app, other = listen(guarded, "app"), guarded.actor("other")
+    other.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    for to in ("127.0.0.1", "10.9.0.1"):
+        other.do(f"s.sendto(b'x', ('{to}', 7400))")
+        assert app.do("len(s.recv(10))") == 1
+
+
+def test_verified_packets_pass(guarded):
+    """Both hosts protect; b without applications."""
+    a, b = guarded.a, guarded.b
+    sas = json.dumps(net.both_ways(a, b, families=(4,)))
+    b.ipsecbpf("attach", net.IFNAME, "--policy", "-",
+               input=json.dumps(net.policy([{"name": "b", "action": "protect", "peer": "a",
+                                             "protection": "wire"}],
+                                           {"a": ["10.9.0.1"]}, {"wire": {}})))
+    for host in (a, b):
+        host.ipsecbpf("sa", "apply", net.IFNAME, "-", "--fresh", input=sas)
+    app = listen(guarded, "app")
+    say(guarded, "10.9.0.1")
+    assert app.do("len(s.recv(10))") == 1
+    assert a.drops("unverified") == 0
