@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Who is which application: the order of what matches, that cells say what the definition says, and what
- * users, groups and programs of this host are.
+ * Who is which application: the order of what matches, that cells say what the definition says, and
+ * what users, groups and programs of this host are.
  */
 #include "policy_testing.h"
 
