@@ -224,8 +224,9 @@ void policy_free(struct policy *policy);
 /*
  * Replaces the rules behind the file's by what the applications come to, with these addresses for host
  * names (NULL: none are known; a name without addresses matches nothing). policy_parse() has done so
- * without names. Each rule's name is "APPLICATION/N[/M]": network N, protection M of it, from 1. A
- * protected network is closed: what none of its protections allows is discarded. 0 or -ENOMEM, -E2BIG.
+ * without names. Each rule's name is "APPLICATION/N[/M]": network N, protection M of it, from 1; or
+ * "APPLICATION/default". A protected network is closed: what none of its protections allows is
+ * discarded. 0 or -ENOMEM, -E2BIG; then nothing has changed.
  */
 int policy_expand(struct policy *policy, const struct name_table *names);
 

@@ -144,8 +144,8 @@ static void report_too_large(const struct compiling *compiling, const struct own
 	report_error(compiling->report, policy->origin,
 		     owner->app ? "write fewer networks that overlap with one another: prefixes "
 				  "instead of ranges" :
-				  "write fewer rules that overlap with one another: prefixes instead of "
-				  "ranges, and \"interface\" in the rules of others",
+				  "write fewer rules that overlap with one another: prefixes "
+				  "instead of ranges, and \"interface\" in the rules of others",
 		     "%sthe %s %s rules%s, %zu entries of %zu rules, would need more than %zu MiB of "
 		     "memory or more than %d steps for a search", whose, way_words[tree.way],
 		     family_words[tree.family], shows_words[tree.shows], boxes, owner->plans.count,

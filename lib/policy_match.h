@@ -14,7 +14,7 @@
 
 /* One match, as digests. */
 struct app_pattern {
-	struct app_identity who;	/* cgroup_id unused; of cgroup[] only the deepest is looked at */
+	struct app_identity who;	/* of cgroup[] only the deepest is looked at */
 	uint32_t cgroup_level;		/* 0: no cgroup is asked for */
 	bool unit;			/* who.unit is asked for, at any level */
 	uint32_t shape;			/* SPD_MATCH_* */

@@ -136,8 +136,8 @@ static int look_up_cgroup(const struct looking_up *at, struct app_pattern *patte
 	pattern->who.unit_level = 0;
 	pattern->cgroup_level = depth_of(&pattern->who);
 	if (err == -E2BIG)
-		match_error(at, "application \"%s\": match: cgroup \"%.200s\" is deeper than %d levels: "
-			    "name one above it", at->application->name, path, APP_CGROUP_LEVELS);
+		match_error(at, "application \"%s\": match: cgroup \"%.200s\" is deeper than %d "
+			    "levels: name one above it", at->application->name, path, APP_CGROUP_LEVELS);
 	else if (err)
 		match_error(at, "application \"%s\": match: \"%.200s\" is not the path of a cgroup",
 			    at->application->name, path);

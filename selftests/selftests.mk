@@ -199,19 +199,20 @@ check-long: check-long-reload
 check-long-reload: $(B)/bpf/reload_under_load
 	$(Q)$< $(RELOADS)
 
-# The classifier against the naive reference: other rules, other packets each time. Root.
+# The classifier, and what applications come to, against naive references: other rules, other packets each
+# time. Root.
 ROUNDS_LONG = $(or $(ROUNDS),30)
 
 .PHONY: check-long-reference check-long-unit check-long-walk
 check-long: check-long-reference
-check-long-reference: $(B)/unit/test_spd_tree $(B)/bpf/spd_walk
+check-long-reference: $(B)/unit/test_spd_tree $(B)/unit/test_policy_apps $(B)/bpf/spd_walk
 	$(Q)seed="$(SEED)"; : "$${seed:=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}"; \
 		echo "make check-long-reference SEED=$$seed ROUNDS=$(ROUNDS_LONG) repeats this"; \
 		SEED=$$seed ROUNDS=$(ROUNDS_LONG) $(PYTHON) -B selftests/check $(MAKE) \
 			check-long-unit check-long-walk
 
-check-long-unit: $(B)/unit/test_spd_tree
-	$(Q)$<
+check-long-unit: $(B)/unit/test_spd_tree $(B)/unit/test_policy_apps
+	$(Q)set -e; for t in $^; do $$t; done
 
 check-long-walk: $(B)/bpf/spd_walk
 	$(Q)$<

@@ -16,6 +16,7 @@
 #include "lib/bytes.h"
 #include "lib/policy_store.h"
 #include "lib/policy_trial.h"
+#include "lib/rule_counts.h"
 #include "lib/rule_stats.h"
 
 #define POLICY(defaults, rules)							\
@@ -199,6 +200,61 @@ static void test_serials(struct test *test)
 	check(test, test->stats.serial == 1, "the serial after the last");
 }
 
+#define APPLICATION(name, user) \
+	"{\"name\":\"" name "\",\"match\":{\"user\":" user "},\"networks\":[" \
+	"{\"remote\":\"10.0.0.0/8\",\"class\":\"trusted\"}]}"
+#define APPLICATIONS(list)								\
+	"{\"version\":1,\"bypass_essential\":[],\"defaults\":{\"in\":\"discard\","	\
+	"\"out\":\"discard\",\"non_ip\":\"discard\"},\"rules\":[],\"applications\":[" list "]}"
+
+/* Counters as a policy begins with them, in the place of a generation. */
+static bool put_counters(struct test *test, uint32_t generation, const char *text,
+			 struct inner_map *map)
+{
+	struct policy *policy = policy_parse(text, strlen(text), "counted", NULL);
+	struct inner_map_change change = {
+		.outer_fd = test->datapath.pins.rule_counts_fd, .key = generation, .map = map,
+	};
+	bool done = policy && !rule_counts_make(map, policy) && !inner_map_change(&change, 1);
+
+	check(test, done, text);
+	policy_free(policy);
+	return done;
+}
+
+/* Applications keep theirs by name. Each has one rule here, and there are no others. */
+static void test_applications(struct test *test)
+{
+	enum { HOST, FIRST, SECOND, APPS = SECOND };	/* places in the file */
+	struct rule_count *old, *new;
+	struct inner_map from, to;
+
+	if (!put_counters(test, 0, APPLICATIONS(APPLICATION("a", "1") "," APPLICATION("b", "2")),
+			  &from))
+		return;
+	if (put_counters(test, 1, APPLICATIONS(APPLICATION("b", "2") "," APPLICATION("c", "3")),
+			 &to)) {
+		old = from.area;
+		new = to.area;
+		old[0].packets = 1;
+		old[1].packets = 2;
+		old[RULE_COUNT_OPTIONAL(APPS, HOST)].packets = 3;
+		old[RULE_COUNT_OPTIONAL(APPS, FIRST)].packets = 4;
+		old[RULE_COUNT_OPTIONAL(APPS, SECOND)].packets = 5;
+		old[RULE_COUNT_DEFAULT(APPS, SPD_IN)].packets = 6;
+		old[RULE_COUNT_DEFAULT(APPS, SPD_OUT)].packets = 7;
+		check(test, !rule_counts_carry(&test->datapath.pins, 0, 1), "carrying over");
+		check(test, new[0].packets == 2 && !new[1].packets, "rules of applications");
+		check(test, new[RULE_COUNT_OPTIONAL(APPS, HOST)].packets == 3, "the host's optional");
+		check(test, new[RULE_COUNT_OPTIONAL(APPS, FIRST)].packets == 5 &&
+			    !new[RULE_COUNT_OPTIONAL(APPS, SECOND)].packets, "optional, by name");
+		check(test, new[RULE_COUNT_DEFAULT(APPS, SPD_IN)].packets == 6 &&
+			    new[RULE_COUNT_DEFAULT(APPS, SPD_OUT)].packets == 7, "both defaults");
+		inner_map_close(&to);
+	}
+	inner_map_close(&from);
+}
+
 int main(void)
 {
 	const struct datapath_opts opts = { .mark_value = 1, .mark_mask = 1 };
@@ -217,6 +273,7 @@ int main(void)
 	test_trials(&test);
 	test_midst_of_apply(&test);
 	test_serials(&test);
+	test_applications(&test);
 	rule_stats_fini(&test.stats);
 	datapath_close(&test.datapath);
 	printf("%u passed, %u failed\n", test.passed, test.failed);

@@ -330,6 +330,47 @@ static void test_edits_stay_within(void **state)
 	assert_in_range(compared, rounds * POLICIES / 2 * PACKETS / 3, UINT32_MAX);
 }
 
+static struct spd_app app_of(const struct subject *subject, uint32_t app)
+{
+	const union spd_cell *cells = subject->compiled.cells.items;
+	struct spd_app at;
+
+	memcpy(&at, &cells[spd_app_cell(&cells[SPD_APPS_CELL].apps, app)], sizeof(at));
+	return at;
+}
+
+/* What hooks know of an application beside its trees; its name's digest stays when others go. */
+static void test_limits(void **state)
+{
+	struct recipe recipe = random_recipe(9), edited;
+	struct subject before, after;
+	size_t rule;
+
+	(void)state;
+	recipe.absent[0] = recipe.absent[1] = recipe.absent[2] = false;
+	edited = recipe;
+	edited.absent[0] = true;
+	make(&before, &recipe);
+	make(&after, &edited);
+	rule = before.policy->rule_count;
+	assert_int_equal(before.compiled.cells.items[SPD_APPS_CELL].apps.first % 2, 0);
+	assert_int_equal(app_of(&before, 0).rules, rule);
+	for (uint32_t app = 1; app <= 3; app++) {
+		struct spd_app at = app_of(&before, app);
+
+		assert_int_equal(at.first_rule, rule);
+		assert_int_equal(at.optional_rate, before.policy->applications[app - 1].optional_rate);
+		assert_int_equal(at.flows_max, before.policy->applications[app - 1].flows_max);
+		assert_true(at.name_digest);
+		if (app > 1)
+			assert_int_equal(at.name_digest, app_of(&after, app - 1).name_digest);
+		assert_true(at.name_digest != app_of(&after, app).name_digest);
+		rule += at.rules;
+	}
+	unmake(&before);
+	unmake(&after);
+}
+
 /* Other addresses for names are seen by those who name them; the old ones bring the old cells back. */
 static void test_names_change(void **state)
 {
@@ -531,6 +572,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_against_reference),
 		cmocka_unit_test(test_edits_stay_within),
+		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_names_change),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_names),

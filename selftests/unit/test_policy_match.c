@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Who is which application: the order of what matches, that cells say what the definition says, and what
- * users, groups and programs of this host are.
+ * Who is which application: the order of what matches, that cells say what the definition says, and
+ * what users, groups and programs of this host are.
  */
 #include "policy_testing.h"
 
@@ -104,6 +104,36 @@ static void test_unknown(void **state)
 	(void)state;
 	assert_int_equal(resolve(&patterns, &nothing), 0);
 	assert_int_equal(resolve(&patterns, &deep), 0);
+}
+
+/* So many that with most seeds some bucket is too full. */
+static void test_buckets(void **state)
+{
+	const uint32_t count = 60000;
+	struct app_patterns patterns = { calloc(count, sizeof(*patterns.items)), count };
+	struct spd_cells cells = { 0 };
+	struct spd_apps apps = { 0 };
+
+	(void)state;
+	for (uint32_t i = 0; i < count; i++)
+		patterns.items[i] = (struct app_pattern){
+			.who.uid = i, .shape = SPD_MATCH_UID, .app = i + 1,
+		};
+	assert_int_equal(spd_cells_add(&cells, SPD_FIRST_FREE_CELL), 0);
+	assert_int_equal(app_patterns_build(&patterns, &cells, &apps), 0);
+	cells.items[0].head.apps = count;
+	cells.items[SPD_APPS_CELL].apps = apps;
+	for (uint32_t i = 0; i < count; i++)
+		assert_int_equal(app_resolve(cells.items,
+					     &(struct app_identity){ .uid = i }), i + 1);
+	assert_int_equal(app_resolve(cells.items, &(struct app_identity){ .uid = count }), 0);
+	spd_cells_fini(&cells);
+	/* There is a limit to what a snapshot holds. */
+	cells.limit = SPD_FIRST_FREE_CELL + 16;
+	assert_int_equal(spd_cells_add(&cells, SPD_FIRST_FREE_CELL), 0);
+	assert_int_equal(app_patterns_build(&patterns, &cells, &apps), -E2BIG);
+	spd_cells_fini(&cells);
+	app_patterns_fini(&patterns);
 }
 
 /* ---- 10,000 applications ---- */
@@ -363,6 +393,7 @@ int main(void)
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_equal_matches),
 		cmocka_unit_test(test_unknown),
+		cmocka_unit_test(test_buckets),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_users),
 		cmocka_unit_test(test_unmapped),
