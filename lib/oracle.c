@@ -64,7 +64,7 @@ int oracle_open_policy(struct oracle *oracle, const struct policy *policy, const
 		.mark_mask = IPSECBPF_MARK_MASK,
 		.sa_slots = PRIVATE_SA_SLOTS,
 	};
-	const struct policy_install_opts for_good = { 0 };
+	const struct policy_install_opts for_good = { .attaching = true };
 	struct ipsecbpf_apply_result result;
 	int err = open_instance(oracle, &config, report);
 
