@@ -396,6 +396,17 @@ void explain_show(const char *ifname, const struct explanation *explanation)
 		show_text(ifname, explanation);
 }
 
+/* Beside a cell that says whose it is. */
+static void rule_cell(const struct explain_part *part)
+{
+	char text[2 * NAME_LEN + 64];
+
+	if (part->rule.application)
+		out_text("rule \"%s\"", part->rule.name);
+	else
+		out_text("%s", rule_text(part, text, sizeof(text)));
+}
+
 static void decision_cell(const struct explain_part *part)
 {
 	out_colour(decision_colour(part));
@@ -415,8 +426,6 @@ static void sa_cell(const struct explain_part *part)
 
 void explain_show_verdict(const struct explain_part *part)
 {
-	char text[256];
-
 	if (!part) {
 		out_null(OUT_ANY, "decision", "-");
 		out_null(OUT_JSON, "reason", NULL);
@@ -428,7 +437,7 @@ void explain_show_verdict(const struct explain_part *part)
 		json_verdict(part);
 	} else {
 		decision_cell(part);
-		out_text("%s", rule_text(part, text, sizeof(text)));
+		rule_cell(part);
 		sa_cell(part);
 	}
 }
@@ -451,7 +460,7 @@ void explain_show_row(const struct explanation *explanation, uint32_t number)
 	out_text("%s", packet_text(&part->verdict, text, sizeof(text)));
 	out_string(OUT_TEXT, NULL, "%s", part->app ? part->app : "-");
 	decision_cell(part);
-	out_text("%s", rule_text(part, text, sizeof(text)));
+	rule_cell(part);
 	sa_cell(part);
 	out_text("%s", answer_text(explanation, text, sizeof(text)));
 	out_row_end();

@@ -40,4 +40,7 @@ int app_scan_process(const struct pins *pins, pid_t pid, app_scan_fn each, void 
  * snapshot. To be called before a policy is in force, and once more after. 0 or -errno. */
 int app_scan_note(const struct pins *pins, const union spd_cell *cells, size_t *ret_noted);
 
+/* The same by the policy in force, with the cause in report; nothing without one. */
+int app_scan_note_live(const struct pins *pins, struct ipsecbpf_report *report);
+
 #endif /* IPSECBPF_APP_SCAN_H */

@@ -11,7 +11,9 @@
 #include "../bpf/spd_app.h"
 #include "app_note.h"
 #include "app_scan.h"
+#include "inner_map.h"
 #include "policy_match.h"
+#include "policy_trial.h"
 #include "socket_names.h"
 
 struct noting {
@@ -236,5 +238,21 @@ int app_scan_note(const struct pins *pins, const union spd_cell *cells, size_t *
 	close(noting.storage);
 	if (!err)
 		*ret_noted = noting.noted;
+	return err;
+}
+
+int app_scan_note_live(const struct pins *pins, struct ipsecbpf_report *report)
+{
+	struct inner_map map;
+	size_t noted;
+	int err = inner_map_open(&map, pins->spd_fd, policy_generation(pins), false);
+
+	if (err)
+		return err == -ENODATA ? 0 : err;
+	err = app_scan_note(pins, map.area, &noted);
+	inner_map_close(&map);
+	if (err)
+		report_error(report, pins->ifname, "run it as root, with CAP_SYS_PTRACE",
+			     "cannot note the sockets that are open already: %s", strerror(-err));
 	return err;
 }

@@ -14,6 +14,7 @@
 
 #include "app_hooks.h"
 #include "app_identity.h"
+#include "app_scan.h"
 #include "control.h"
 #include "host_port.h"
 #include "ipsecbpf.h"
@@ -309,10 +310,14 @@ static int start_supervisor(struct attach *attach)
 /* Those of a guard have its maps: they are moved to ours, or go. */
 static int attach_socket_hooks(struct attach *attach)
 {
-	if (attach->policy && attach->policy->application_count)
-		return app_hooks_ensure(&attach->pins, attach->report);
-	app_hooks_remove(&attach->paths);
-	return 0;
+	int err;
+
+	if (!attach->policy || !attach->policy->application_count) {
+		app_hooks_remove(&attach->paths);
+		return 0;
+	}
+	err = app_hooks_ensure(&attach->pins, attach->report);
+	return err ? err : app_scan_note_live(&attach->pins, attach->report);
 }
 
 static int attach_hooks(struct attach *attach)

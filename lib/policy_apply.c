@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "app_hooks.h"
+#include "app_scan.h"
 #include "clock.h"
 #include "control.h"
 #include "names_store.h"
@@ -71,6 +72,22 @@ static int ensure_hooks(const struct install *install)
 	return app_hooks_ensure(install->pins, install->report);
 }
 
+/* Sockets that are open already, so that no packet of theirs is anybody else's at any moment. */
+static int note_sockets(const struct install *install, const struct policy_compiled *compiled,
+			struct ipsecbpf_report *report)
+{
+	size_t noted;
+	int err;
+
+	if (!install->policy->application_count || install->opts->attaching)
+		return 0;
+	err = app_scan_note(install->pins, compiled->cells.items, &noted);
+	if (err)
+		report_error(report, install->ifname, "run it as root, with CAP_SYS_PTRACE",
+			     "cannot note the sockets that are open already: %s", strerror(-err));
+	return err;
+}
+
 static int switch_to(struct install *install, struct policy_compiled *compiled)
 {
 	const struct pins *pins = install->pins;
@@ -83,6 +100,8 @@ static int switch_to(struct install *install, struct policy_compiled *compiled)
 			 __ATOMIC_RELEASE);
 	err = ensure_hooks(install);
 	if (!err)
+		err = note_sockets(install, compiled, install->report);
+	if (!err)
 		err = policy_store(pins, !live, install->policy, compiled, install->text);
 	if (!err)
 		err = protections_add(&install->protections);
@@ -94,6 +113,9 @@ static int switch_to(struct install *install, struct policy_compiled *compiled)
 		return err;
 	}
 	put_in_force(install, !live);
+	/* Those that came meanwhile, by a process that had begun before. It is in force, whatever of
+	 * them cannot be noted; tc_egress notes them when they send. */
+	note_sockets(install, compiled, NULL);
 	if (install->opts->keep)
 		policy_keep_commit(&keeping, install->report);
 	if (!install->opts->trial_seconds)

@@ -10,6 +10,7 @@ import pty
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -319,6 +320,67 @@ def test_name_that_is_no_utf8_is_still_json():
     check_messages(json.loads(result.stdout.decode("utf-8")))
 
 
+@pytest.mark.parametrize("args, code, said", [
+    (["run", "--app", "x", "--policy", "-", "echo"], 2, "-- COMMAND... is missing"),
+    (["run", "eth0", "echo", "--app", "x"], 2, "put -- before the command"),
+    (["run", "eth0", "--app", "x"], 2, "-- COMMAND... is missing"),
+    (["run", "eth0", "--app", "x", "--"], 2, "-- COMMAND... is missing"),
+    (["run", "eth0", "--", "echo", "--app", "x"], 2, "--app NAME is missing"),
+    (["run", "--app", "x", "--", "echo"], 2, "IFNAME or --policy FILE is missing"),
+    (["run", "eth0", "--policy", "f", "--app", "x", "--", "echo"], 2, "not both"),
+    (["app", "identify", "--pid", "1"], 2, "IFNAME or --policy FILE is missing"),
+    (["app", "identify", "eth0", "--policy", "f", "--pid", "1"], 2, "not both"),
+    (["app", "identify", "eth0"], 2, "--pid, --cgroup, --exe, --user or --group is missing"),
+    (["app", "identify", "eth0", "--pid", "1", "--exe", "/x"], 2, "--pid says it all"),
+    (["app", "identify", "eth0", "--cgroup", "a"], 2, "--cgroup is a path from the root of cgroup2"),
+    (["app", "identify", "eth0", "--exe", "a"], 2, "--exe is an absolute path"),
+    (["explain", "eth0", "--pid", "1", "--app", "x"], 2, "without --app"),
+    (["explain", "eth0", "10.0.0.1", "10.0.0.2", "--forwarded", "--app", "x"], 2, "no application's"),
+    (["app", "identify", "--policy", "/no/such", "--pid", "1"], 1, "No such file"),
+])
+def test_what_applications_refuse(args, code, said):
+    done = run(*args)
+    assert (done.returncode, done.stdout) == (code, "") and said in done.stderr
+    told = run_json("-j", *args)
+    assert told[0] == code and any(said in str(m["cause"]) + str(m["next"]) for m in told[1]["messages"])
+
+
+def app_policy(path, *applications):
+    path.write_text(json.dumps({
+        "version": 1, "bypass_essential": [], "rules": [],
+        "defaults": {"in": "discard", "out": "discard", "non_ip": "discard"},
+        "applications": [{"name": name, "match": match,
+                          "networks": [{"remote": "any", "class": "trusted"}]}
+                         for name, match in applications]}))
+    return str(path)
+
+
+def test_app_identify_by_a_file(tmp_path):
+    path = app_policy(tmp_path / "p.json", ("deep", {"cgroup": "/a/b"}), ("shallow", {"cgroup": "/a"}),
+                      ("me", [{"user": 4294967294}, {"user": os.getuid(), "executable": sys.executable}]),
+                      ("unit", {"unit": "c.service", "user": 7}), ("slice", {"cgroup": "/s.slice"}))
+
+    def asked(*args):
+        code, told = run_json("-j", "app", "identify", "--policy", path, *args)
+        assert code == 0
+        return told["application"], [(lost["application"], lost["because"]) for lost in told["lost"]]
+
+    assert asked("--cgroup", "/a/b/c") == ("deep", [("shallow", "its cgroup is less deep")])
+    assert asked("--cgroup", "/s.slice/c.service", "--user", "7") == \
+        ("unit", [("slice", "its cgroup is less deep")])
+    assert asked("--cgroup", "/ab") == (None, [])
+    assert asked("--pid", str(os.getpid()))[0] == "me"
+    assert asked("--user", str(os.getuid())) == (None, [])
+
+
+def test_run_finds_no_application(tmp_path):
+    path = app_policy(tmp_path / "p.json", ("server", {"user": 1}))
+    done = run("run", "--policy", path, "--app", "servr", "--", "true")
+    assert done.returncode == 1 and 'did you mean "server"?' in done.stderr
+    done = run("run", "--policy", path, "--app", "server", "--", "true")
+    assert done.returncode == 1 and "names no cgroup" in done.stderr
+
+
 def test_both_files_from_standard_input():
     result = run("attach", "none", "--policy", "-", "--sa", "-")
     assert result.returncode == 2 and "standard input" in result.stderr
@@ -389,7 +451,12 @@ def complete(*words):
 
 def test_completion():
     assert complete("att") == ["attach"]
-    assert complete("policy", "") == ["check", "apply", "diff", "show", "test", "confirm"]
+    assert complete("policy", "")[:4] == ["check", "apply", "diff", "show"]
+    assert {"list", "sockets", "identify"} <= set(complete("app", ""))
+    assert complete("run", "lo", "--ap") == ["--app"]
+    assert set(complete("run", "lo", "--app", "x", "--", "trunc")) == {"truncate"}
+    assert complete("run", "--app", "x", "--", "cat", str(TREE / "Makef")) == [str(TREE / "Makefile")]
+    assert complete("policy", "check", "--", str(TREE / "Makef")) == [str(TREE / "Makefile")]
     assert "lo" in complete("status", "")
     assert complete("explain", "lo", "") == ["in", "out"]
     assert complete("explain", "lo", "in", "") == []
