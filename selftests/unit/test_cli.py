@@ -389,7 +389,9 @@ def complete(*words):
 
 def test_completion():
     assert complete("att") == ["attach"]
-    assert complete("policy", "") == ["check", "apply", "diff", "show", "test", "confirm"]
+    assert complete("policy", "") == ["check", "apply", "diff", "show", "test", "confirm",
+                                       "import-app"]
+    assert complete("policy", "import-app", "x", "--pe") == ["--peer"]
     assert "lo" in complete("status", "")
     assert complete("explain", "lo", "") == ["in", "out"]
     assert complete("explain", "lo", "in", "") == []
