@@ -23,6 +23,7 @@ PASSWORD = b"open-sesame-7301"
 PASSWORDS = [PASSWORD, base64.b64encode(PASSWORD), base64.b64encode(b"\0alice\0" + PASSWORD)]
 REPORT = b"The figures of the third quarter."
 ESP, AH, TCP = 50, 51, 6
+FIN, SYN, ACK = 1, 2, 16
 MARK = 0x88b5         # an ethertype for experiments
 
 
@@ -284,14 +285,16 @@ def check_protection(hosts, recipe, frames):
 
 def check_data_connections(seen):
     """They are authenticated, and on ports that nobody could have put into a rule: passive ones on
-    two that were chosen as they opened, active ones on a port of the client's."""
-    pairs = {tuple(sorted(ports_of(inside(*packet)))) for packet in seen}
-    assert not any(21 in pair for pair in pairs)
-    passive = [pair for pair in pairs if pair[0] != 20]
-    assert len(passive) == 2 and len(pairs) == 4, pairs
+    two that were chosen as they opened, active ones on two others."""
+    segments = [inside(*packet) for packet in seen]
+    assert not any(21 in ports_of(segment) for segment in segments)
+    opened = {ports_of(segment) for segment in segments if segment[13] & (SYN | ACK) == SYN}
+    assert len(opened) == 4, opened
     policies = "".join(open_text(os.path.join(EXAMPLES, f"ftp-fast-{side}.json"))
                        for side in ("server", "client"))
-    assert not [port for pair in pairs for port in pair if re.search(rf"\b{port}\b", policies)]
+    assert not [port for pair in opened for port in pair if re.search(rf"\b{port}\b", policies)]
+    closed = {ports_of(segment) for segment in segments if segment[13] & FIN}
+    assert closed == opened | {pair[::-1] for pair in opened}, "to the last packet"
 
 
 def open_text(path):
