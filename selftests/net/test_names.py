@@ -97,6 +97,11 @@ class Names:
                 found.append(pid)
         return found
 
+    def stop_watch(self):
+        """Not killed: it would be started again."""
+        net.wait_until(lambda: len(self.watches()) == 1, "the watch", 10)
+        os.kill(self.watches()[0], signal.SIGSTOP)
+
 
 @pytest.fixture
 def names(product, lone):
@@ -178,9 +183,12 @@ def test_attach_without_a_name_server(names):
 
 def test_equal_text_with_other_addresses_is_another_policy(names):
     path = names.policy(NAME)
+    late = {"AAAA": ["2001:db8::1"], "ttl": 3600}
+    names.zone({NAME: {"A": ["192.0.2.1"], **late}})
     names.attach(path)
+    names.stop_watch()
     assert "was in force already" in names.apply(path).stdout
-    names.zone({NAME: {"A": ["192.0.2.2"], "AAAA": ["2001:db8::1"]}})
+    names.zone({NAME: {"A": ["192.0.2.2"], **late}})
     serial = names.serial()
     dry = names.apply(path, "--dry-run", check=False)
     assert names.addresses() == ["192.0.2.1", "2001:db8::1"], "a dry run keeps nothing"
@@ -249,9 +257,7 @@ def test_nothing_is_applied_during_a_trial(names):
 
 def test_watch_in_the_foreground_says_what_changed(names):
     names.attach(names.policy(NAME))
-    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
-    for pid in names.watches():
-        os.kill(pid, signal.SIGSTOP)    # not killed: it would be started again
+    names.stop_watch()
     watch = names.host.spawn(net.IPSECBPF, "app", "watch", net.IFNAME)
     names.zone({NAME: {"A": ["192.0.2.6"], "AAAA": ["2001:db8::1"], "ttl": 5}})
     said = watch.stdout.readline()

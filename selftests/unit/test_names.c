@@ -13,6 +13,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -305,7 +306,7 @@ static int try_everything(pid_t parent)
 
 	if (sandbox_resolver())
 		return 255;
-	possible |= !refused(execve("/bin/true", args, args)) << 0;
+	possible |= !refused(syscall(SYS_execve, "/bin/true", args, args)) << 0;
 	possible |= !refused(open("/tmp/ipsecbpf-names-written", O_WRONLY | O_CREAT, 0600)) << 1;
 	possible |= !refused(fork()) << 2;
 	possible |= !refused(kill(parent, 0)) << 3;
@@ -331,8 +332,9 @@ static void test_sandbox(void **state)
 	int status;
 
 	(void)state;
+	/* Not by _exit(), where a sanitizer would still do what is refused. */
 	if (!pid)
-		_exit(try_everything(parent));
+		syscall(SYS_exit_group, try_everything(parent));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
