@@ -45,7 +45,8 @@ class Cgroup:
 
     def __init__(self, *below):
         Cgroup.count += 1
-        self.name = f"ipsecbpf-test-{os.getpid()}-{Cgroup.count}"
+        # A slice, as systemd would have it: the unit is further down.
+        self.name = f"ipsecbpf-test-{os.getpid()}-{Cgroup.count}.slice"
         self.top = os.path.join(cgroup_root(), self.name)
         self.made = []
         self.add()
