@@ -33,8 +33,8 @@ static const struct option_def options[] = {
 	{ "policy", 0, OPT_FILE, "FILE", "by this policy instead of the one in force on IFNAME",
 	  AT(policy) },
 	{ "pid", 0, OPT_UINT, "PID", "a process that runs", AT(pid), .min = 1, .max = INT32_MAX },
-	{ "cgroup", 0, OPT_FILE, "PATH", "or one that would be in this cgroup (below the root of cgroup2)",
-	  AT(cgroup) },
+	{ "cgroup", 0, OPT_FILE, "PATH",
+	  "or one that would be in this cgroup (below the root of cgroup2)", AT(cgroup) },
 	{ "exe", 0, OPT_FILE, "PATH", "or would run this program", AT(exe) },
 	{ "user", 0, OPT_STRING, "USER", "as this user, by name or number", AT(user) },
 	{ "group", 0, OPT_STRING, "GROUP", "and this group", AT(group) },
@@ -69,7 +69,8 @@ static int check_args(const struct identify_args *args, struct ipsecbpf_report *
 	if (!args->pid && !described)
 		return usage_error(report, "--pid, --cgroup, --exe, --user or --group is missing");
 	if (args->pid && described)
-		return usage_error(report, "--pid says it all: without --cgroup, --exe, --user and --group");
+		return usage_error(report, "--pid says it all: without --cgroup, --exe, --user and "
+				   "--group");
 	if (args->cgroup && *args->cgroup != '/')
 		return usage_error(report, "--cgroup is a path from the root of cgroup2: /...");
 	if (args->exe && *args->exe != '/')
@@ -323,11 +324,12 @@ const struct verb verb_app_identify = {
 	.group = "app",
 	.name = "identify",
 	.summary = "which application a process is by policy, and why",
-	.details = "Every match that fits is shown; that of the deepest cgroup decides (a systemd unit is "
-		   "the cgroup it runs in), among those the one that names the executable, then the user, "
-		   "then the group, then the first in the file. A process may be made up: what is not "
-		   "given is unknown then, and matches nothing. A socket keeps the application of the "
-		   "process that made it, whatever becomes of that; app sockets shows it.",
+	.details = "Every match that fits is shown; that of the deepest cgroup decides (a systemd "
+		   "unit is the cgroup it runs in), among those the one that names the "
+		   "executable, then the user, then the group, then the first in the file. A "
+		   "process may be made up: what is not given is unknown then, and matches "
+		   "nothing. A socket keeps the application of the process that made it, "
+		   "whatever becomes of that; app sockets shows it.",
 	.operands = operands,
 	.options = options,
 	.args_size = sizeof(struct identify_args),

@@ -108,10 +108,12 @@ static int run(const void *data, struct ipsecbpf_report *report)
 const struct verb verb_app_list = {
 	.group = "app",
 	.name = "list",
-	.summary = "the applications of the policy, what they have open and what became of their packets",
-	.details = "Packets and octets are those that the application's own rules have decided, both "
-		   "directions: protected (or, inbound, accepted by an SA), in the clear, dropped; what the "
-		   "host's rules decided is not in there. SAs are those that serve its rules.",
+	.summary = "the applications of the policy, what they have open and what became of their "
+		   "packets",
+	.details = "Packets and octets are those that the application's own rules have decided, "
+		   "both directions: protected (or, inbound, accepted by an SA), in the clear, "
+		   "dropped; what the host's rules decided is not in there. SAs are those that "
+		   "serve its rules.",
 	.operands = ifname_operand,
 	.options = no_options,
 	.args_size = sizeof(struct ifname_args),

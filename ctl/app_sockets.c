@@ -151,9 +151,10 @@ const struct verb verb_app_sockets = {
 	.group = "app",
 	.name = "sockets",
 	.summary = "each socket, which application's it is, and what becomes of what it sends",
-	.details = "Internet sockets of the interface's network namespace, those of applications first. "
-		   "The verdict is that of explain on a packet to where the socket is connected; one that is not "
-		   "connected has none. A socket that is shared is shown once, with one of its processes.",
+	.details = "Internet sockets of the interface's network namespace, those of applications "
+		   "first. The verdict is that of explain on a packet to where the socket is "
+		   "connected; one that is not connected has none. A socket that is shared is "
+		   "shown once, with one of its processes.",
 	.operands = operands,
 	.options = options,
 	.args_size = sizeof(struct sockets_args),

@@ -84,8 +84,16 @@ int sandbox_watch_keeper(void)
 		CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_IPC_LOCK,
 		CAP_SYS_RESOURCE, CAP_DAC_READ_SEARCH, CAP_KILL, CAP_SETUID, CAP_SETGID, CAP_SETPCAP,
 	};
+	unsigned int held[sizeof(keep) / sizeof(keep[0])];
+	size_t count = 0;
 
-	return keep_capabilities(keep, sizeof(keep) / sizeof(keep[0]));
+	/* In a container some may be missing: who attached did so without them. */
+	if (capng_get_caps_process())
+		return -EPERM;
+	for (size_t i = 0; i < sizeof(keep) / sizeof(keep[0]); i++)
+		if (capng_have_capability(CAPNG_PERMITTED, keep[i]))
+			held[count++] = keep[i];
+	return keep_capabilities(held, count);
 }
 
 static int drop_identity(unsigned int id)

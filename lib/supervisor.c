@@ -385,6 +385,15 @@ static void watch_net(struct supervisor *supervisor)
 		       supervisor->config->ifname, strerror(-err));
 }
 
+/* In a child that is no worker: what it keeps mapped would not be free for the next one. */
+static void forget_ports(void *context)
+{
+	struct supervisor *supervisor = context;
+
+	for (uint32_t i = 0; i < supervisor->config->queues; i++)
+		wire_port_close(&supervisor->worker.ports[i]);
+}
+
 static int become_supervisor(struct supervisor *supervisor)
 {
 	struct worker_process *worker = &supervisor->worker;
@@ -419,7 +428,8 @@ static int become_supervisor(struct supervisor *supervisor)
 		    MADV_DONTFORK))
 		return -errno;
 	/* While that is possible; no key is here yet. */
-	err = watch_keeper_start(&supervisor->keeper, supervisor->config->ifname);
+	err = watch_keeper_start(&supervisor->keeper, supervisor->config->ifname, forget_ports,
+				 supervisor);
 	if (!err)
 		err = sandbox_supervisor();
 	if (err)

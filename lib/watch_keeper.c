@@ -164,7 +164,8 @@ static void keeper_main(const char *ifname, int fd, int parent)
 
 /* ---- in the supervisor --------------------------------------------------------------------- */
 
-int watch_keeper_start(struct watch_keeper *keeper, const char *ifname)
+int watch_keeper_start(struct watch_keeper *keeper, const char *ifname, void (*forget)(void *),
+		       void *context)
 {
 	int pair[2], parent = (int)getpid();
 	pid_t pid;
@@ -172,8 +173,10 @@ int watch_keeper_start(struct watch_keeper *keeper, const char *ifname)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
 	pid = fork();
-	if (!pid)
+	if (!pid) {
+		forget(context);
 		keeper_main(ifname, pair[1], parent);
+	}
 	close(pair[1]);
 	if (pid < 0) {
 		close(pair[0]);

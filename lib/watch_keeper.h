@@ -14,8 +14,12 @@ struct watch_keeper {
 	int fd;		/* our end; closing it ends both, as our death does */
 };
 
-/* Forks it. No key may be in memory, and no signal but SIGTERM and SIGINT blocked. 0 or -errno. */
-int watch_keeper_start(struct watch_keeper *keeper, const char *ifname);
+/*
+ * Forks it. No key may be in memory. `forget` is called in it first: to unmap what must not be held, as
+ * an AF_XDP socket's rings, without which the queue is not free for the next worker. 0 or -errno.
+ */
+int watch_keeper_start(struct watch_keeper *keeper, const char *ifname, void (*forget)(void *),
+		       void *context);
 
 /* Starts the watch, or has it look at once. It ends by itself if no policy has names. */
 void watch_keeper_wake(const struct watch_keeper *keeper);

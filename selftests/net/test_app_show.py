@@ -9,7 +9,7 @@ import pytest
 
 import sockets
 import topology as net
-from metrics_reader import scrape
+from metrics_reader import PORT as METRICS_PORT, Listener, scrape
 from sockets import PYTHON
 from test_sockets import Scene, document
 
@@ -195,6 +195,17 @@ def test_list_counts(scene):
     assert scrape(scene.a).one("apps_left_out") == 0
     assert scrape(scene.a, "--apps", 1).one("apps_left_out") == 3
     scene.end([server])
+
+
+def test_metrics_are_served_without_looking_into_processes(scene):
+    served = Listener(scene.a, "--listen", METRICS_PORT)
+    try:
+        listen(scene.actor(), OTHER_PORT)
+        assert served.scrape().one("app_endpoints", application="app") == 1
+        assert {key for key, _ in served.scrape().samples} == \
+            {key for key, _ in scrape(scene.a).samples}
+    finally:
+        served.stop()
 
 
 def test_list_counts_what_is_dropped(scene):

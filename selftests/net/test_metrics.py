@@ -208,7 +208,7 @@ def test_json(pair):
     assert names == {name for name, _ in told.samples} | \
         {"ipsecbpf_attachment_trial_remaining_seconds", "ipsecbpf_policy_trial_remaining_seconds",
          "ipsecbpf_sa_soft_limit_used_ratio", "ipsecbpf_sa_hard_limit_used_ratio",
-         *("ipsecbpf_" + metric for metric in OF_RULES)}
+         *("ipsecbpf_" + metric for metric in OF_RULES + OF_APPS)}
     for metric in document["metrics"]:
         assert metric["help"] and metric["type"] in ("counter", "gauge")
         for sample in metric["samples"]:
@@ -455,6 +455,7 @@ def test_documented_names(pair):
 
 RULES = [{"name": name, "protocol": "udp", "remote_port": port, "action": "bypass"}
          for name, port in (("seldom", 1001), ("never", 1002), ("often", 1003))]
+OF_APPS = ("app_connections", "app_endpoints", "app_sas", "app_packets_total", "app_bytes_total")
 OF_RULES = ("rule_packets_total", "rule_bytes_total", "rule_idle_seconds")
 
 

@@ -451,12 +451,14 @@ def complete(*words):
 
 def test_completion():
     assert complete("att") == ["attach"]
-    assert complete("policy", "")[:4] == ["check", "apply", "diff", "show"]
     assert {"list", "sockets", "identify"} <= set(complete("app", ""))
     assert complete("run", "lo", "--ap") == ["--app"]
     assert set(complete("run", "lo", "--app", "x", "--", "trunc")) == {"truncate"}
     assert complete("run", "--app", "x", "--", "cat", str(TREE / "Makef")) == [str(TREE / "Makefile")]
     assert complete("policy", "check", "--", str(TREE / "Makef")) == [str(TREE / "Makefile")]
+    assert complete("policy", "") == ["check", "apply", "diff", "show", "test", "confirm",
+                                       "import-app"]
+    assert complete("policy", "import-app", "x", "--pe") == ["--peer"]
     assert "lo" in complete("status", "")
     assert complete("explain", "lo", "") == ["in", "out"]
     assert complete("explain", "lo", "in", "") == []

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 SCHEMAS = pathlib.Path("schemas")
-GOOD = sorted((SCHEMAS / "examples/good").glob("*.json"))
+GOOD = sorted((SCHEMAS / "examples/good").rglob("*.json"))
 RISKY = sorted((SCHEMAS / "examples/risky").glob("*.json"))
 BAD = sorted((SCHEMAS / "examples/bad").glob("*.json"))
 

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Host names in policies: resolved at apply in a sandbox, kept on disk, followed by their TTL. The name
+server is the test's own, in the host's namespace."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+import topology as net
+
+SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "name_server.py")
+NAME = "www.example.org"
+OTHER = "mail.example.org"
+
+
+class Names:
+    """A host with a name server of its own, and policies with names."""
+
+    def __init__(self, topology):
+        self.topology, self.host = topology, topology.a
+        self.zone_path = topology.path("zone.json")
+        self.conf("resolv.conf", "nameserver 127.0.0.1\n")
+        self.conf("nsswitch.conf", "hosts: files dns\n")
+        self.conf("hosts", "127.0.0.1 localhost\n192.0.2.77 in-hosts.example.org\n")
+        self.zone({NAME: {"A": ["192.0.2.1"], "AAAA": ["2001:db8::1"], "ttl": 5}})
+        self.server = self.host.spawn("/usr/bin/python3", "-B", SERVER, self.zone_path)
+        assert self.server.stdout.readline() == "ready\n", "the name server runs"
+
+    def cgroup(self):
+        """One of the test's own: no hook is to see other processes' sockets."""
+        mount = next(line.split()[1] for line in open("/proc/mounts", encoding="utf-8")
+                     if line.split()[2] == "cgroup2")
+        path = f"{mount}/ipsecbpf-test-{self.topology.tag}"
+        if not os.path.isdir(path):
+            os.mkdir(path)
+            self.topology.closers.append(lambda: os.rmdir(path))
+        return path
+
+    def conf(self, name, text):
+        path = self.topology.path(name)
+        bound = os.path.exists(path)
+        self.topology.write(name, text)
+        if not bound:
+            self.host.run("mount", "--bind", path, f"/etc/{name}")
+
+    def zone(self, content):
+        with open(self.zone_path + ".new", "w", encoding="utf-8") as out:
+            json.dump(content, out)
+        os.replace(self.zone_path + ".new", self.zone_path)
+
+    def policy(self, *names, file="policy.json", closed=False):
+        """Everybody's programs may talk to all but these names; nobody is any of the program."""
+        return self.topology.write(file, {
+            "version": 1, "bypass_essential": ["arp", "nd", "dhcp", "ike"],
+            "defaults": {"in": "bypass", "out": "bypass", "non_ip": "bypass"},
+            "rules": [{"name": "closed", "action": "discard", "remote": "198.51.100.1"}]
+            if closed else [],
+            "applications": [{"name": "app", "match": {"executable": "/bin/true"}, "networks": [
+                {"remote": list(names), "class": "untrusted"},
+                {"remote": "any", "class": "trusted"}]}]})
+
+    def attach(self, path, *options, check=True):
+        if "--cgroup" in self.host.ipsecbpf("attach", "--help").stdout:
+            options += ("--cgroup", self.cgroup())
+        return self.host.ipsecbpf("attach", net.IFNAME, "--policy", path, *options, check=check,
+                                  timeout=60)
+
+    def apply(self, path, *options, check=True):
+        return self.host.ipsecbpf("policy", "apply", net.IFNAME, path, *options, check=check,
+                                  timeout=60)
+
+    def serial(self):
+        return self.host.status()["policy_serial"]
+
+    def stored(self):
+        directory = f"{net.STATE_ROOT}/names"
+        files = self.host.run("ls", directory).stdout.split()
+        assert len(files) == 1, files
+        return json.loads(self.host.run("cat", f"{directory}/{files[0]}").stdout)["names"]
+
+    def addresses(self, name=NAME):
+        return self.stored()[name]["addresses"]
+
+    def watches(self):
+        """The process ids of `app watch` on this host."""
+        found = []
+        for pid in self.host.pids():
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as source:
+                    words = source.read().split(b"\0")
+            except FileNotFoundError:
+                continue
+            if words[1:3] == [b"app", b"watch"]:
+                found.append(pid)
+        return found
+
+    def stop_watch(self):
+        """Not killed: it would be started again."""
+        net.wait_until(lambda: len(self.watches()) == 1, "the watch", 10)
+        os.kill(self.watches()[0], signal.SIGSTOP)
+
+
+@pytest.fixture
+def names(product, lone):
+    return Names(lone)
+
+
+def test_addresses_ttl_and_origin_are_kept(names):
+    names.attach(names.policy(NAME, "in-hosts.example.org"))
+    stored = names.stored()
+    assert stored[NAME]["addresses"] == ["192.0.2.1", "2001:db8::1"]
+    assert stored[NAME]["ttl"] == 5 and stored[NAME]["secure"] is False
+    assert stored["in-hosts.example.org"]["addresses"] == ["192.0.2.77"]
+    assert stored["in-hosts.example.org"]["ttl"] == 0, "it is not from DNS"
+
+
+@pytest.mark.parametrize("ad", [False, True])
+def test_dnssec_state(names, ad):
+    names.zone({NAME: {"A": ["192.0.2.1"], "AAAA": ["2001:db8::1"], "ad": ad}})
+    names.attach(names.policy(NAME))
+    assert names.stored()[NAME]["secure"] is ad
+
+
+def test_names_of_names_and_many_addresses(names):
+    many = [f"192.0.2.{i}" for i in range(1, 201)]
+    names.zone({NAME: {"cname": OTHER, "ttl": 300}, OTHER: {"A": many, "AAAA": [], "ttl": 7}})
+    names.attach(names.policy(NAME))
+    assert names.addresses() == many, "by TCP, as they do not fit into a datagram"
+    assert names.stored()[NAME]["ttl"] == 7, "the least of the chain"
+
+
+@pytest.mark.parametrize("entry, why", [
+    (None, "there is no such name"),
+    ({"A": [], "AAAA": []}, "the name has no address"),
+    ({"A mode": "servfail", "AAAA mode": "servfail"}, "the name server fails"),
+    ({"A": ["192.0.2.1"], "AAAA mode": "servfail"}, "for one of IPv4 and IPv6 only"),
+    ({"A": ["192.0.2.1"], "AAAA mode": "silent"}, ""),
+    ({"A mode": "silent", "AAAA mode": "silent"}, ""),
+    ({"A": ["192.0.2.1"], "A mode": "long record"}, ""),
+    ({"A": ["192.0.2.1"], "A mode": "long count"}, ""),
+    ({"A": ["192.0.2.1"], "A mode": "short"}, ""),
+    ({"A": [f"192.0.{i // 250}.{i % 250 + 1}" for i in range(1000)]}, "more than 256 addresses"),
+    ({"A": ["0.0.0.0"]}, "an address that no host has"),
+    ({"A": ["192.0.2.1", "224.0.0.1"]}, "an address that no host has"),
+], ids=lambda value: None)
+def test_what_cannot_be_resolved(names, entry, why):
+    """Of a name of which nothing is known: refused. Of one that is: what is known is used."""
+    good = {NAME: {"A": ["192.0.2.9"], "AAAA": []}}
+    path = names.policy(NAME)
+    names.attach(names.policy("in-hosts.example.org", file="before.json"))
+    serial = names.serial()
+    names.zone({NAME: entry} if entry is not None else {})
+    refused = names.apply(path, check=False)
+    assert refused.returncode == 1
+    assert f'host name "{NAME}": cannot be resolved' in refused.stderr and why in refused.stderr
+    assert "and was not before" in refused.stderr and "next: getent ahosts" in refused.stderr
+    assert names.serial() == serial
+    names.zone(good)
+    names.apply(path)
+    names.zone({NAME: entry} if entry is not None else {})
+    warned = names.apply(names.policy(NAME, file="changed.json", closed=True))
+    assert "the 1 addresses that it had last are used" in warned.stderr and why in warned.stderr
+    assert names.addresses() == ["192.0.2.9"]
+
+
+def test_attach_without_a_name_server(names):
+    path = names.policy(NAME)
+    names.attach(path)
+    names.host.ipsecbpf("detach", net.IFNAME, "--open")
+    names.server.kill()
+    names.server.wait()
+    attached = names.attach(path)
+    assert "the 2 addresses that it had last are used" in attached.stderr
+    assert names.addresses() == ["192.0.2.1", "2001:db8::1"]
+    names.host.ipsecbpf("detach", net.IFNAME, "--open")
+    refused = names.attach(names.policy(OTHER), check=False)
+    assert refused.returncode == 1 and "and was not before" in refused.stderr
+    assert not names.host.attached()
+
+
+def test_equal_text_with_other_addresses_is_another_policy(names):
+    path = names.policy(NAME)
+    late = {"AAAA": ["2001:db8::1"], "ttl": 3600}
+    names.zone({NAME: {"A": ["192.0.2.1"], **late}})
+    names.attach(path)
+    names.stop_watch()
+    assert "was in force already" in names.apply(path).stdout
+    names.zone({NAME: {"A": ["192.0.2.2"], **late}})
+    serial = names.serial()
+    dry = names.apply(path, "--dry-run", check=False)
+    assert names.addresses() == ["192.0.2.1", "2001:db8::1"], "a dry run keeps nothing"
+    assert dry.returncode == 0 and names.serial() == serial
+    assert " in force, " in names.apply(path).stdout
+    assert names.serial() == serial + 1
+    assert names.addresses() == ["192.0.2.2", "2001:db8::1"]
+
+
+def test_watch_follows_changes(names):
+    """The one of the supervisor: changes are in force after the TTL, without anybody's doing."""
+    names.attach(names.policy(NAME))
+    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
+    serial = names.serial()
+    names.zone({NAME: {"A": ["192.0.2.3"], "AAAA": [], "ttl": 5}})
+    net.wait_until(lambda: names.addresses() == ["192.0.2.3"], "new addresses", 20)
+    assert names.serial() == serial + 1
+    os.kill(names.watches()[0], signal.SIGKILL)
+    names.zone({NAME: {"A": ["192.0.2.4"], "AAAA": [], "ttl": 5}})
+    net.wait_until(lambda: names.addresses() == ["192.0.2.4"], "those of another watch", 20)
+
+
+def test_watch_begins_and_ends_with_the_names(names):
+    names.attach(names.topology.write("plain.json", net.policy([])))
+    assert names.watches() == []
+    names.apply(names.policy(NAME))
+    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
+    names.apply(names.topology.path("plain.json"))
+    net.wait_until(lambda: not names.watches(), "its end", 10)
+    names.apply(names.policy(NAME))
+    net.wait_until(lambda: len(names.watches()) == 1, "the next watch", 10)
+    os.kill(names.host.status()["supervisor_pid"], signal.SIGKILL)
+    net.wait_until(lambda: not names.watches(), "that it ends with the supervisor", 10)
+
+
+def test_watch_holds_no_descriptor_of_the_supervisor(names):
+    names.attach(names.policy(NAME))
+    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
+    pid = names.watches()[0]
+    status = open(f"/proc/{pid}/status", encoding="utf-8").read()
+    assert "NoNewPrivs:\t1" in status
+    targets = set()
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            targets.add(os.readlink(f"/proc/{pid}/fd/{number}").split(":")[0])
+        except FileNotFoundError:
+            pass
+    assert targets <= {"/dev/null", "socket", "anon_inode", "pidfd"} | {
+        target for target in targets if target.startswith("anon_inode")}, targets
+
+
+def test_nothing_is_applied_during_a_trial(names):
+    names.attach(names.policy(NAME))
+    names.apply(names.policy(NAME, file="trial.json", closed=True), "--confirm", 60)
+    serial = names.serial()
+    names.zone({NAME: {"A": ["192.0.2.5"], "AAAA": [], "ttl": 5}})
+    watch = names.host.spawn(net.IPSECBPF, "app", "watch", net.IFNAME)
+    time.sleep(7)       # longer than its TTL: that nothing happens has no condition to wait for
+    assert names.serial() == serial and names.addresses() == ["192.0.2.1", "2001:db8::1"]
+    names.host.ipsecbpf("policy", "confirm", net.IFNAME)
+    net.wait_until(lambda: names.addresses() == ["192.0.2.5"], "new addresses", 20)
+    assert names.serial() == serial + 1
+    watch.send_signal(signal.SIGTERM)
+    assert watch.wait(timeout=30) == 0
+
+
+def test_watch_in_the_foreground_says_what_changed(names):
+    names.attach(names.policy(NAME))
+    names.stop_watch()
+    watch = names.host.spawn(net.IPSECBPF, "app", "watch", net.IFNAME)
+    names.zone({NAME: {"A": ["192.0.2.6"], "AAAA": ["2001:db8::1"], "ttl": 5}})
+    said = watch.stdout.readline()
+    assert f'host name "{NAME}": 192.0.2.6, 2001:db8::1, before: 192.0.2.1' in said
+    watch.send_signal(signal.SIGINT)
+    assert watch.wait(timeout=30) == 0
+
+
+def test_watch_needs_an_attachment(names):
+    refused = names.host.ipsecbpf("app", "watch", net.IFNAME, check=False)
+    assert refused.returncode == 1 and "not attached" in refused.stderr
+
+
+def test_the_resolver_is_confined(names):
+    """While it waits for an answer that does not come."""
+    names.zone({NAME: {"A mode": "silent", "AAAA mode": "silent"}})
+    before = set(names.host.pids())
+    applying = names.host.spawn(net.IPSECBPF, "attach", net.IFNAME, "--policy", names.policy(NAME),
+                                stderr=subprocess.STDOUT)
+
+    def resolvers():
+        found = []
+        for pid in set(names.host.pids()) - before:
+            try:
+                status = dict(line.rstrip("\n").split(":\t", 1) for line in
+                              open(f"/proc/{pid}/status", encoding="utf-8") if ":\t" in line)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if status["Uid"].split() == ["2147483002"] * 4 and status["Seccomp"] == "2":
+                found.append(status)
+        return found
+
+    net.wait_until(lambda: len(resolvers()) == 1, "the resolver", 10)
+    status = resolvers()[0]
+    assert all(int(status[name], 16) == 0 for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"))
+    assert status["Gid"].split() == ["2147483002"] * 4 and status["Groups"].split() == []
+    assert status["NoNewPrivs"] == "1"
+    assert applying.wait(timeout=60) == 1
+    assert resolvers() == []
