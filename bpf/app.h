@@ -187,12 +187,12 @@ static __noinline __u64 app_of_endpoint(const struct packet_info *info, __u32 ge
 	};
 	struct app_endpoint *endpoint = bpf_map_lookup_elem(&app_endpoints, &key);
 
-	if (!endpoint && in && !is_group_address(&info->dst, info->family) &&
-	    !is_own_address(&info->dst, info->family))
-		return 0;
 	if (!endpoint) {
 		__builtin_memset(&key.local, 0, sizeof(key.local));
 		endpoint = bpf_map_lookup_elem(&app_endpoints, &key);
+		if (endpoint && in && !is_group_address(&info->dst, info->family) &&
+		    !is_own_address(&info->dst, info->family))
+			return 0;
 	}
 	return endpoint ? app_known(&endpoint->who, &endpoint->resolved, generation, serial) : 0;
 }
@@ -359,7 +359,7 @@ static __always_inline int app_note(struct app_socket *socket, const struct bpf_
 /* As app_of_packet(), for one that this host sends. 0, or a negative drop reason. */
 __noinline int app_of_skb(struct __sk_buff *skb, struct packet_info *info, __u32 generation)
 {
-	__u32 serial = spd_serial(generation);
+	__u32 serial = spd_serial(spd_head_of(generation));
 	struct bpf_sock *sk = skb->sk;
 	struct app_socket *socket;
 
@@ -372,14 +372,6 @@ __noinline int app_of_skb(struct __sk_buff *skb, struct packet_info *info, __u32
 		return app_of_packet(info, generation, SPD_WAY_OUT_LOCAL);
 	packet_is_of(info, app_known(&socket->who, &socket->resolved, generation, serial));
 	return info->app ? app_note(socket, sk, info, generation, bpf_get_socket_cookie(skb)) : 0;
-}
-
-/* Does the policy in force ask whose a packet is? */
-static __always_inline bool policy_has_apps(__u32 generation)
-{
-	const union spd_cell *chunk = spd_first_chunk(generation);
-
-	return chunk && chunk->head.apps;
 }
 
 #endif /* IPSECBPF_APP_H */

@@ -16,20 +16,23 @@
 
 #include "maps.h"
 
-/* What a flow is known by: an application's query in a tree of a policy, of which the fields that no
+/* What a flow is known by in a policy: an application's query in a tree, of which the fields that no
  * rule asks for are 0. */
 struct flow_key {
 	struct spd_query query;
-	__u32 serial;
-	__u32 app;
-	__u32 tree;
+	__u32 place;	/* FLOW_PLACE() */
 	__u32 hash;
 };
+
+/* In one word, as the stack is short: APPS_MAX is less than 1 << 24. */
+#define FLOW_PLACE(app, tree) ((app) << 8 | (tree))
+#define FLOW_APP(place) ((place) >> 8)
+#define FLOW_TREE(place) ((place) & 0xff)
 
 /* NMH (Halevi and Krawczyk 1997) with random seeds, then mixed. */
 static __always_inline __u32 flow_hash(const struct flow_key *key)
 {
-	__u64 hash = (__u64)key->app << 8 | key->tree;
+	__u64 hash = key->place;
 
 #pragma clang loop unroll(full)
 	for (int i = 0; i < SPD_WORDS; i++) {
@@ -55,7 +58,7 @@ static __always_inline struct flow_set *flow_set_of(const struct flow_key *key)
 
 static __always_inline bool flow_is(const struct flow *flow, const struct flow_key *key)
 {
-	__u64 differ = (flow->tree ^ key->tree) | (flow->app ^ key->app);
+	__u64 differ = FLOW_PLACE(flow->app, flow->tree) ^ key->place;
 
 #pragma clang loop unroll(full)
 	for (int i = 0; i < SPD_WORDS; i++)
@@ -63,8 +66,8 @@ static __always_inline bool flow_is(const struct flow *flow, const struct flow_k
 	return !differ;
 }
 
-/* What is remembered of the flow: true, and *verdict. */
-static __always_inline bool flow_find(struct flow_set *set, const struct flow_key *key, __u32 now,
+/* What is remembered of the flow by the policy of the serial: true, and *verdict. */
+static __always_inline bool flow_find(struct flow_set *set, const struct flow_key *key, __u32 serial,
 				      struct spd_verdict *verdict)
 {
 #pragma clang loop unroll(full)
@@ -72,10 +75,10 @@ static __always_inline bool flow_find(struct flow_set *set, const struct flow_ke
 		struct flow_tag *tag = &set->tag[i];
 		const struct flow *flow = &set->flow[i];
 
-		if (tag->hash != key->hash || tag->serial != key->serial || !flow_is(flow, key))
+		if (tag->hash != key->hash || tag->serial != serial || !flow_is(flow, key))
 			continue;
 		tag->again = 1;
-		tag->used = now;
+		tag->used = bpf_jiffies64();
 		verdict->rule = flow->rule;
 		verdict->protect_id = flow->protect_id;
 		verdict->action = flow->action;
@@ -114,10 +117,10 @@ static __always_inline __u32 flow_place(struct flow_set *set, __u32 serial, __u3
 	return place;
 }
 
-static __always_inline void flow_note(struct flow_set *set, const struct flow_key *key, __u32 now,
+static __always_inline void flow_note(struct flow_set *set, const struct flow_key *key,
 				      const struct spd_verdict *verdict)
 {
-	__u32 place = flow_place(set, key->serial, now);
+	__u32 now = bpf_jiffies64(), place = flow_place(set, verdict->serial, now);
 	struct flow_tag *tag;
 	struct flow *flow;
 
@@ -132,10 +135,10 @@ static __always_inline void flow_note(struct flow_set *set, const struct flow_ke
 	flow->protect_id = verdict->protect_id;
 	flow->action = verdict->action;
 	flow->level = verdict->level;
-	flow->tree = key->tree;
-	flow->app = key->app;
+	flow->tree = FLOW_TREE(key->place);
+	flow->app = FLOW_APP(key->place);
 	tag->hash = key->hash;
-	tag->serial = key->serial;
+	tag->serial = verdict->serial;
 	tag->used = now;
 	tag->again = 0;
 }

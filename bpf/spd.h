@@ -137,12 +137,22 @@ static __always_inline union spd_cell *spd_first_chunk(__u32 generation)
 	return snapshot ? bpf_map_lookup_elem(snapshot, &zero) : NULL;
 }
 
-/* The serial of the generation; 0: there is none. */
-static __always_inline __u32 spd_serial(__u32 generation)
+/* What holds for the whole policy of a generation: its first cell; NULL: there is none. */
+static __always_inline const struct spd_head *spd_head_of(__u32 generation)
 {
-	union spd_cell *chunk = spd_first_chunk(generation);
+	return (const struct spd_head *)spd_first_chunk(generation);
+}
 
-	return chunk ? chunk->head.serial : 0;
+/* The serial of a policy; 0: there is none. */
+static __always_inline __u32 spd_serial(const struct spd_head *head)
+{
+	return head ? head->serial : 0;
+}
+
+/* Is it asked whose a packet is? */
+static __always_inline bool policy_has_apps(const struct spd_head *head)
+{
+	return head && head->apps;
 }
 
 /* One more packet in a slot of the generation's counters. The clock is read once a jiffy at most: it
@@ -224,16 +234,17 @@ __noinline int spd_search(const struct spd_query *query, __u32 generation, __u32
  * An application's own rules, then the host's. Whose a packet is goes by one policy: should another
  * have taken its place meanwhile, its applications are not the same.
  */
-static __always_inline int search_rules(const struct flow_key *key, __u32 generation, bool has_apps,
-					struct spd_verdict *verdict)
+static __always_inline int search_rules(const struct flow_key *key, __u32 generation,
+					const struct spd_head *head, struct spd_verdict *verdict)
 {
+	__u32 app = FLOW_APP(key->place);
 	int err = 0;
 
-	if (key->app)
-		err = spd_search(&key->query, generation, key->tree, key->app, verdict);
-	if (!err && (!key->app || verdict->rule == SPD_RULE_DEFAULT))
-		err = spd_search(&key->query, generation, key->tree, 0, verdict);
-	return !err && has_apps && verdict->serial != key->serial ? -DROP_INTERNAL : err;
+	if (app)
+		err = spd_search(&key->query, generation, FLOW_TREE(key->place), app, verdict);
+	if (!err && (!app || verdict->rule == SPD_RULE_DEFAULT))
+		err = spd_search(&key->query, generation, FLOW_TREE(key->place), 0, verdict);
+	return !err && head->apps && verdict->serial != head->serial ? -DROP_INTERNAL : err;
 }
 
 /* The first match, or the default: remembered or searched for. 0, or a negative drop reason. */
@@ -242,67 +253,70 @@ static __always_inline int classify(__u32 generation, const struct spd_head *hea
 				    struct spd_verdict *verdict)
 {
 	enum spd_shows shows = what_shows(info);
-	__u32 now = bpf_jiffies64();
 	struct flow_set *set;
 	struct flow_key key;
 	__u64 upper;
 	int err;
 
 	query_fill(&key.query, info, way, shows);
-	key.serial = verdict->serial;
-	key.app = info->app;
-	key.tree = SPD_TREE(way, info->family & 1, shows);
+	key.place = FLOW_PLACE(info->app, SPD_TREE(way, info->family & 1, shows));
 	if (info->fragment != FRAGMENT_NONE)
-		return search_rules(&key, generation, head->apps, verdict);
+		return search_rules(&key, generation, head, verdict);
 	upper = key.query.word[SPD_UPPER];
 	key.query.word[SPD_UPPER] &= head->upper_used;
 	key.hash = flow_hash(&key);
 	set = flow_set_of(&key);
-	if (set && flow_find(set, &key, now, verdict))
+	if (set && flow_find(set, &key, head->serial, verdict))
 		return 0;
 	/* Should another policy be in force by now, it may ask for more of the packet. */
 	key.query.word[SPD_UPPER] = upper;
-	err = search_rules(&key, generation, head->apps, verdict);
+	err = search_rules(&key, generation, head, verdict);
 	key.query.word[SPD_UPPER] &= head->upper_used;
-	if (set && !err && verdict->serial == key.serial)
-		flow_note(set, &key, now, verdict);
+	if (set && !err && verdict->serial == head->serial)
+		flow_note(set, &key, verdict);
 	return err;
 }
 
 /*
  * What policy says of this packet: 0 and *verdict, or a negative drop reason. Without a policy
- * everything but essential traffic is dropped. `generation`: NO_GENERATION, or from
- * live_generation(). If its policy has applications, info->app and app_serial must say whose packet
+ * everything but essential traffic is dropped. `generation`: from generation_in_force(); `head`: its
+ * policy's, which the hook has looked up to see whether it has applications. If the policy has applications, info->app and app_serial must say whose packet
  * it is, by that policy (app.h). Not inlined: the verifier then sees the search once, not once for each hook and
  * each way to it.
  */
-__noinline int spd_ask(const struct packet_info *info, __u32 generation, __u32 way,
-		       struct spd_verdict *verdict)
+__noinline int spd_judge(const struct packet_info *info, const struct spd_head *head,
+			 __u32 generation, __u32 way, struct spd_verdict *verdict)
 {
-	union spd_cell *chunk = spd_first_chunk(generation);
 	int err;
 
 	if (!info || !verdict || way >= SPD_WAYS)
 		return -DROP_INTERNAL;
-	explain_asked(chunk ? chunk->head.serial : 0);
-	if (is_essential(info, chunk ? chunk->head.essential : ESSENTIAL_ALL, way)) {
+	explain_asked(spd_serial(head));
+	if (is_essential(info, head ? head->essential : ESSENTIAL_ALL, way)) {
 		verdict->action = SPD_BYPASS;
 		verdict->essential = 1;
 		return 0;
 	}
-	if (!chunk)
+	if (!head)
 		return -DROP_NO_POLICY;
-	verdict->serial = chunk->head.serial;
+	verdict->serial = head->serial;
 	if (!info->is_ip) {
-		verdict->action = chunk->head.non_ip_action;
+		verdict->action = head->non_ip_action;
 		return verdict->action == SPD_BYPASS ? 0 : -DROP_NON_IP;
 	}
-	if (chunk->head.apps && info->app_serial != chunk->head.serial)
+	if (head->apps && info->app_serial != head->serial)
 		return -DROP_INTERNAL;
-	err = classify(generation, &chunk->head, info, way, verdict);
+	err = classify(generation, head, info, way, verdict);
 	if (!err && !info->uncounted)
-		count_rule(generation, &chunk->head, way, verdict->rule, info->len);
+		count_rule(generation, head, way, verdict->rule, info->len);
 	return err;
+}
+
+/* The same for those who have not looked. */
+static __always_inline int spd_ask(const struct packet_info *info, __u32 generation, __u32 way,
+				   struct spd_verdict *verdict)
+{
+	return spd_judge(info, spd_head_of(generation), generation, way, verdict);
 }
 
 #endif /* IPSECBPF_SPD_H */

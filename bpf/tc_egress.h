@@ -68,16 +68,17 @@ static __always_inline bool is_forged(const struct __sk_buff *skb, const struct 
 static __always_inline int egress_decide(struct __sk_buff *skb, struct packet_info *info,
 					 __u32 generation, struct spd_verdict *verdict)
 {
+	const struct spd_head *head = spd_head_of(generation);
 	bool local = !skb->ingress_ifindex;
 	int err = 0;
 
-	if (policy_has_apps(generation))
+	if (policy_has_apps(head))
 		err = local ? app_of_skb(skb, info, generation) :
 			      app_of_packet(info, generation, SPD_WAY_OUT_FORWARDED);
 	if (err)
 		return err;
-	return tc_decide(info, generation, local ? SPD_WAY_OUT_LOCAL : SPD_WAY_OUT_FORWARDED,
-			 verdict);
+	return tc_decide(info, head, generation,
+			 local ? SPD_WAY_OUT_LOCAL : SPD_WAY_OUT_FORWARDED, verdict);
 }
 
 static __always_inline int egress(struct __sk_buff *skb, const struct control *ctl,

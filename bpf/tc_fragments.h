@@ -93,16 +93,17 @@ static __noinline int note_first(const struct packet_info *info, enum spd_way wa
 	return bpf_map_lookup_elem(&fragment_verdicts, &first.packet) ? -DROP_INTERNAL : 0;
 }
 
-/* As spd_ask(), for packets of which each fragment comes by itself. */
-static __always_inline int tc_decide(struct packet_info *info, __u32 generation, enum spd_way way,
+/* As spd_judge(), for packets of which each fragment comes by itself. */
+static __always_inline int tc_decide(struct packet_info *info, const struct spd_head *head,
+				     __u32 generation, enum spd_way way,
 				     struct spd_verdict *verdict)
 {
 	int err;
 
 	if (info->fragment == FRAGMENT_LATER &&
-	    verdict_of_first(info, way, spd_serial(generation), verdict))
+	    verdict_of_first(info, way, spd_serial(head), verdict))
 		return 0;
-	err = spd_ask(info, generation, way, verdict);
+	err = spd_judge(info, head, generation, way, verdict);
 	if (!err && info->fragment == FRAGMENT_FIRST)
 		err = note_first(info, way, verdict);
 	return err < 0 ? err : 0;

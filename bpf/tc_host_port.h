@@ -21,6 +21,7 @@ static __always_inline int inner_policy(const struct control *ctl, struct packet
 	__u32 slot = (__u32)tag->slot[0] << 24 | (__u32)tag->slot[1] << 16 |
 		     (__u32)tag->slot[2] << 8 | tag->slot[3];
 	__u32 generation = generation_in_force(ctl);
+	const struct spd_head *head;
 	struct sa_slot *sa;
 	int err;
 
@@ -30,9 +31,10 @@ static __always_inline int inner_policy(const struct control *ctl, struct packet
 	/* Nor may a peer, however wide its selectors, speak in this host's name. */
 	if (is_own_source(info))
 		return -DROP_OWN_SOURCE;
-	if (policy_has_apps(generation))
+	head = spd_head_of(generation);
+	if (policy_has_apps(head))
 		app_of_packet(info, generation, SPD_WAY_IN);
-	err = tc_decide(info, generation, SPD_WAY_IN, verdict);
+	err = tc_decide(info, head, generation, SPD_WAY_IN, verdict);
 	if (err)
 		return err;
 	if (verdict->action != SPD_PROTECT || verdict->protect_id != sa->protect_id)

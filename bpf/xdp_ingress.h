@@ -119,11 +119,12 @@ static __always_inline int clear_text(const struct control *ctl, struct packet_i
 				      struct spd_verdict *verdict)
 {
 	__u32 generation = generation_in_force(ctl);
+	const struct spd_head *head = spd_head_of(generation);
 	int err;
 
-	if (policy_has_apps(generation))
+	if (policy_has_apps(head))
 		app_of_packet(info, generation, SPD_WAY_IN);
-	err = spd_ask(info, generation, SPD_WAY_IN, verdict);
+	err = spd_judge(info, head, generation, SPD_WAY_IN, verdict);
 	if (err)
 		return err;
 	if (verdict->action == SPD_BYPASS) {

@@ -52,14 +52,13 @@ static __noinline int is_remembered(const struct packet_info *info, __u32 genera
 	shows = what_shows(info);
 	query_fill(&key.query, info, way, shows);
 	key.query.word[SPD_UPPER] &= cell->head.upper_used;
-	key.serial = cell->head.serial;
-	key.tree = SPD_TREE(way, info->family & 1, shows);
+	key.place = FLOW_PLACE(info->app, SPD_TREE(way, info->family & 1, shows));
 	key.hash = flow_hash(&key);
 	set = flow_set_of(&key);
 	if (!set)
 		return 0;
 	for (int i = 0; i < FLOW_WAYS; i++)
-		if (set->tag[i].hash == key.hash && set->tag[i].serial == key.serial &&
+		if (set->tag[i].hash == key.hash && set->tag[i].serial == cell->head.serial &&
 		    flow_is(&set->flow[i], &key))
 			return 1;
 	return 0;
