@@ -322,6 +322,19 @@ def test_a_listener_closed_before_its_connection(scene):
     net.wait_until(lambda: not scene.flows(), "the connection is closed")
 
 
+def test_a_listener_outlives_its_connection(scene):
+    """The copy of what is noted of the listener is not the connection's to give back."""
+    server, client = scene.actor(), scene.actor("other", scene.b)
+    server.do("l = socket.create_server(('10.9.0.1', 7205))")
+    before = scene.endpoints()
+    client.do("s = socket.create_connection(('10.9.0.1', 7205))")
+    server.do("s, _ = l.accept()")
+    server.do("s.close()")
+    client.do("s.close()")
+    net.wait_until(lambda: not scene.flows(), "the connection is closed")
+    assert len(before) == 1 and scene.endpoints() == before
+
+
 def test_a_connection_that_is_never_accepted(scene):
     server, client = scene.actor(), scene.actor("other", scene.b)
     server.do("l = socket.create_server(('10.9.0.1', 7202))")
