@@ -9,6 +9,7 @@ import re
 import secrets
 import socket
 import struct
+import subprocess
 
 import pytest
 
@@ -262,7 +263,7 @@ def test_recipe(hosts, recipe):
     capture = hosts.topology.capture()
     check_outcome(hosts, recipe, hosts.play(recipe, protected=True))
     frames = hosts.settled(capture)
-    seen = check_protection(hosts, recipe, frames)
+    seen = check_protection(hosts, recipe.protections, frames)
     assert legible(frames, recipe.hidden) == []
     if recipe.visible is not None:
         assert legible(frames, [recipe.visible]), "authenticated is not encrypted"
@@ -271,7 +272,7 @@ def test_recipe(hosts, recipe):
     check_others(hosts, recipe, capture)
 
 
-def check_protection(hosts, recipe, frames):
+def check_protection(hosts, protections, frames):
     """{protection: its packets}: both directions of each, and nothing else."""
     sas, seen, directions = hosts.sas(), {}, set()
     for protocol, payload in packets(frames):
@@ -280,7 +281,7 @@ def check_protection(hosts, recipe, frames):
         assert sa in sas, f"an SPI of nobody: {sa[1]:#x}"
         seen.setdefault(sas[sa], []).append((protocol, payload))
         directions.add(sa)
-    assert set(seen) == recipe.protections
+    assert set(seen) == protections
     assert len(directions) == 2 * len(seen)
     return seen
 
@@ -346,8 +347,29 @@ def test_a_daemon_from_before(hosts):
     for block in sorted(blocks, key=lambda block: not block.ports):
         hosts.run(block, timeout=15)
     frames = hosts.settled(capture)
-    check_protection(hosts, recipe, frames)
+    check_protection(hosts, recipe.protections, frames)
     assert legible(frames, recipe.hidden) == []
+
+
+def test_the_end_of_a_daemon(hosts):
+    """Killed while a client is connected: what its kernel says of it, without a process or even a
+    socket, is protected as well."""
+    recipe = RECIPES[0]
+    a = hosts.topology.a
+    for block in hosts.document[recipe.heading]:
+        if block.ports or "policy apply" in block.commands:
+            hosts.run(block)
+    capture = hosts.topology.capture()
+    typing = daemons.Block("a", "exec ftp -n 10.9.0.2")
+    client = a.spawn(*hosts.stage.command(typing), stdin=subprocess.PIPE)
+    net.wait_until(lambda: "ESTAB" in a.run("ss", "-Htn").stdout, "the control connection")
+    hosts.stage.end()
+    net.wait_until(lambda: "CLOSE-WAIT" in a.run("ss", "-Htn").stdout, "the server's FIN")
+    client.stdin.write("quote noop\nquote noop\n")
+    client.stdin.close()
+    client.wait(10)
+    net.wait_until(lambda: not a.run("ss", "-Htn").stdout, "the client is done with it")
+    check_protection(hosts, {"secret"}, hosts.settled(capture))
 
 
 def test_document_and_policies(product):
