@@ -16,9 +16,11 @@
 #include "own_address.h"
 #include "spd.h"
 
-#define SOCK_STREAM_TYPE 1
+#define SOCK_RAW_TYPE 3
 #define AF_INET_FAMILY 2
 #define AF_INET6_FAMILY 10
+
+#define APP_NOTING (~0ull)	/* app_socket.noted: a CPU is about to note it; no socket's cookie */
 
 /* ---- which application an identity is -------------------------------------------------------- */
 
@@ -307,6 +309,13 @@ static __always_inline void app_endpoint_of(struct app_endpoint_key *key, const 
 	}
 }
 
+/* Are its endpoints those of its port? A socket that is connected anew may have another. */
+static __always_inline bool app_endpoint_is_noted(const struct app_socket *socket,
+						  const struct bpf_sock *sk, __u64 cookie)
+{
+	return socket->noted == cookie && socket->endpoints[0].port == bpf_htons(sk->src_port);
+}
+
 /* The same of a socket without connections. Only one of several CPUs that send may count it. */
 static __noinline int app_note_endpoint(struct app_socket *socket, const struct bpf_sock *sk,
 					const struct packet_info *info, __u64 cookie)
@@ -315,16 +324,21 @@ static __noinline int app_note_endpoint(struct app_socket *socket, const struct 
 	__u64 noted = socket->noted;
 	int err;
 
-	if (__sync_val_compare_and_swap(&socket->noted, noted, cookie) != noted)
+	if (noted == APP_NOTING ||
+	    __sync_val_compare_and_swap(&socket->noted, noted, APP_NOTING) != noted)
 		return 0;
+	for (int i = 0; noted == cookie && i < APP_ENDPOINT_KEYS; i++) {
+		key = socket->endpoints[i];
+		if (key.family != FAMILY_COUNT)
+			app_endpoint_remove(&key);
+	}
 	app_endpoint_of(&key, sk, info);
 	socket->flow.family = FAMILY_COUNT;
 	socket->endpoints[0].family = socket->endpoints[1].family = FAMILY_COUNT;
 	err = app_endpoint_add(&key, &socket->who, socket->resolved);
-	if (err)
-		socket->noted = 0;
-	else
+	if (!err)
 		socket->endpoints[0] = key;
+	socket->noted = err ? 0 : cookie;
 	return err;
 }
 
@@ -348,12 +362,12 @@ static __always_inline int app_note(struct app_socket *socket, const struct bpf_
 		return 0;
 	if (!has_ports(info->proto))
 		return app_note_exchange(socket, info, cookie);
-	if (socket->noted == cookie || sk->protocol != info->proto || sk->state == BPF_TCP_LISTEN)
+	if (sk->protocol != info->proto || sk->state == BPF_TCP_LISTEN || sk->type == SOCK_RAW_TYPE)
 		return 0;
 	if (info->proto == IPPROTO_TCP)
-		return sk->type == SOCK_STREAM_TYPE ?
-			       app_note_flow(socket, info, generation, cookie) : 0;
-	return app_note_endpoint(socket, sk, info, cookie);
+		return socket->noted == cookie ? 0 : app_note_flow(socket, info, generation, cookie);
+	return app_endpoint_is_noted(socket, sk, cookie) ? 0 :
+							   app_note_endpoint(socket, sk, info, cookie);
 }
 
 /* As app_of_packet(), for one that this host sends. 0, or a negative drop reason. */

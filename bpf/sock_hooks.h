@@ -164,7 +164,8 @@ static __always_inline int endpoints_note(struct app_socket *socket, __u64 cooki
 	if (noted == cookie) {
 		endpoints_forget(socket);
 	} else {
-		if (__sync_val_compare_and_swap(&socket->noted, noted, cookie) != noted)
+		if (noted == APP_NOTING ||
+		    __sync_val_compare_and_swap(&socket->noted, noted, cookie) != noted)
 			return 0;
 		own_nothing(socket);
 	}
