@@ -236,7 +236,7 @@ def exe_digest(seed, path):
     mount = path
     while not os.path.ismount(mount):
         mount = os.path.dirname(mount)
-    device = os.stat(path).st_dev
+    device = os.stat(mount).st_dev      # overlayfs tells another one of files
     value = os.major(device) << 20 | os.minor(device) | DIGEST_FILE
     for name in reversed(os.path.relpath(path, mount).split("/")):
         value = digest(seed, value, name)
