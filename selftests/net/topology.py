@@ -454,11 +454,12 @@ def remove_namespace(name):
 
 def sweep():
     """Removes what killed runs have left: namespaces, directories and cgroups whose process is gone."""
+    made = re.compile(rf"(?:ipsecbpf-test|(?:ipsecbpf-test-)?{PREFIX})-(\d+)-\d+(?:[-.]|$)")
     for where, remove in (("/run/netns", remove_namespace),
                           (tempfile.gettempdir(), _remove_directory),
                           (cgroup_root(), _remove_cgroup)):
         for name in _listdir(where):
-            match = re.match(rf"(?:{PREFIX}|ipsecbpf-test)-(\d+)-\d+[-.]", name)
+            match = made.match(name)
             if match and not os.path.exists(f"/proc/{match[1]}"):
                 remove(name)
 
