@@ -226,10 +226,10 @@ def cgroup_digests(seed, path):
 
 def exe_digest(seed, path):
     """Of a file that is not below a bind mount."""
-    mount = path
+    mount = os.path.dirname(path)       # overlayfs gives files another device than directories
     while not os.path.ismount(mount):
         mount = os.path.dirname(mount)
-    device = os.stat(mount).st_dev      # overlayfs tells another one of files
+    device = os.stat(mount).st_dev
     value = os.major(device) << 20 | os.minor(device) | DIGEST_FILE
     for name in reversed(os.path.relpath(path, mount).split("/")):
         value = digest(seed, value, name)

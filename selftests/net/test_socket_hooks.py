@@ -14,7 +14,6 @@ import topology as net
 from test_sockets import Scene, application, document, fresh    # noqa: F401
 
 HOOKS = 12
-NIC_HOOKS = 3
 BPF_PROG_LOAD, BPF_PROG_ATTACH, BPF_PROG_DETACH, BPF_LINK_CREATE = 5, 8, 9, 28
 PROG_CGROUP_SOCK_ADDR, CGROUP_INET4_CONNECT = 18, 10
 PROG_SCHED_CLS, TCX_INGRESS = 3, 46
@@ -24,7 +23,8 @@ MARK = 0xe5000000
 
 
 def links(scene):
-    return len(os.listdir(os.path.join(net.PIN_ROOT, scene.a.key, "links"))) - NIC_HOOKS
+    return sum(name.startswith("sock_")
+               for name in os.listdir(os.path.join(net.PIN_ROOT, scene.a.key, "links")))
 
 
 def apply(scene, policy, check=True):
