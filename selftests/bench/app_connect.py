@@ -67,10 +67,16 @@ class Arm:
                 self.cgroup]
 
 
-def is_measured(host):
-    """Are sockets of the measuring program what the policy calls "measured"?"""
-    said = host.json("app", "identify", net.IFNAME, "--exe", LOOPS)
-    return said["application"] == "measured"
+def verify(arms, expected):
+    """The packets on the wire were of the application that the measuring program is, and of no other."""
+    for arm in arms:
+        if not arm.applications:
+            continue
+        listed = arm.hosts.a.json("app", "list", net.IFNAME)["applications"]
+        packets = {app["name"]: app["clear"]["packets"] for app in listed if app["clear"]["packets"]}
+        if list(packets) != ["measured"] or packets["measured"] < expected:
+            raise net.Failure(f"arm {arm.name}: packets of applications: {packets}, expected at least "
+                              f"{expected} of \"measured\"")
 
 
 def measure(rounds, connections, datagrams, many):
@@ -84,6 +90,7 @@ def measure(rounds, connections, datagrams, many):
         for arm in arms:
             command += arm.arguments()
         done = net.run_command(list(map(str, command)), timeout=900)
+        verify(arms, rounds * (connections + datagrams))
         dropped = {arm.name: {reason: count - old.get(reason, 0)
                               for reason, count in arm.drops().items() if count != old.get(reason, 0)}
                    for arm, old in zip(arms, before)}

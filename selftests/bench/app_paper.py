@@ -35,10 +35,12 @@ class Row:
 
 
 def ftp(source, size):
-    """tnftp: the whole command line, and what is typed."""
-    wanted = "cd small\nmget *\n" if size == "small" else "get large\n"
-    return [sites.PROGRAMS["ftp", "a"], "-n", "10.9.0.2"], \
-        f"user {sites.USER} {sites.PASSWORD}\nbinary\nprompt\npreserve\ncd {source}\n{wanted}"
+    """wget: the whole command line, and what is typed. After one listing it has one control connection
+    and asks for each file with PASV and RETR only; tnftp and curl ask for the size as well."""
+    url = f"ftp://10.9.0.2/%2F{source[1:]}/"
+    more = ["-r", "-nH", f"--cut-dirs={source.count('/') + 1}", url + "small/"] if size == "small" \
+        else [url + "large"]
+    return [sites.PROGRAMS["ftp", "a"], "-q", *more], ""
 
 
 def sftp_with(*options, small="get small/*"):

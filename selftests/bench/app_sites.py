@@ -2,7 +2,7 @@
 """Pairs of hosts with unchanged file servers and clients, each pair under a policy of its own. Imported
 by app_paper.
 
-On host b vsftpd and OpenSSH's sshd with sftp-server; from host a tnftp and OpenSSH's sftp fetch. Every
+On host b vsftpd and OpenSSH's sshd with sftp-server; from host a wget and OpenSSH's sftp fetch. Every
 pair has its own cgroup: socket hooks are attached to that and to no other.
 """
 import os
@@ -15,7 +15,7 @@ PORTS = {"ftp": 21, "ssh": 22}
 DATA_PORTS = (50000, 59999)     # where a policy that names ports has to know them
 ENCRYPTION, AUTHENTICATION = "aes128gcm16", "sha256"    # ESP; AH
 SUITES = {"secret": ENCRYPTION, "authentic": AUTHENTICATION}
-PROGRAMS = {("ftp", "a"): "/usr/bin/tnftp", ("ftp", "b"): "/usr/sbin/vsftpd",
+PROGRAMS = {("ftp", "a"): "/usr/bin/wget", ("ftp", "b"): "/usr/sbin/vsftpd",
             ("ssh", "a"): "/usr/bin/ssh", ("ssh", "b"): "/usr/sbin/sshd"}
 SIDES = {"a": "remote_port", "b": "local_port"}   # on which side the server's port is
 
@@ -59,6 +59,8 @@ class Site:
         key = self.a.run("cat", "/root/.ssh/bench.pub").stdout
         self.b.run("sh", "-e", "-c", f"cd /home/{USER}; mkdir -m 700 .ssh; cat > .ssh/authorized_keys; "
                    f"chown -R {USER}: .ssh", input=key)
+        self.a.run("sh", "-c", "umask 077; cat > /root/.netrc",
+                   input=f"machine {self.b.address(4)} login {USER} password {PASSWORD}\n")
         host_key = self.b.run("cat", "/etc/ssh/bench_host_key.pub").stdout
         self.a.run("sh", "-c", "cat > /root/.ssh/bench_known_hosts",
                    input=f"{self.b.address(4)} {host_key}")
