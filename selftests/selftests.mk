@@ -81,7 +81,7 @@ $(B)/net/deny: selftests/net/deny.c
 # setpriv: should make be killed, pytest ends as well, in good order.
 NETJOBS ?= 3
 .PHONY: check-net
-check-net: all $(B)/wirecount $(B)/net/net_watch_driver $(B)/net/deny
+check-net: all $(B)/wirecount $(B)/net/net_watch_driver $(B)/net/deny $(B)/bench/app_loops
 	$(Q)export B=$(abspath $(B)) && \
 		exec setpriv --pdeathsig TERM $(PYTHON) -B -m pytest -q -p no:cacheprovider \
 		$(if $(filter-out 1,$(NETJOBS)),-n $(NETJOBS) --max-worker-restart=0) selftests/net $(NETTEST)
@@ -94,10 +94,11 @@ demo: deps
 demo-run: all $(B)/wirecount
 	$(Q)B=$(abspath $(B)) $(PYTHON) -B selftests/demo
 
-# BENCH=tcp (the default), spd or presence: selftests/bench/bench_$(BENCH). ROUNDS=n makes it shorter or
-# longer.
+# BENCH=tcp (the default), spd, presence or app: selftests/bench/bench_$(BENCH). ROUNDS=n makes it shorter
+# or longer.
 BENCH ?= tcp
 BENCH_NEEDS_spd := $(B)/bench/spd_bench
+BENCH_NEEDS_app := $(B)/bench/app_loops
 .PHONY: bench bench-run
 bench: deps
 	$(Q)$(MAKE) --no-print-directory bench-run
@@ -116,6 +117,15 @@ $(B)/bench/spd_bench: $(SPD_BENCH_SRC) $(B)/bench/spd_bench.skel.h $(B)/libipsec
 		$(wildcard selftests/bench/spd_*.h selftests/spd/*.h selftests/bpf/*.h)
 	$(call say,BENCH,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ \
 		$(filter %.c %.a,$^) $(LIBS)
+
+$(B)/bench/app_empty.bpf.o: selftests/bench/app_empty.bpf.c
+	$(call say,BPF,$@)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $< && \
+		$(BPFTOOL) gen object $@ $@.tmp && rm -f $@.tmp
+
+$(B)/bench/app_loops: selftests/bench/app_loops.c selftests/bench/app_loops_arm.c \
+		selftests/bench/app_loops.h $(B)/bench/app_empty.skel.h
+	$(call say,BENCH,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ \
+		$(filter %.c,$^) $(LIBS)
 
 # Stock Debian kernels in QEMU, by emulation; kernel XFRM is the peer. GUESTTEST="-k tcp -x" passes
 # options to pytest; check-vm-harness has XFRM on both sides, which tests the tests.

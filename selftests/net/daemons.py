@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Unchanged daemons and clients on hosts of a Topology, from the commands of a document.
 
-A host is furnished first: /etc, /home, /var/spool and the like become its own (overlays in its mount
-namespace), so that configuration, users and mail are those of a host of its own and nothing of it
-reaches the machine. Its programs run in cgroups below one of this run, as systemd would place them;
+A host is furnished first: /etc, /home, /var/spool and the like become its own (overlays in its
+mount namespace), so that configuration, users and mail are those of a host of its own and nothing
+of it reaches the machine. Its programs run in cgroups below one of this run, as systemd would place them;
 socket hooks are attached to that cgroup and to no other.
 
 In the document a block says where its commands run:
 
         ```sh b                                         on host b, until they end
-        ```sh b unit=vsftpd.service listens=21          by that unit; they stay, once the port is open
+        ```sh b unit=vsftpd.service listens=21          by that unit; they stay, if the port opens
         ```sh a cgroup=x11                              in the cgroup /clients/x11
         ```sh a typed                                   on a terminal, at which the test types
 """
@@ -22,6 +22,7 @@ import subprocess
 import time
 
 import topology as net
+from sockets import Cgroup
 from wire import Failure, wait_until
 
 OWN = ("/etc", "/home", "/root", "/var/mail", "/var/spool", "/var/log", "/var/lib/postfix",
@@ -37,8 +38,8 @@ for directory in "$@"; do
         mkdir -p $own/upper$directory $own/work$directory
         chown --reference=$directory $own/upper$directory
         chmod --reference=$directory $own/upper$directory
-        mount -t overlay -o lowerdir=$directory,upperdir=$own/upper$directory,workdir=$own/work$directory \
-                ipsecbpf-test $directory
+        mount -t overlay ipsecbpf-test $directory \
+                -o lowerdir=$directory,upperdir=$own/upper$directory,workdir=$own/work$directory
 done
 install -d -m 700 /run/ipsecbpf
 mkdir $own/run
@@ -58,43 +59,6 @@ def furnish(host):
     host.run("sh", "-c", FURNISH, "furnish", own, *OWN)
 
 
-# ---- cgroups ------------------------------------------------------------------------------------
-
-def cgroup_mount():
-    with open("/proc/self/mountinfo") as file:
-        for line in file:
-            before, after = line.split(" - ")
-            if after.startswith("cgroup2 "):
-                return before.split()[4]
-    raise Failure("cgroup2 is not mounted")
-
-
-class Cgroups:
-    """A cgroup of this run, and those below it that are asked for. Slices, as a unit is below slices."""
-
-    def __init__(self, tag):
-        self.below = f"/ipsecbpf-test-{tag}.slice"
-        self.top = cgroup_mount() + self.below
-        os.mkdir(self.top)
-
-    def directory(self, name):
-        """name: as in /name below the cgroup of this run."""
-        path = os.path.join(self.top, name)
-        os.makedirs(path, exist_ok=True)
-        return path
-
-    def remove(self):
-        """Everyone in it has ended."""
-        for directory, _, _ in os.walk(self.top, topdown=False):
-            wait_until(lambda: not self._members(directory), f"{directory}: no process", 5)
-            os.rmdir(directory)
-
-    @staticmethod
-    def _members(directory):
-        with open(os.path.join(directory, "cgroup.procs")) as file:
-            return file.read().split()
-
-
 # ---- blocks of a document -----------------------------------------------------------------------
 
 class Block:
@@ -108,10 +72,11 @@ class Block:
         self.ports = [int(port) for port in named.get("listens", "").split(",") if port]
 
     def place(self):
-        """Its cgroup, as Cgroups names it."""
+        """Its cgroup, below that of the run."""
         if self.unit:
             return f"{self.host}.slice/system.slice/{self.unit}"
-        return f"{self.host}.slice/clients/{self.cgroup}" if self.cgroup else f"{self.host}.slice/shell"
+        below = f"clients/{self.cgroup}" if self.cgroup else "shell"
+        return f"{self.host}.slice/{below}"
 
 
 def without(block, program):
@@ -141,7 +106,7 @@ class Stage:
     def __init__(self, topology, directory):
         self.topology = topology
         self.directory = directory
-        self.cgroups = Cgroups(topology.tag)
+        self.cgroup = Cgroup()
         self.daemons = []
         for host in topology.hosts:
             furnish(host)
@@ -149,9 +114,9 @@ class Stage:
     def command(self, block):
         """What runs it, in its cgroup from the first instruction on."""
         assert "attach" not in block.commands or "--cgroup" in block.commands, "see attach()"
-        procs = os.path.join(self.cgroups.directory(block.place()), "cgroup.procs")
-        script = f"echo $$ > {procs}; PATH={net.BUILD}:$PATH:/usr/sbin:/sbin; cd {self.directory}; " \
-                 f"umask 022; HOME=/root; export PATH HOME; {block.commands}"
+        procs = os.path.join(self.cgroup.add(block.place()), "cgroup.procs")
+        script = f"echo $$ > {procs}; PATH={net.BUILD}:$PATH:/usr/sbin:/sbin; HOME=/root; " \
+                 f"export PATH HOME; umask 022; cd {self.directory}; {block.commands}"
         if block.ports:         # a unit's process, not the shell that starts it
             script = script.replace(block.commands, f"exec {block.commands}")
         return ["sh", "-e", "-c", script]
@@ -185,12 +150,13 @@ class Stage:
     def end(self):
         """Ends the units: every process in their cgroups."""
         for block, process in reversed(self.daemons):
-            directory = self.cgroups.directory(block.place())
+            directory = self.cgroup.add(block.place())
 
             def empty():
-                members = Cgroups._members(directory)
+                with open(os.path.join(directory, "cgroup.procs")) as file:
+                    members = [int(pid) for pid in file.read().split()]
                 for pid in members:
-                    self._kill(int(pid))
+                    self._kill(pid)
                 return not members
             wait_until(empty, f"end of {block.unit}", 5)
             process.wait(5)
@@ -204,10 +170,10 @@ class Stage:
             pass
 
     def type(self, block, answers, timeout=20):
-        """Runs it on a terminal; answers: (what the terminal shows, what is typed then). Everything it
-        has shown, once it ends."""
+        """Runs it on a terminal; answers: (what the terminal shows, what is typed then).
+        Everything it has shown, once it ends."""
         master, slave = pty.openpty()
-        process = subprocess.Popen(self.host(block).enter() + ["setsid", "-c", *self.command(block)],
+        process = subprocess.Popen([*self.host(block).enter(), "setsid", "-c", *self.command(block)],
                                    stdin=slave, stdout=slave, stderr=slave)
         self.topology.processes.append(process)
         os.close(slave)

@@ -28,14 +28,7 @@ def syscall(number, *arguments):
     return value
 
 
-def cgroup_root():
-    """Where cgroup2 is mounted, its own root at the top."""
-    with open("/proc/self/mountinfo") as file:
-        for line in file:
-            fields, kind = line.split(" - ")
-            if kind.split()[0] == "cgroup2" and fields.split()[3] == "/":
-                return fields.split()[4]
-    raise net.Failure("cgroup2 is not mounted")
+cgroup_root = net.cgroup_root
 
 
 class Cgroup:
@@ -47,7 +40,7 @@ class Cgroup:
         Cgroup.count += 1
         # A slice, as systemd would have it: the unit is further down.
         self.name = f"ipsecbpf-test-{os.getpid()}-{Cgroup.count}.slice"
-        self.top = os.path.join(cgroup_root(), self.name)
+        self.top = os.path.join(net.cgroup_root(), self.name)
         self.made = []
         self.add()
         for path in below:
@@ -233,10 +226,10 @@ def cgroup_digests(seed, path):
 
 def exe_digest(seed, path):
     """Of a file that is not below a bind mount."""
-    mount = path
+    mount = os.path.dirname(path)       # overlayfs gives files another device than directories
     while not os.path.ismount(mount):
         mount = os.path.dirname(mount)
-    device = os.stat(path).st_dev
+    device = os.stat(mount).st_dev
     value = os.major(device) << 20 | os.minor(device) | DIGEST_FILE
     for name in reversed(os.path.relpath(path, mount).split("/")):
         value = digest(seed, value, name)

@@ -78,7 +78,7 @@ class Theatre:
         os.mkdir(self.stage.directory)
         for name in os.listdir(EXAMPLES):
             text = open_text(os.path.join(EXAMPLES, name))
-            text = text.replace('"/clients/', f'"{self.stage.cgroups.below}/a.slice/clients/')
+            text = text.replace('"/clients/', f'"{self.stage.cgroup.path()}/a.slice/clients/')
             self.topology.write(f"recipes/{name}", text)
             self.topology.write(f"recipes/wrong-{name}", re.sub(
                     r'("executable": "/usr/s?bin/|"unit": "|/clients/)', r"\1no-", text))
@@ -90,10 +90,11 @@ class Theatre:
                 self.carry(path)
         block = copy.copy(block)
         block.commands = block.commands.replace(
-                "attach eth0 ", f"attach eth0 --cgroup {self.stage.cgroups.top} ")
+                "attach eth0 ", f"attach eth0 --cgroup {self.stage.cgroup.top} ")
         if self.rename:
             block = daemons.without(block, "ipsecbpf run")
-            block.commands = block.commands.replace("policy apply eth0 ", "policy apply eth0 wrong-")
+            apply = "policy apply eth0 "
+            block.commands = block.commands.replace(apply, f"{apply}wrong-")
         return self.stage.run(block, **options)
 
     def carry(self, path):
@@ -140,7 +141,8 @@ class Theatre:
     def sas(self):
         """{(protocol on the wire, SPI): protection}, as both hosts have them."""
         return {({"esp": ESP, "ah": AH}[sa["proto"]], sa["spi"]): sa["protection"]
-                for host in self.topology.hosts for sa in host.json("sa", "list", net.IFNAME)["sas"]}
+                for host in self.topology.hosts
+                for sa in host.json("sa", "list", net.IFNAME)["sas"]}
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +151,7 @@ def theatre(product):
         theatre = Theatre(topology)
         yield theatre
         theatre.stage.end()
-    theatre.stage.cgroups.remove()
+    theatre.stage.cgroup.close()    # supervisors were in it as well
     assert topology.residue() == []
 
 
@@ -219,8 +221,8 @@ def check_outcome(theatre, recipe, said):
     assert not recipe.says or recipe.says.decode() in "".join(said), said
     if recipe.heading.startswith("FTP"):
         assert sum(REPORT.decode() in text for text in said) == 2, said
-        copies = theatre.topology.b.run("sh", "-c", "cat /home/alice/copy-*; rm -f /home/alice/copy-*",
-                                        check=False).stdout
+        copies = theatre.topology.b.run(
+                "sh", "-c", "cd /home/alice; cat copy-*; rm -f copy-*", check=False).stdout
         assert copies.count(REPORT.decode()) == (2 if "fast" in recipe.heading else 0)
     if recipe.heading.startswith("Mail boxes"):
         assert sum(text.count(REPORT.decode()) for text in said) == 3, said
@@ -306,8 +308,8 @@ def open_text(path):
 
 
 def check_others(hosts, recipe, capture):
-    """Another program of the same host: it speaks with the same peer as before, in the clear; and it
-    gets nothing from a server that demands protection."""
+    """Another program of the same host: it speaks with the same peer as before, in the clear; and
+    it gets nothing from a server that demands protection."""
     a, b = hosts.topology.a, hosts.topology.b
     capture.clear()
     assert transfer(a, b, 4) == BULK and transfer(b, a, 4) == BULK
@@ -321,8 +323,8 @@ def check_others(hosts, recipe, capture):
 
 @pytest.mark.parametrize("recipe", [RECIPES[0], RECIPES[-1]], ids=repr)
 def test_one_side_alone(hosts, recipe):
-    """Where the client's policy does not know the program, a server that demands protection does not
-    answer it: no password is asked for."""
+    """Where the client's policy does not know the program, a server that demands protection does
+    not answer it: no password is asked for."""
     capture = hosts.topology.capture()
     for block in hosts.document[recipe.heading]:
         hosts.rename = block.host == "a"

@@ -192,7 +192,7 @@ class Host:
 
 def _listdir(path):
     try:
-        return os.listdir(path)
+        return os.listdir(path) if path else []
     except OSError:
         return []
 
@@ -453,13 +453,29 @@ def remove_namespace(name):
 
 
 def sweep():
-    """Removes what killed runs have left: namespaces and directories whose process is gone."""
+    """Removes what killed runs have left: namespaces, directories and cgroups whose process is gone."""
+    made = re.compile(rf"(?:ipsecbpf-test|(?:ipsecbpf-test-)?{PREFIX})-(\d+)-\d+(?:[-.]|$)")
     for where, remove in (("/run/netns", remove_namespace),
-                          (tempfile.gettempdir(), _remove_directory)):
+                          (tempfile.gettempdir(), _remove_directory),
+                          (cgroup_root(), _remove_cgroup)):
         for name in _listdir(where):
-            match = re.match(rf"{PREFIX}-(\d+)-\d+-", name)
+            match = made.match(name)
             if match and not os.path.exists(f"/proc/{match[1]}"):
                 remove(name)
+
+
+def cgroup_root():
+    """Where cgroup2 is mounted, its own root at the top; None: nowhere."""
+    with open("/proc/self/mountinfo") as file:
+        for line in file:
+            fields, kind = line.split(" - ")
+            if kind.split()[0] == "cgroup2" and fields.split()[3] == "/":
+                return fields.split()[4]
+
+
+def _remove_cgroup(name):
+    for path, _, _ in os.walk(os.path.join(cgroup_root(), name), topdown=False):
+        _quietly(os.rmdir, path)
 
 
 def _remove_directory(name):
