@@ -5,15 +5,21 @@ Every arm has its own pair of hosts and its own cgroup; all are there during the
 (app_loops.c) goes from arm to arm, in order and then in reverse, and makes connections and sends
 datagrams in each: by loopback, where the hooks are all there is to pay, and over the wire, where
 XDP and tc are on the way as well. Its peers, on either way, are sockets of no application.
+
+Who a process is, the hooks find out component by component: so the program lies as deep in its file
+system as /usr/sbin/NAME does, and its cgroup as /system.slice/NAME.service.
 """
 import json
 import os
+import shutil
 import statistics
+import tempfile
 
 import sockets
 import topology as net
 
 LOOPS = os.path.join(net.BUILD, "bench", "app_loops")
+MEMORY = "/dev/shm"
 WAYS = ("loopback", "wire")
 SYSCTLS = {"net.ipv4.tcp_max_tw_buckets": 0}    # else tens of thousands of connections wait to end
 EMPTY = "empty"
@@ -32,11 +38,11 @@ def others(count):
             {"remote": "any", "class": "trusted"}]}
 
 
-def policy(applications):
+def policy(applications, program):
     """The measuring program is in the middle of so many applications; 0: there are none."""
     listed = list(others(applications - 1)) if applications else []
     if applications:
-        own = {"name": "measured", "match": {"executable": LOOPS}, "networks": [
+        own = {"name": "measured", "match": {"executable": program}, "networks": [
             {"remote": "198.51.100.0/24", "class": "untrusted"},
             {"remote": "any", "class": "trusted"}]}
         listed.insert(len(listed) // 2, own)
@@ -47,7 +53,7 @@ def policy(applications):
 class Arm:
     """applications: of the policy; None: nothing is attached."""
 
-    def __init__(self, name, cgroup, applications=None):
+    def __init__(self, name, cgroup, program, applications=None):
         self.name, self.applications = name, applications
         self.cgroup = cgroup.add(name)
         self.hosts = net.Topology(middle=False)
@@ -55,7 +61,7 @@ class Arm:
             for sysctl, value in SYSCTLS.items():
                 host.sysctl(sysctl, value)
         if applications is not None:
-            path = self.hosts.write("policy.json", policy(applications))
+            path = self.hosts.write("policy.json", policy(applications, program))
             self.hosts.a.ipsecbpf("attach", net.IFNAME, "--cgroup", self.cgroup, "--policy", path,
                                   timeout=120)
 
@@ -82,11 +88,15 @@ def verify(arms, expected):
 def measure(rounds, connections, datagrams, many):
     """{arm: {way: {what: [ns of each round]}}}, {arm: drops}"""
     cgroup = sockets.Cgroup()
+    directory = tempfile.mkdtemp(prefix=f"ipsecbpf-bench-{os.getpid()}-", dir=MEMORY)
     try:
-        arms = [Arm("none", cgroup), Arm(EMPTY, cgroup), Arm("attached", cgroup, 0),
-                Arm("1", cgroup, 1), Arm("10000", cgroup, many)]
+        os.mkdir(os.path.join(directory, "sbin"))
+        program = shutil.copy(LOOPS, os.path.join(directory, "sbin"))
+        arms = [Arm("none", cgroup, program), Arm(EMPTY, cgroup, program),
+                Arm("attached", cgroup, program, 0), Arm("1", cgroup, program, 1),
+                Arm("10000", cgroup, program, many)]
         before = [arm.drops() for arm in arms]
-        command = [LOOPS, rounds, connections, datagrams, arms[0].hosts.b.address(4), EMPTY]
+        command = [program, rounds, connections, datagrams, arms[0].hosts.b.address(4), EMPTY]
         for arm in arms:
             command += arm.arguments()
         done = net.run_command(list(map(str, command)), timeout=900)
@@ -98,6 +108,7 @@ def measure(rounds, connections, datagrams, many):
     finally:
         net.close_all()
         cgroup.close()
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 # ---- figures -------------------------------------------------------------------------------------
