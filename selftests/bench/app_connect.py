@@ -123,9 +123,3 @@ def above(rounds, way, what, arm, base="none"):
     pairs = zip(rounds[arm][way][what], rounds[base][way][what])
     values = [(x - y) / 1000 for x, y in pairs]
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
-
-
-def share(rounds, way, what, arm, base="none"):
-    """Median of paired ratios, less one."""
-    pairs = zip(rounds[arm][way][what], rounds[base][way][what])
-    return statistics.median(x / y for x, y in pairs) - 1
