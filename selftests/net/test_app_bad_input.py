@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 import topology as net
-from applications import UDP, application, datagram_socket, hear, stage
+from applications import UDP, application, datagram_socket, stage
 from sockets import PYTHON
 
 PORT = 7500

@@ -18,12 +18,22 @@ SECURED = {"app": True, "second": True, "other": False}
 TRUSTED = [{"remote": "any", "class": "trusted"}]
 
 
-@pytest.fixture
-def scene(product):
+@pytest.fixture(scope="module")
+def attached(product):
     with stage() as scene:
         scene.cgroup.add("second")
-        scene.attach(*(scene.policy(host, *blocks(scene)) for host in (scene.a, scene.b)))
+        scene.attach()
         yield scene
+
+
+@pytest.fixture
+def scene(attached):
+    for host in (attached.a, attached.b):
+        attached.apply(host, attached.policy(host, *blocks(attached)))
+    attached.wire.clear()
+    yield attached
+    attached.end()
+    attached.nothing_noted()
 
 
 def second(scene, networks=None, **more):
