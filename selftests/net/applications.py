@@ -159,6 +159,12 @@ class Stage:
         return host.ipsecbpf("policy", "apply", net.IFNAME, "-", check=check,
                              input=policy if isinstance(policy, str) else json.dumps(policy))
 
+    def install(self, *policies):
+        """As attach(), for one that is attached: those policies, and no SA has ever been."""
+        for host, policy in zip((self.a, self.b), policies or map(self.policy, (self.a, self.b))):
+            host.ipsecbpf("sa", "flush", net.IFNAME)
+            self.apply(host, policy)
+
     # ---- programs
 
     def actor(self, host, where="app", **more):

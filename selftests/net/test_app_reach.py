@@ -44,16 +44,30 @@ def three_networks(scene, host):
 
 # ---- destinations -------------------------------------------------------------------------------
 
+@pytest.fixture(scope="module")
+def networked(product):
+    with stage() as scene:
+        more_addresses(scene)
+        scene.attach(*(three_networks(scene, host) for host in (scene.a, scene.b)))
+        yield scene
+
+
+@pytest.fixture
+def everywhere(networked):
+    networked.wire.clear()
+    yield networked
+    networked.end()
+    networked.nothing_noted()
+
+
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("how", ["sendto", "connect"])
-def test_one_socket_and_three_networks(fresh, family, how):
-    more_addresses(fresh)
-    fresh.attach(*(three_networks(fresh, host) for host in (fresh.a, fresh.b)))
-    one, other = fresh.actor(fresh.a), fresh.actor(fresh.b)
+def test_one_socket_and_three_networks(everywhere, family, how):
+    one, other = everywhere.actor(everywhere.a), everywhere.actor(everywhere.b)
     datagram_socket(one, family)
     datagram_socket(other, family, PORT)
-    drops = fresh.a.drops("policy_discard")
-    protected = fresh.b.address(family)
+    drops = everywhere.a.drops("policy_discard")
+    protected = everywhere.b.address(family)
     for turn in range(3):
         for network in (protected, UNTRUSTED[family][1], TRUSTED[family][1]):
             text = f"{turn} {network}"
@@ -70,9 +84,9 @@ def test_one_socket_and_three_networks(fresh, family, how):
             assert other.do("data.decode()") == text
             other.do("s.sendto(data, sender)")
             assert hear(one) == text
-    spoken = {(packet.secured, packet.dst) for packet in fresh.wire.packets("a") if packet.proto == UDP}
+    spoken = {(packet.secured, packet.dst) for packet in everywhere.wire.packets("a") if packet.proto == UDP}
     assert spoken == {(True, protected), (False, TRUSTED[family][1])}
-    assert fresh.a.drops("policy_discard") >= drops + 3
+    assert everywhere.a.drops("policy_discard") >= drops + 3
 
 
 class Datagrams:
