@@ -170,7 +170,7 @@ struct {
 /* Application -> clear text accepted under an optional protection in this slice of time. Written and
  * read by xdp_ingress. */
 struct optional_budget {
-	__u64 slice;
+	__u64 slice;	/* with whose it is: optional_within_rate() */
 	__u64 used;
 };
 struct {

@@ -22,15 +22,17 @@ static __always_inline bool optional_is_open(const struct control *ctl,
 	return verdict->level == LEVEL_OPTIONAL && ctl->state == ATTACH_RUNNING && had && !*had;
 }
 
-/* May one more packet of the application be taken in the clear in this slice of time? */
+/* May one more packet of the application be taken in the clear in this slice of time? Its number may be
+ * another's in the next policy, who has used nothing: slices are told apart by name as well. */
 static __noinline int optional_within_rate(__u32 generation, __u32 app)
 {
-	__u64 slice = bpf_ktime_get_ns() / OPTIONAL_SLICE_NS, old;
 	struct optional_budget *budget = bpf_map_lookup_elem(&optional_budgets, &app);
 	struct app_limits limits;
+	__u64 slice, old;
 
 	if (!budget || app_limits(generation, app, &limits))
 		return 0;
+	slice = bpf_ktime_get_ns() / OPTIONAL_SLICE_NS + limits.name_digest;
 	old = budget->slice;
 	if (old != slice && __sync_val_compare_and_swap(&budget->slice, old, slice) == old)
 		budget->used = 0;

@@ -138,6 +138,26 @@ def test_each_application_has_its_own_budget(scene):
     assert got + scene.a.drops("optional_rate") - before == 10 * RATE
 
 
+def test_a_budget_goes_by_name_not_by_place(scene):
+    """The next policy's first application has not used what the last one's has."""
+    greedy = scene.app(optional(), optional_rate=1)
+    modest = application("modest", {"cgroup": scene.cgroup.path("modest")}, optional(), optional_rate=3)
+    one, two = scene.actor(scene.a), scene.actor(scene.a, "modest")
+    stranger = scene.actor(scene.b, "other")
+    datagram_socket(one, port=PORT)
+    datagram_socket(two, port=OTHER_PORT)
+    datagram_socket(stranger)
+    scene.install(scene.policy(scene.a, greedy), scene.plain(scene.b))
+    before = scene.a.drops("optional_rate")
+    for _ in range(5):
+        stranger.do(f"s.sendto(b'x', ({scene.a.address(4)!r}, {PORT}))")
+    scene.apply(scene.a, scene.policy(scene.a, modest, greedy))
+    for _ in range(3):
+        stranger.do(f"s.sendto(b'x', ({scene.a.address(4)!r}, {OTHER_PORT}))")
+        assert hear(two) == "x"
+    assert scene.a.drops("optional_rate") > before
+
+
 # ---- answers only -------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("family", [4, 6])
