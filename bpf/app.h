@@ -385,6 +385,7 @@ __noinline int app_of_skb(struct __sk_buff *skb, struct packet_info *info, __u32
 	if (!socket || !sk)
 		return app_of_packet(info, generation, SPD_WAY_OUT_LOCAL);
 	packet_is_of(info, app_known(&socket->who, &socket->resolved, generation, serial));
+	info->app_of_socket = 1;
 	return info->app ? app_note(socket, sk, info, generation, bpf_get_socket_cookie(skb)) : 0;
 }
 

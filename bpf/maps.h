@@ -213,14 +213,16 @@ struct {
 	__type(value, __u64);
 } udp_fragments SEC(".maps");
 
-/* What policy said of a packet's first fragment, for the others. Written and read by the tc hooks
- * (tc_fragments.h); the oldest gives way. */
+/* What policy said of a packet's first fragment, for the others. Written and read by the tc hooks and,
+ * of clear text, by xdp_ingress (tc_fragments.h); the oldest gives way. */
 struct fragment_packet {
 	union wire_addr src, dst;
 	__be32 id;
 	__u8 proto;
 	__u8 family;
-	__u16 way;		/* enum spd_way */
+	__u16 way;		/* enum spd_way, or FRAGMENT_WAY_CLEAR */
+	__u32 app;		/* of the socket that sends it; 0: of none, or not known by its socket */
+	__u32 pad;
 };
 struct spd_verdict {
 	__u32 rule;
