@@ -179,6 +179,7 @@ static void forget_all(struct test *test)
 {
 	forget(test->world.datapath.pins.app_flows_fd);
 	forget(test->world.datapath.pins.app_closed_fd);
+	forget(test->world.datapath.pins.app_exchanges_fd);
 	forget(test->world.datapath.pins.app_endpoints_fd);
 }
 
@@ -229,6 +230,7 @@ static void test_exclusive(struct test *test)
 static void test_closed(struct test *test)
 {
 	int closed = test->world.datapath.pins.app_closed_fd;
+	int exchanges = test->world.datapath.pins.app_exchanges_fd;
 	struct app_flow_key key = app_key_of_flow(IPPROTO_TCP, LOCAL, 80, REMOTE, 4000);
 	struct app_packet packet = from(REMOTE, IPPROTO_TCP, 4000, 80);
 
@@ -242,7 +244,7 @@ static void test_closed(struct test *test)
 	decided(test, HOOK_xdp_ingress, packet, RULE_SECOND, "and opened anew by another");
 	forget_all(test);
 	key = app_key_of_flow(IPPROTO_ICMP, LOCAL, 77, REMOTE, 0);
-	note_flow(test, closed, key, FIRST, now_ns() + APP_CLOSED_NS);
+	note_flow(test, exchanges, key, FIRST, now_ns() + APP_CLOSED_NS);
 	decided(test, HOOK_xdp_ingress, from(REMOTE, IPPROTO_ICMP, ECHO, 77), RULE_FIRST_ECHO,
 		"an echo with its identifier");
 	decided(test, HOOK_xdp_ingress, from(REMOTE, IPPROTO_ICMP, ECHO, 78), RULE_HOST,
