@@ -431,7 +431,8 @@ struct app_endpoint_key {
 };
 _Static_assert(sizeof(struct app_endpoint_key) == 20, "app_endpoint_key is ABI");
 
-/* Maps `app_flows` and `app_closed`: a connection; of ICMP echo the identifier is the local port. */
+/* Maps `app_flows` and `app_closed`: a connection. Map `app_exchanges`: what has none; of ICMP echo the
+ * identifier is the local port. */
 struct app_flow_key {
 	union wire_addr local, remote;
 	__be16 local_port, remote_port;
@@ -478,13 +479,14 @@ struct app_flow {
 	__u64 resolved;
 	__u64 cookie;		/* of the socket */
 	__u64 charged;		/* spd_app.name_digest of the application whose flow it counts as */
-	__u64 until_ns;		/* app_closed: CLOCK_MONOTONIC; otherwise 0 */
+	__u64 until_ns;		/* app_closed, app_exchanges: CLOCK_MONOTONIC; otherwise 0 */
 	__u32 tracked;		/* the kernel tells when the connection is closed (sock_ops) */
 	__u32 pad;
 };
 
-/* How long after its end packets of a connection still belong to it: TIME_WAIT and some. */
-#define APP_CLOSED_NS 90000000000ull
+/* How long after its end packets of a connection still belong to it. The socket ends where FIN_WAIT2 does
+ * not hold one (net.ipv4.tcp_fin_timeout, 60 s); TIME_WAIT follows (60 s), each late FIN begins it anew. */
+#define APP_CLOSED_NS 240000000000ull
 
 /* ---- host tag ------------------------------------------------------------------------------ */
 

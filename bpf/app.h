@@ -19,6 +19,7 @@
 #define SOCK_RAW_TYPE 3
 #define AF_INET_FAMILY 2
 #define AF_INET6_FAMILY 10
+#define IPPROTO_L2TP_NUMBER 115
 
 #define APP_NOTING (~0ull)	/* app_socket.noted: a CPU is about to note it; no socket's cookie */
 
@@ -149,7 +150,7 @@ static __always_inline struct app_flow_key app_flow_key(const struct packet_info
 	};
 }
 
-/* A connection, or one that was; APP_RESOLVED(), 0: unknown. */
+/* A connection, or one that was, or an exchange; APP_RESOLVED(), 0: unknown. */
 static __noinline __u64 app_of_flow(const struct packet_info *info, __u32 generation, __u32 serial,
 				    bool in)
 {
@@ -160,7 +161,10 @@ static __noinline __u64 app_of_flow(const struct packet_info *info, __u32 genera
 		flow = bpf_map_lookup_elem(&app_flows, &key);
 	if (flow)
 		return app_known(&flow->who, &flow->resolved, generation, serial);
-	flow = bpf_map_lookup_elem(&app_closed, &key);
+	if (info->proto == IPPROTO_TCP)
+		flow = bpf_map_lookup_elem(&app_closed, &key);
+	else
+		flow = bpf_map_lookup_elem(&app_exchanges, &key);
 	if (!flow || flow->until_ns < bpf_ktime_get_ns())
 		return 0;
 	return app_known(&flow->who, &flow->resolved, generation, serial);
@@ -347,7 +351,21 @@ static __noinline int app_note_exchange(struct app_socket *socket, const struct 
 {
 	struct app_flow_key key = app_flow_key(info, false);
 
-	return app_closed_note(&key, &socket->who, socket->resolved, cookie);
+	return app_exchange_note(&key, &socket->who, socket->resolved, cookie);
+}
+
+/*
+ * Is it an exchange of the socket's own? What tunnels of the kernel's make of its packets has that
+ * socket, too, but answers come to everybody who uses the tunnel.
+ */
+static __always_inline bool is_own_exchange(const struct bpf_sock *sk, const struct packet_info *info)
+{
+	if (sk->protocol == info->proto)
+		return true;
+	return sk->type == SOCK_RAW_TYPE && sk->protocol == IPPROTO_RAW &&
+	       info->proto != IPPROTO_IPIP && info->proto != IPPROTO_IPV6 &&
+	       info->proto != IPPROTO_GRE && info->proto != IPPROTO_ESP &&
+	       info->proto != IPPROTO_AH && info->proto != IPPROTO_L2TP_NUMBER;
 }
 
 /*
@@ -361,7 +379,7 @@ static __always_inline int app_note(struct app_socket *socket, const struct bpf_
 	if (!info->is_ip || info->fragment == FRAGMENT_LATER)
 		return 0;
 	if (!has_ports(info->proto))
-		return app_note_exchange(socket, info, cookie);
+		return is_own_exchange(sk, info) ? app_note_exchange(socket, info, cookie) : 0;
 	if (sk->protocol != info->proto || sk->state == BPF_TCP_LISTEN || sk->type == SOCK_RAW_TYPE)
 		return 0;
 	if (info->proto == IPPROTO_TCP)
@@ -385,6 +403,7 @@ __noinline int app_of_skb(struct __sk_buff *skb, struct packet_info *info, __u32
 	if (!socket || !sk)
 		return app_of_packet(info, generation, SPD_WAY_OUT_LOCAL);
 	packet_is_of(info, app_known(&socket->who, &socket->resolved, generation, serial));
+	info->app_of_socket = 1;
 	return info->app ? app_note(socket, sk, info, generation, bpf_get_socket_cookie(skb)) : 0;
 }
 

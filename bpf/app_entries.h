@@ -8,7 +8,7 @@
  * BPF_F_LOCK. Keys are in wire order, as in packets.
  *
  * Included by: app.h and, through it or by itself, ipsecbpf_sockets.bpf.c. Writes app_flows,
- * app_endpoints, app_closed and app_usage.
+ * app_endpoints, app_closed, app_exchanges and app_usage.
  */
 #ifndef IPSECBPF_APP_ENTRIES_H
 #define IPSECBPF_APP_ENTRIES_H
@@ -136,8 +136,10 @@ app_entry int app_flow_close(const struct app_flow_key *key, __u64 cookie)
 		return 0;
 	flow = *old;
 	flow.until_ns = bpf_ktime_get_ns() + APP_CLOSED_NS;
-	/* First there, then not here: it belongs to nobody at no moment. */
-	bpf_map_update_elem(&app_closed, key, &flow, BPF_ANY);
+	/* First there, then not here: it belongs to nobody at no moment. Where it cannot be there it stays
+	 * until another connection has its key. */
+	if (bpf_map_update_elem(&app_closed, key, &flow, BPF_ANY))
+		return -DROP_APP_FULL;
 	app_flow_delete(key, flow.charged);
 	return 0;
 }
@@ -160,15 +162,15 @@ app_entry int app_flow_remove(const struct app_flow_key *key, __u64 cookie)
  * The first to use such a key keeps it for as long: another may not take its answers. Called for each
  * packet, writes now and then.
  */
-app_entry int app_closed_note(const struct app_flow_key *key, const struct app_identity *who,
-			      __u64 resolved, __u64 cookie)
+app_entry int app_exchange_note(const struct app_flow_key *key, const struct app_identity *who,
+				__u64 resolved, __u64 cookie)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct app_flow flow, *old;
 
 	if (!key || !who)
 		return -DROP_INTERNAL;
-	old = bpf_map_lookup_elem(&app_closed, key);
+	old = bpf_map_lookup_elem(&app_exchanges, key);
 	if (old && old->until_ns > now) {
 		if (old->cookie == cookie)
 			old->until_ns = now + APP_CLOSED_NS;
@@ -176,7 +178,7 @@ app_entry int app_closed_note(const struct app_flow_key *key, const struct app_i
 	}
 	app_flow_fill(&flow, who, resolved, cookie);
 	flow.until_ns = now + APP_CLOSED_NS;
-	return bpf_map_update_elem(&app_closed, key, &flow, BPF_ANY) ? -DROP_APP_FULL : 0;
+	return bpf_map_update_elem(&app_exchanges, key, &flow, BPF_ANY) ? -DROP_APP_FULL : 0;
 }
 
 /* ---- endpoints ------------------------------------------------------------------------------ */

@@ -149,14 +149,21 @@ struct {
 	__type(value, struct app_endpoint);
 } app_endpoints SEC(".maps");
 
-/* Connections whose socket is gone or in TIME_WAIT, and ICMP echo: for APP_CLOSED_NS; the oldest gives
- * way. Written by the socket hooks and tc_egress, read by all hooks. */
+/* Connections whose socket is gone or in TIME_WAIT, and exchanges without connections, as ICMP echo: for
+ * APP_CLOSED_NS; the oldest gives way. Two maps, as anybody can have as many exchanges as they like.
+ * Written by the socket hooks and, exchanges, by tc_egress; read by all hooks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct app_flow_key);
+	__type(value, struct app_flow);
+} app_closed SEC(".maps");
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
 	__type(key, struct app_flow_key);
 	__type(value, struct app_flow);
-} app_closed SEC(".maps");
+} app_exchanges SEC(".maps");
 
 /* spd_app.name_digest -> connections noted. Written where flows are noted. */
 struct {
@@ -213,14 +220,16 @@ struct {
 	__type(value, __u64);
 } udp_fragments SEC(".maps");
 
-/* What policy said of a packet's first fragment, for the others. Written and read by the tc hooks
- * (tc_fragments.h); the oldest gives way. */
+/* What policy said of a packet's first fragment, for the others. Written and read by the tc hooks and,
+ * of clear text, by xdp_ingress (tc_fragments.h); the oldest gives way. */
 struct fragment_packet {
 	union wire_addr src, dst;
 	__be32 id;
 	__u8 proto;
 	__u8 family;
-	__u16 way;		/* enum spd_way */
+	__u16 way;		/* enum spd_way, or FRAGMENT_WAY_CLEAR */
+	__u32 app;		/* of the socket that sends it; 0: of none, or not known by its socket */
+	__u32 pad;
 };
 struct spd_verdict {
 	__u32 rule;

@@ -33,4 +33,17 @@ static __always_inline bool is_own_source(const struct packet_info *info)
 	return info->is_ip && !is_nobodys(info) && is_own_address(&info->src, info->family);
 }
 
+/* Loopback addresses are in no map. */
+static __always_inline bool is_loopback_address(const union wire_addr *addr, __u8 family)
+{
+	if (family == FAMILY_V4)
+		return (addr->w[0] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !(addr->w[0] | addr->w[1] | addr->w[2]) && addr->w[3] == bpf_htonl(1);
+}
+
+static __always_inline bool is_here(const union wire_addr *addr, __u8 family)
+{
+	return is_loopback_address(addr, family) || is_own_address(addr, family);
+}
+
 #endif /* IPSECBPF_OWN_ADDRESS_H */

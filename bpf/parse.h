@@ -47,7 +47,7 @@ struct packet_info {
 	__u8 non_esp_marker;	/* UDP payload starts with four zero octets, or is a keep-alive */
 	__u8 esp_in_udp;	/* set by xdp_ingress: the SAD knows it */
 	__be16 icmp_id;		/* of ICMP echo, otherwise 0 */
-	__u8 uncounted;		/* set by the guard: another hook has counted it for its rule */
+	__u8 app_of_socket;	/* the socket that sends it says so: not only what was noted (app.h) */
 	__u8 pad;
 	__u32 len;		/* octets of the frame, all of a super-packet; set by the hook */
 	__u32 app;		/* application whose packet it is, 0: none; set by the hook (app.h) */

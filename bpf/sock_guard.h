@@ -4,6 +4,9 @@
  * reached a socket of an application must be what that application's policy lets in. Protected packets
  * bear the mark that tc_host_port gives to what an SA has verified; and that they were verified for
  * this application is so if those who verified them knew it for the receiver.
+ *
+ * Sockets of no application share ports with those that are, or have one after them: what was let in as
+ * an application's has to be what the host's rules let in, too.
  */
 #ifndef IPSECBPF_SOCK_GUARD_H
 #define IPSECBPF_SOCK_GUARD_H
@@ -44,15 +47,9 @@ static __always_inline int guard_parse(const struct __sk_buff *skb, struct packe
 /* Never left this host. */
 static __always_inline bool is_from_here(const struct __sk_buff *skb, const struct packet_info *info)
 {
-	const __u32 *src = info->src.w;
-
 	if (skb->ifindex != LOOPBACK_IFINDEX)
 		return false;
-	if (info->family == FAMILY_V4 && (src[0] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000))
-		return true;
-	if (info->family == FAMILY_V6 && !(src[0] | src[1] | src[2]) && src[3] == bpf_htonl(1))
-		return true;
-	return is_own_source(info);
+	return is_loopback_address(&info->src, info->family) || is_own_source(info);
 }
 
 /* The question, or GUARD_PASS if it need not be asked. */
@@ -76,27 +73,43 @@ __noinline int guard_look(struct __sk_buff *skb, __u32 generation, struct guard_
 	return GUARD_ASK;
 }
 
-/* What the application's rules say, or else the host's; by the policy that said whose the socket is. */
-static __always_inline int guard_search(const struct guard_question *question,
-					const struct sock_owner *owner, struct spd_verdict *verdict)
+/*
+ * What an application's rules say (0: nobody's), or else the host's, which hold on the NIC only; by the
+ * policy that said whose the socket is. GUARD_ASK and *verdict, GUARD_PASS, or a negative drop reason.
+ */
+static __always_inline int guard_search(const struct __sk_buff *skb,
+					const struct guard_question *question,
+					const struct sock_owner *owner, __u32 app,
+					struct spd_verdict *verdict)
 {
-	int err = spd_search(&question->query, owner->generation, question->tree, owner->app, verdict);
+	int err = 0;
 
-	if (!err && verdict->rule == SPD_RULE_DEFAULT)
+	if (app)
+		err = spd_search(&question->query, owner->generation, question->tree, app, verdict);
+	if (!err && (!app || verdict->rule == SPD_RULE_DEFAULT)) {
+		if (skb->ifindex != nic_ifindex)
+			return GUARD_PASS;
 		err = spd_search(&question->query, owner->generation, question->tree, 0, verdict);
-	return !err && verdict->serial != APP_RESOLVED_SERIAL(owner->resolved) ? -DROP_INTERNAL : err;
+	}
+	if (!err && verdict->serial != APP_RESOLVED_SERIAL(owner->resolved))
+		err = -DROP_INTERNAL;
+	return err ? err : GUARD_ASK;
 }
 
-/* Has an SA verified it, on the NIC, and for this application? GUARD_PASS, or -DROP_UNVERIFIED. */
-__noinline int guard_verified(struct __sk_buff *skb, __u32 generation, __u32 app)
+/* Whose rules have let it in, on the NIC? 0: the host's. */
+__noinline int guard_admitted(struct __sk_buff *skb, __u32 generation)
 {
 	struct packet_info info;
 
-	if ((skb->mark & mark_mask) != mark_value || skb->ifindex != nic_ifindex ||
-	    guard_parse(skb, &info))
-		return -DROP_UNVERIFIED;
+	if (skb->ifindex != nic_ifindex || guard_parse(skb, &info))
+		return 0;
 	app_of_packet(&info, generation, SPD_WAY_IN);
-	return info.app == app ? GUARD_PASS : -DROP_UNVERIFIED;
+	return info.app;
+}
+
+static __always_inline bool is_verified(const struct __sk_buff *skb)
+{
+	return (skb->mark & mark_mask) == mark_value && skb->ifindex == nic_ifindex;
 }
 
 /* Has the socket sent there in the clear lately? */
@@ -150,26 +163,54 @@ __noinline int guard_drop(struct __sk_buff *skb, __u32 reason, __u32 rule)
 	return SOCK_REFUSE;
 }
 
+/*
+ * It is to be protected. Has an SA verified it, for the application whose the socket is? For the socket
+ * of none it was verified by the rules of the application that it was taken for: those have to ask for
+ * the same SAs. GUARD_PASS, or a negative drop reason.
+ */
+static __always_inline int guard_protected(struct __sk_buff *skb, const struct control *ctl,
+					   const struct guard_question *question,
+					   const struct sock_owner *owner, __u32 admitted,
+					   const struct spd_verdict *verdict)
+{
+	struct spd_verdict other = {};
+
+	if (owner->app) {
+		if (is_verified(skb) && admitted == owner->app)
+			return GUARD_PASS;
+		return optional_is_open(ctl, verdict) ? guard_clear(skb) : -DROP_UNVERIFIED;
+	}
+	if (!is_verified(skb) || guard_search(skb, question, owner, admitted, &other) != GUARD_ASK)
+		return -DROP_UNVERIFIED;
+	return other.action == SPD_PROTECT && other.protect_id == verdict->protect_id ?
+		       GUARD_PASS : -DROP_UNVERIFIED;
+}
+
 /* GUARD_PASS, or a negative drop reason. */
 static __always_inline int guard(struct __sk_buff *skb, const struct control *ctl,
 				 const struct sock_owner *owner, struct spd_verdict *verdict)
 {
 	struct guard_question question = {};
-	int step = guard_look(skb, owner->generation, &question);
+	__u32 admitted = 0;
+	int step;
 
+	if (!owner->app) {
+		admitted = guard_admitted(skb, owner->generation);
+		if (!admitted)
+			return GUARD_PASS;
+	}
+	step = guard_look(skb, owner->generation, &question);
+	if (step == GUARD_ASK)
+		step = guard_search(skb, &question, owner, owner->app, verdict);
 	if (step != GUARD_ASK)
-		return step;
-	step = guard_search(&question, owner, verdict);
-	if (step)
 		return step;
 	if (verdict->action == SPD_BYPASS)
 		return GUARD_PASS;
 	if (verdict->action != SPD_PROTECT)
 		return -DROP_POLICY_DISCARD;
-	step = guard_verified(skb, owner->generation, owner->app);
-	if (step == GUARD_PASS || !optional_is_open(ctl, verdict))
-		return step;
-	return guard_clear(skb);
+	if (owner->app)
+		admitted = guard_admitted(skb, owner->generation);
+	return guard_protected(skb, ctl, &question, owner, admitted, verdict);
 }
 
 SEC("cgroup_skb/ingress")
@@ -178,14 +219,17 @@ int sock_guard(struct __sk_buff *skb)
 	struct spd_verdict verdict = { .rule = SPD_RULE_DEFAULT };
 	struct app_socket *socket;
 	struct bpf_sock *sk = skb->sk;
-	struct sock_owner owner;
+	struct sock_owner owner = {};
 	struct control *ctl;
 	__u32 zero = 0;
 	int step;
 
 	socket = sk ? bpf_sk_storage_get(&app_sockets, sk, NULL, 0) : NULL;
 	ctl = bpf_map_lookup_elem(&control, &zero);
-	if (!socket || !ctl || !owner_of(socket, &owner))
+	if (!socket || !ctl)
+		return SOCK_ALLOW;
+	/* Of a policy without applications nothing is resolved. */
+	if (!owner_of(socket, &owner) && !owner.resolved)
 		return SOCK_ALLOW;
 	step = guard(skb, ctl, &owner, &verdict);
 	return step == GUARD_PASS ? SOCK_ALLOW : guard_drop(skb, -step, verdict.rule);

@@ -9,6 +9,12 @@
 
 #include "sock_hooks.h"
 
+/* Nobody asks whose the packets are: they do not come to the NIC. */
+static __always_inline bool never_leaves(const struct app_flow_key *flow)
+{
+	return is_here(&flow->local, flow->family) && is_here(&flow->remote, flow->family);
+}
+
 /* A connection that begins. The socket of an accepted one came with a copy of all that is noted of its
  * listener, whose endpoints are not its own. */
 static __always_inline void connection_note(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
@@ -23,6 +29,10 @@ static __always_inline void connection_note(struct bpf_sock_ops *ctx, struct bpf
 	terms.tracked = 1;
 	own_nothing(socket);
 	flow_key(&socket->flow, sk);
+	if (never_leaves(&socket->flow)) {
+		socket->flow.family = FAMILY_COUNT;
+		return;
+	}
 	socket->noted = terms.cookie;
 	/* One for which there is no room is known by its socket alone: what needs more is dropped. */
 	if (app_flow_add(&socket->flow, &socket->who, &terms))

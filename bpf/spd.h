@@ -307,7 +307,7 @@ __noinline int spd_judge(const struct packet_info *info, const struct spd_head *
 	if (head->apps && info->app_serial != head->serial)
 		return -DROP_INTERNAL;
 	err = classify(generation, head, info, way, verdict);
-	if (!err && !info->uncounted)
+	if (!err)
 		count_rule(generation, head, way, verdict->rule, info->len);
 	return err;
 }

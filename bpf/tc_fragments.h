@@ -3,16 +3,19 @@
  * Later fragments follow their first (RFC 4301 7.3): only that one shows the ports, and what policy
  * said of it holds for the packet. Without a first, or where following would let a stranger's
  * fragment open the way for another's, spd.h judges them by what they show: never a bypass on a
- * guess.
- * Called by: tc_egress, tc_host_port. Writes the map fragment_verdicts.
+ * guess. Nor do applications' fragments follow those of others, who may count as they do.
+ * Called by: tc_egress, tc_host_port, xdp_ingress. Writes the map fragment_verdicts.
  */
 #ifndef IPSECBPF_TC_FRAGMENTS_H
 #define IPSECBPF_TC_FRAGMENTS_H
 
 #include "spd.h"
 
+/* Besides enum spd_way: what arrived in the clear, and passed. What comes out of SAs is another packet. */
+#define FRAGMENT_WAY_CLEAR SPD_WAYS
+
 static __always_inline struct fragment_packet fragment_packet(const struct packet_info *info,
-							      enum spd_way way)
+							      __u32 way)
 {
 	return (struct fragment_packet){
 		.src = info->src,
@@ -22,6 +25,7 @@ static __always_inline struct fragment_packet fragment_packet(const struct packe
 		.proto = info->family == FAMILY_V4 ? info->proto : 0,
 		.family = info->family,
 		.way = way,
+		.app = info->app_of_socket ? info->app : 0,
 	};
 }
 
@@ -55,8 +59,8 @@ static __always_inline bool may_be_followed(const struct fragment_packet *packet
  * What was said of the first fragment of this packet, by the policy that is in force still? Of what it
  * says a copy is looked at: the map may give its place to another packet at any moment.
  */
-static __noinline int verdict_of_first(const struct packet_info *info, enum spd_way way,
-				       __u32 serial, struct spd_verdict *verdict)
+static __noinline int verdict_of_first(const struct packet_info *info, __u32 way, __u32 serial,
+				       struct spd_verdict *verdict)
 {
 	struct fragment_packet packet = fragment_packet(info, way);
 	struct fragment_verdict *known = bpf_map_lookup_elem(&fragment_verdicts, &packet);
@@ -74,7 +78,7 @@ static __noinline int verdict_of_first(const struct packet_info *info, enum spd_
 }
 
 /* 0, or a negative drop reason: what an earlier packet was told must not stay for this one's rest. */
-static __noinline int note_first(const struct packet_info *info, enum spd_way way,
+static __noinline int note_first(const struct packet_info *info, __u32 way,
 				 const struct spd_verdict *verdict)
 {
 	struct fragment_verdict first;
@@ -91,6 +95,26 @@ static __noinline int note_first(const struct packet_info *info, enum spd_way wa
 		return 0;
 	bpf_map_delete_elem(&fragment_verdicts, &first.packet);
 	return bpf_map_lookup_elem(&fragment_verdicts, &first.packet) ? -DROP_INTERNAL : 0;
+}
+
+/*
+ * Clear text that arrived and may pass, where policy tells applications apart: a later fragment does
+ * not show whose it is, so that what the host's rules let in may be an application's, which must not
+ * have it. It has to follow a first that passed; and not one that came out of an SA, the rest of which
+ * does not come in the clear. 0, or a negative drop reason.
+ */
+static __always_inline int clear_fragment(const struct packet_info *info, __u32 serial,
+					  const struct spd_verdict *verdict)
+{
+	struct spd_verdict first;
+
+	if (info->fragment == FRAGMENT_FIRST)
+		return note_first(info, FRAGMENT_WAY_CLEAR, verdict);
+	if (info->fragment == FRAGMENT_LATER &&
+	    (!verdict_of_first(info, FRAGMENT_WAY_CLEAR, serial, &first) ||
+	     verdict_of_first(info, SPD_WAY_IN, serial, &first)))
+		return -DROP_CLEAR_TEXT;
+	return 0;
 }
 
 /* As spd_judge(), for packets of which each fragment comes by itself. */

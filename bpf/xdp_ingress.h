@@ -14,6 +14,7 @@
 #include "sad.h"
 #include "spd.h"
 #include "stats.h"
+#include "tc_fragments.h"
 
 static __always_inline bool same_mac(const __u8 *a, const volatile __u8 *b)
 {
@@ -115,30 +116,43 @@ __noinline int secured(struct xdp_md *ctx, struct packet_info *info, __u32 end, 
 	return XDP_STEP_CLEAR_TEXT;
 }
 
-static __always_inline int clear_text(const struct control *ctl, struct packet_info *info,
-				      struct spd_verdict *verdict)
+/* What policy says of clear text: the counter of what passes, or a negative drop reason. */
+static __always_inline int clear_verdict(const struct control *ctl, struct packet_info *info,
+					 const struct spd_head *head, __u32 generation,
+					 struct spd_verdict *verdict)
 {
-	__u32 generation = generation_in_force(ctl);
-	const struct spd_head *head = spd_head_of(generation);
-	int err;
+	int err = spd_judge(info, head, generation, SPD_WAY_IN, verdict);
 
-	if (policy_has_apps(head))
-		app_of_packet(info, generation, SPD_WAY_IN);
-	err = spd_judge(info, head, generation, SPD_WAY_IN, verdict);
 	if (err)
 		return err;
-	if (verdict->action == SPD_BYPASS) {
-		count(verdict->essential ? PASS_IN_ESSENTIAL : PASS_IN_BYPASS);
-		return XDP_PASS;
-	}
+	if (verdict->action == SPD_BYPASS)
+		return verdict->essential ? PASS_IN_ESSENTIAL : PASS_IN_BYPASS;
 	if (info->is_ip && is_ipsec(info))
 		return -DROP_NO_SA_IN;
 	if (verdict->action != SPD_PROTECT)
 		return -DROP_POLICY_DISCARD;
 	err = optional_in(ctl, info, generation, verdict);
+	return err ? err : PASS_IN_OPTIONAL;
+}
+
+static __always_inline int clear_text(const struct control *ctl, struct packet_info *info,
+				      struct spd_verdict *verdict)
+{
+	__u32 generation = generation_in_force(ctl);
+	const struct spd_head *head = spd_head_of(generation);
+	bool apps = policy_has_apps(head);
+	int passed, err = 0;
+
+	if (apps)
+		app_of_packet(info, generation, SPD_WAY_IN);
+	passed = clear_verdict(ctl, info, head, generation, verdict);
+	if (passed < 0)
+		return passed;
+	if (apps && info->fragment != FRAGMENT_NONE)
+		err = clear_fragment(info, spd_serial(head), verdict);
 	if (err)
 		return err;
-	count(PASS_IN_OPTIONAL);
+	count(passed);
 	return XDP_PASS;
 }
 

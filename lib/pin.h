@@ -21,7 +21,8 @@
 	X(attachment) X(spd) X(policy_text) X(protections) X(sad)                         \
 		X(sad_peers) X(own_addresses) X(out_sa) X(sa_slots) X(sa_state)           \
 		X(worker_stats) X(xsks) X(had_sa) X(app_sockets) X(app_asked)             \
-		X(app_flows) X(app_endpoints) X(app_closed) X(app_usage)
+		X(app_flows) X(app_endpoints) X(app_closed) X(app_exchanges)         \
+		X(app_usage)
 
 /* X(map): what hooks write. Each instance of the programs has its own, at first empty. */
 #define PINNED_COUNTS(X)                                                                  \

@@ -57,6 +57,7 @@ static const struct app_pattern patterns[] = {
 
 struct test {
 	struct app_world world;
+	const struct app_policy *policy;
 	const char *topic;
 	unsigned int passed, failed;
 };
@@ -178,6 +179,7 @@ static void forget_all(struct test *test)
 {
 	forget(test->world.datapath.pins.app_flows_fd);
 	forget(test->world.datapath.pins.app_closed_fd);
+	forget(test->world.datapath.pins.app_exchanges_fd);
 	forget(test->world.datapath.pins.app_endpoints_fd);
 }
 
@@ -228,6 +230,7 @@ static void test_exclusive(struct test *test)
 static void test_closed(struct test *test)
 {
 	int closed = test->world.datapath.pins.app_closed_fd;
+	int exchanges = test->world.datapath.pins.app_exchanges_fd;
 	struct app_flow_key key = app_key_of_flow(IPPROTO_TCP, LOCAL, 80, REMOTE, 4000);
 	struct app_packet packet = from(REMOTE, IPPROTO_TCP, 4000, 80);
 
@@ -241,7 +244,7 @@ static void test_closed(struct test *test)
 	decided(test, HOOK_xdp_ingress, packet, RULE_SECOND, "and opened anew by another");
 	forget_all(test);
 	key = app_key_of_flow(IPPROTO_ICMP, LOCAL, 77, REMOTE, 0);
-	note_flow(test, closed, key, FIRST, now_ns() + APP_CLOSED_NS);
+	note_flow(test, exchanges, key, FIRST, now_ns() + APP_CLOSED_NS);
 	decided(test, HOOK_xdp_ingress, from(REMOTE, IPPROTO_ICMP, ECHO, 77), RULE_FIRST_ECHO,
 		"an echo with its identifier");
 	decided(test, HOOK_xdp_ingress, from(REMOTE, IPPROTO_ICMP, ECHO, 78), RULE_HOST,
@@ -283,24 +286,75 @@ static void test_endpoints(struct test *test)
 	forget_all(test);
 }
 
+static void lets_in(struct test *test, struct app_packet packet, const char *what)
+{
+	struct app_change change = shoot(test, HOOK_xdp_ingress, packet);
+	char text[160];
+
+	snprintf(text, sizeof(text), "%s: drop reason %d", what, change.dropped);
+	check(test, change.passed == PASS_IN_BYPASS, text);
+}
+
+/* What came out of an SA for port 90; `fragment`: the first of a packet that app_packet's follow. */
+static void take_out(struct test *test, bool fragment, int verdict, const char *what)
+{
+	uint8_t data[64] = { HOST_TAG_SA, 1, 0, 0, 0, 3, 2, 0, 0, 0, 0, 1, 8, 0,
+			     0x45, 0, 0, 50, 0, fragment ? 7 : 0, fragment ? 0x20 : 0, 0,
+			     64, IPPROTO_UDP, 0, 0, 10, 9, 0, 2, 10, 9, 0, 1,
+			     0x0f, 0xa0, 0, 90, 0, 30 };
+	struct shot shot = { .data = data, .len = sizeof(data) };
+
+	check(test, !datapath_shoot(&test->world.datapath, HOOK_tc_host_port, &shot) &&
+	      (int)shot.verdict == verdict, what);
+}
+
+static void put_inner_sa(struct test *test)
+{
+	const struct sa_slot slot = { .protect_id = INNER_ID, .sa_gen = 1, .used = 1, .inbound = 1 };
+	uint32_t key = 3;
+
+	check(test, !bpf_map_update_elem(test->world.datapath.pins.sa_slots_fd, &key, &slot, 0),
+	      "no SA");
+}
+
+/* The host's rules let them in; but whose they are only their first shows. */
+static void test_fragments(struct test *test)
+{
+	struct app_packet first = from(REMOTE, IPPROTO_UDP, 4000, 5);
+	struct app_packet later = first, applications = from(REMOTE, IPPROTO_UDP, 4000, 80);
+
+	test->topic = "fragments";
+	first.fragment = applications.fragment = 1;
+	later.fragment = 2;
+	drops(test, HOOK_xdp_ingress, later, DROP_CLEAR_TEXT, "a later one without a first");
+	note_endpoint(test, app_key_of_endpoint(IPPROTO_UDP, LOCAL, 80), FIRST);
+	drops(test, HOOK_xdp_ingress, applications, DROP_POLICY_DISCARD, "an application's first");
+	drops(test, HOOK_xdp_ingress, later, DROP_CLEAR_TEXT, "what follows it");
+	lets_in(test, first, "the host's first");
+	lets_in(test, later, "what follows it");
+	lets_in(test, later, "all that follows it");
+	later.src_port = later.dst_port = 0xffff;
+	lets_in(test, later, "ports are not read");
+	later.proto = IPPROTO_TCP;
+	drops(test, HOOK_xdp_ingress, later, DROP_CLEAR_TEXT, "another protocol's");
+	later.proto = IPPROTO_UDP;
+	put_inner_sa(test);
+	note_endpoint(test, app_key_of_endpoint(IPPROTO_UDP, LOCAL, 90), FIRST);
+	take_out(test, true, TC_ACT_REDIRECT, "a first out of an SA");
+	drops(test, HOOK_xdp_ingress, later, DROP_CLEAR_TEXT, "one in the clear among an SA's");
+	app_world_put(&test->world, test->policy);
+	drops(test, HOOK_xdp_ingress, later, DROP_CLEAR_TEXT, "by another policy than its first");
+	forget_all(test);
+}
+
 /* What came out of an SA is whose it is, too: only then does policy expect it. */
 static void test_inner(struct test *test)
 {
-	const struct sa_slot slot = { .protect_id = INNER_ID, .sa_gen = 1, .used = 1, .inbound = 1 };
-	uint8_t data[64] = { HOST_TAG_SA, 1, 0, 0, 0, 3, 2, 0, 0, 0, 0, 1, 8, 0,
-			     0x45, 0, 0, 50, 0, 0, 0, 0, 64, IPPROTO_UDP, 0, 0, 10, 9, 0, 2,
-			     10, 9, 0, 1, 0x0f, 0xa0, 0, 90, 0, 30 };
-	struct shot shot = { .data = data, .len = sizeof(data) };
-	struct pins *pins = &test->world.datapath.pins;
-	uint32_t key = 3;
-
 	test->topic = "inner";
-	check(test, !bpf_map_update_elem(pins->sa_slots_fd, &key, &slot, 0), "no SA");
-	check(test, !datapath_shoot(&test->world.datapath, HOOK_tc_host_port, &shot) &&
-	      shot.verdict == TC_ACT_SHOT, "an SA of the application's serves the host");
+	put_inner_sa(test);
+	take_out(test, false, TC_ACT_SHOT, "an SA of the application's serves the host");
 	note_endpoint(test, app_key_of_endpoint(IPPROTO_UDP, LOCAL, 90), FIRST);
-	check(test, !datapath_shoot(&test->world.datapath, HOOK_tc_host_port, &shot) &&
-	      shot.verdict == TC_ACT_REDIRECT, "an SA of the application's does not serve it");
+	take_out(test, false, TC_ACT_REDIRECT, "an SA of the application's does not serve it");
 	forget_all(test);
 }
 
@@ -448,7 +502,7 @@ int main(void)
 		.apps = 2, .optional_rate = { MANY, RATE }, .flows_max = { 0, 2, 2 }, .spread = true,
 	};
 	const struct own_address own = { .addr = app_wire(LOCAL, false), .family = FAMILY_V4 };
-	struct test test = { 0 };
+	struct test test = { .policy = &policy };
 	uint8_t one = 1;
 
 	if (datapath_isolate() || app_world_open(&test.world, &(struct datapath_opts){ 0 }))
@@ -460,6 +514,7 @@ int main(void)
 	test_exclusive(&test);
 	test_closed(&test);
 	test_endpoints(&test);
+	test_fragments(&test);
 	test_inner(&test);
 	test_optional_in(&test);
 	test_optional_out(&test);

@@ -12,6 +12,7 @@
 #include <linux/bpf.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
 #include <stdio.h>
 #include <string.h>
@@ -173,13 +174,71 @@ static void test_echo(struct test *test)
 
 	test->topic = "echo";
 	sendto(fd, &echo, sizeof(echo), 0, (struct sockaddr *)&remote, sizeof(remote));
-	check(test, !bpf_map_lookup_elem(test->pins->app_closed_fd, &key, &flow) &&
+	check(test, !bpf_map_lookup_elem(test->pins->app_exchanges_fd, &key, &flow) &&
 	      flow.who.uid == FIRST && flow.cookie == cookie_of(fd) && flow.until_ns, "it is noted");
 	sendto(second, &echo, sizeof(echo), 0, (struct sockaddr *)&remote, sizeof(remote));
-	check(test, !bpf_map_lookup_elem(test->pins->app_closed_fd, &key, &flow) &&
+	check(test, !bpf_map_lookup_elem(test->pins->app_exchanges_fd, &key, &flow) &&
 	      flow.who.uid == FIRST, "another does not take its answers");
 	close(fd);
 	close(second);
+}
+
+/* ---- packets written by hand ----------------------------------------------------------------- */
+
+/* frag_off: in host order, as in the header. Its identification is always the same. */
+static struct app_change send_raw(struct test *test, int fd, uint8_t proto, uint16_t frag_off)
+{
+	struct sockaddr_in remote = at(LOOPBACK, 0);
+	struct {
+		struct iphdr ip;
+		uint16_t ports[2];
+		uint8_t rest[12];
+	} packet = {
+		.ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = proto, .id = htons(7),
+			.frag_off = htons(frag_off), .saddr = htonl(LOOPBACK),
+			.daddr = htonl(LOOPBACK) },
+		.ports = { htons(4000), htons(4001) },
+	};
+	struct app_counters before;
+	int on = 1;
+
+	app_world_count(&test->world, &before);
+	check(test, !setsockopt(fd, IPPROTO_IP, IP_HDRINCL, &on, sizeof(on)) &&
+	      sendto(fd, &packet, sizeof(packet), 0, (struct sockaddr *)&remote,
+		     sizeof(remote)) == sizeof(packet), "sending it");
+	return app_world_change(&test->world, &before);
+}
+
+/* Who sends a first fragment says nothing of those that another application counts as it does. */
+static void test_fragments(struct test *test)
+{
+	int first = open_socket(test, SOCK_RAW, FIRST, 0), second = open_socket(test, SOCK_RAW, SECOND, 0);
+	struct app_change change;
+
+	test->topic = "fragments";
+	check(test, send_raw(test, second, IPPROTO_UDP, IP_MF).rule == RULE_SECOND, "the first");
+	change = send_raw(test, second, IPPROTO_UDP, 2);
+	check(test, change.rule == -1 && change.passed == PASS_OUT_BYPASS, "the others follow it");
+	change = send_raw(test, first, IPPROTO_UDP, 2);
+	check(test, change.rule >= 0 || change.dropped >= 0, "another application's do not");
+	check(test, send_raw(test, first, IPPROTO_UDP, IP_MF).rule == RULE_FIRST, "its first");
+	change = send_raw(test, second, IPPROTO_UDP, 2);
+	check(test, change.rule == -1 && change.passed == PASS_OUT_BYPASS, "takes nobody's place");
+	close(first);
+	close(second);
+}
+
+/* As a tunnel's packets have the socket of those within: answers are not for that alone. */
+static void test_tunnel(struct test *test)
+{
+	struct app_flow_key key = app_key_of_flow(IPPROTO_GRE, LOOPBACK, 0, LOOPBACK, 0);
+	int fd = open_socket(test, SOCK_RAW, FIRST, 0);
+	struct app_flow flow = { 0 };
+
+	test->topic = "tunnel";
+	check(test, send_raw(test, fd, IPPROTO_GRE, 0).rule == RULE_FIRST, "its application's rule");
+	check(test, bpf_map_lookup_elem(test->pins->app_exchanges_fd, &key, &flow), "is not noted");
+	close(fd);
 }
 
 /* ---- clear text ------------------------------------------------------------------------------ */
@@ -327,6 +386,8 @@ int main(void)
 		return 1;
 	test_datagrams(&test);
 	test_echo(&test);
+	test_fragments(&test);
+	test_tunnel(&test);
 	test_asked(&test);
 	test_connections(&test);
 	test_full(&test);

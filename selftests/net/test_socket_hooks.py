@@ -11,6 +11,7 @@ import pytest
 
 import sockets
 import topology as net
+from sockets import Refused
 from test_sockets import Scene, application, document, fresh    # noqa: F401
 
 HOOKS = 12
@@ -182,15 +183,19 @@ def test_a_wrong_cgroup_is_refused_at_once(fresh, directory, cause):    # noqa: 
 
 # ---- the guard ----------------------------------------------------------------------------------
 
-@pytest.fixture
-def guarded(fresh):     # noqa: F811
-    """The application is to be protected towards b; a second wire is not attached."""
-    a, b = fresh.a, fresh.b
+def second_wire(scene):
+    a, b = scene.a, scene.b
     net.run_command(["ip", "link", "add", SECOND, "netns", a.netns, "type", "veth", "peer", "name",
                      SECOND, "netns", b.netns])
     for host, last in ((a, 1), (b, 2)):
         host.ip("addr", "add", f"10.10.0.{last}/24", "dev", SECOND)
         host.ip("link", "set", SECOND, "up")
+
+
+@pytest.fixture
+def guarded(fresh):     # noqa: F811
+    """The application is to be protected towards b; a second wire is not attached."""
+    second_wire(fresh)
     secret = application("app", fresh.cgroup.path("app"))
     secret["networks"] = [
         {"remote": ["10.9.0.0/24", "10.10.0.0/24"], "class": "protected",
@@ -208,10 +213,10 @@ def listen(scene, where):
     return actor
 
 
-def say(scene, to):
+def say(scene, to, port=7400, octets=1):
     sender = scene.actor("other", scene.b)
     sender.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
-    sender.do(f"s.sendto(b'x', ('{to}', 7400))")
+    sender.do(f"s.sendto(b'x' * {octets}, ('{to}', {port}))")
     scene.end([sender])
 
 
@@ -225,6 +230,101 @@ def test_what_comes_another_way_is_not_verified(guarded):
     other = listen(guarded, "other")
     say(guarded, "10.10.0.1")
     assert other.do("len(s.recv(10))") == 1
+
+
+def heard(actor, name="s"):
+    """The length of a datagram, or None where none comes."""
+    try:
+        return actor.do(f"len({name}.recv(10))")
+    except Refused:
+        return None
+
+
+def test_host_rules_do_not_hold_elsewhere(fresh):   # noqa: F811
+    """What comes another way and no rule of the application's own is about is as it were without."""
+    second_wire(fresh)
+    app = application("app", fresh.cgroup.path("app"))
+    app["networks"] = [{"remote": "10.9.0.0/24", "class": "trusted"}]
+    fresh.attach(net.policy([{"name": "out", "direction": "out", "action": "bypass"}],
+                            applications=[app]))
+    listener = listen(fresh, "app")
+    say(fresh, "10.10.0.1")
+    assert heard(listener) == 1
+
+
+def open_application(scene):
+    """The host's rules let nothing in but what hosts say by themselves, the application's everything."""
+    scene.attach(net.policy([{"name": "out", "direction": "out", "action": "bypass"},
+                             {"name": "noise", "direction": "in", "protocol": ["icmpv6", "igmp"],
+                              "action": "bypass"}],
+                            applications=[application("app", scene.cgroup.path("app"))]))
+
+
+def test_who_shares_a_port_is_not_opened(fresh):    # noqa: F811
+    """SO_REUSEADDR: the last to be bound gets the datagrams."""
+    open_application(fresh)
+    app, other = fresh.actor(uid=12345, gid=12345), fresh.actor("other")
+    for actor in (app, other):
+        actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+        actor.do("s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)")
+        actor.do("s.bind(('', 7400))")
+        actor.do("s.settimeout(5)")
+    before = fresh.a.drops("policy_discard")
+    say(fresh, "10.9.0.1")
+    fresh.a.wait_drop("policy_discard", before)
+    other.do("s.close()")
+    say(fresh, "10.9.0.1")
+    assert heard(app) == 1
+
+
+def test_who_shares_a_port_has_the_hosts_rules(fresh):      # noqa: F811
+    fresh.attach(fresh.policy())
+    app, other = fresh.actor(), fresh.actor("other")
+    for actor in (app, other):
+        actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+        actor.do("s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)")
+        actor.do("s.bind(('', 7400))")
+        actor.do("s.settimeout(5)")
+    say(fresh, "10.9.0.1")
+    assert heard(other) == 1
+
+
+def test_who_gets_a_port_after_an_application_is_not_opened(fresh):     # noqa: F811
+    """connect() to AF_UNSPEC gives a port back; that it was the application's is known still."""
+    open_application(fresh)
+    app, other = fresh.actor(), fresh.actor("other")
+    app.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    app.do("s.sendto(b'x', ('10.9.0.2', 9))")
+    port = app.do("s.getsockname()[1]")
+    app.do("import ctypes")
+    assert app.do("ctypes.CDLL(None).connect(s.fileno(), b'\\0' * 16, 16)") == 0
+    other.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    other.do(f"s.bind(('', {port}))")
+    before = fresh.a.drops("policy_discard")
+    say(fresh, "10.9.0.1", port)
+    fresh.a.wait_drop("policy_discard", before)
+
+
+def reassembled(host):
+    """Fragments that reached the stack."""
+    names, values = [line.split() for line in host.run("cat", "/proc/net/snmp").stdout.splitlines()
+                     if line.startswith("Ip:")]
+    return int(values[names.index("ReasmReqds")])
+
+
+def test_later_fragments_in_the_clear_are_not_let_in(guarded):
+    """They show no port: by the host's rules alone they would be."""
+    listen(guarded, "app")
+    before, dropped = reassembled(guarded.a), guarded.a.drops("clear_text")
+    say(guarded, "10.9.0.1", octets=4000)
+    net.wait_until(lambda: guarded.a.drops("clear_text") == dropped + 3, "all three are dropped")
+    assert reassembled(guarded.a) == before
+    other = guarded.actor("other")
+    other.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    other.do("s.bind(('', 7401))")
+    other.do("s.settimeout(5)")
+    say(guarded, "10.9.0.1", 7401, octets=4000)
+    assert other.do("len(s.recv(5000))") == 4000
 
 
 def test_the_mark_alone_is_not_enough(guarded):

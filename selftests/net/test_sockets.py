@@ -309,6 +309,19 @@ def test_a_connection_is_known_until_after_its_end(scene, family, to):
     assert "TIME-WAIT" in sockets_left
 
 
+@pytest.mark.parametrize("own", ["127.0.0.1", "::1", "10.9.0.1", "::ffff:10.9.0.1", "fd00:9::1"])
+def test_a_connection_that_never_leaves_takes_no_place(scene, own):
+    """Anybody can have many, and nobody asks whose their packets are."""
+    actor = scene.actor()
+    actor.do("l = socket.create_server(('::', 7203), family=socket.AF_INET6, dualstack_ipv6=True)")
+    actor.do(f"c = socket.create_connection(('{own}', 7203))")
+    actor.do("s, _ = l.accept()")
+    assert not scene.flows()
+    actor.do("c.close()")
+    actor.do("s.close()")
+    assert not [ports for ports in scene.flows("app_closed") if 7203 in ports]
+
+
 def test_a_listener_closed_before_its_connection(scene):
     server, client = scene.actor(), scene.actor("other", scene.b)
     server.do("l = socket.create_server(('10.9.0.1', 7201))")
