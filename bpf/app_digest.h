@@ -69,12 +69,13 @@ digest_inline void digest_begin(struct app_digest *digest, const __u64 seed[2], 
 	digest_word(digest, parent);
 }
 
-/* DIGEST_PIECE octets more, of which `len` are the name's; the others must be 0. */
+/* `len` octets of the name more, up to DIGEST_PIECE; those behind them, up to a multiple of 8, must be 0.
+ * Only the last piece is shorter than DIGEST_PIECE. */
 digest_inline void digest_piece(struct app_digest *digest, const void *piece, __u64 len)
 {
 	const __u64 *words = (const __u64 *)piece;
 
-	for (int i = 0; i < DIGEST_PIECE / 8; i++)
+	for (__u64 i = 0; i < DIGEST_PIECE / 8 && i * 8 < len; i++)
 		digest_word(digest, words[i]);
 	digest->len += len;
 }

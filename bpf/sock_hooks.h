@@ -10,7 +10,7 @@
 #define IPSECBPF_SOCK_HOOKS_H
 
 #include "app.h"
-#include "sock_identity.h"
+#include "sock_image.h"
 #include "sock_keys.h"
 #include "stats.h"
 
@@ -41,21 +41,6 @@ static __always_inline void own_nothing(struct app_socket *socket)
 	socket->endpoints[0].family = FAMILY_COUNT;
 	socket->endpoints[1].family = FAMILY_COUNT;
 	socket->flow.family = FAMILY_COUNT;
-}
-
-/* What is noted of a socket; if nothing is yet, the running process made it. NULL: no memory. `sk`: a
- * socket, or the context of hooks whose context is one. */
-static __always_inline struct app_socket *socket_note(void *sk)
-{
-	struct app_socket *socket = bpf_sk_storage_get(&app_sockets, sk, NULL, 0);
-	struct app_socket fresh;
-
-	if (socket)
-		return socket;
-	__builtin_memset(&fresh, 0, sizeof(fresh));
-	own_nothing(&fresh);
-	identity_of_current(&fresh.who);
-	return bpf_sk_storage_get(&app_sockets, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE);
 }
 
 /* ---- whose it is ----------------------------------------------------------------------------- */
@@ -111,6 +96,43 @@ static __always_inline bool owner_has_room(const struct sock_owner *owner)
 
 	return !app_limits(owner->generation, owner->app, &limits) &&
 	       app_has_room(limits.name_digest, limits.flows_max);
+}
+
+/* ---- noting who made it ---------------------------------------------------------------------- */
+
+/* As socket_note(), of a socket of which nothing is noted. Not inlined, for the stack's sake. */
+static __noinline struct app_socket *socket_note_fresh(void *sk)
+{
+	union {
+		struct image image;
+		struct app_socket socket;
+	} fresh;
+	struct sock_owner owner;
+	__u64 recalled;
+	bool known;
+
+	__builtin_memset(&fresh, 0, sizeof(fresh));
+	known = image_recall(&fresh.image);
+	if (!known) {
+		identity_of_current(&fresh.image.who);
+		fresh.image.resolved = 0;
+	}
+	recalled = fresh.image.resolved;
+	owner_of(&fresh.socket, &owner);
+	if (!known || fresh.image.resolved != recalled)
+		image_keep(&fresh.image);
+	fresh.socket.noted = 0;
+	own_nothing(&fresh.socket);
+	return bpf_sk_storage_get(&app_sockets, sk, &fresh.socket, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+/* What is noted of a socket; if nothing is yet, the running process made it. NULL: no memory. `sk`: a
+ * socket, or the context of hooks whose context is one. */
+static __always_inline struct app_socket *socket_note(void *sk)
+{
+	struct app_socket *socket = bpf_sk_storage_get(&app_sockets, sk, NULL, 0);
+
+	return socket ? socket : socket_note_fresh(sk);
 }
 
 /* ---- endpoints of datagram sockets ----------------------------------------------------------- */
@@ -176,14 +198,17 @@ static __always_inline int endpoints_note(struct app_socket *socket, __u64 cooki
 	return err;
 }
 
-/* The endpoints of a datagram socket, unless they are noted already. */
-static __always_inline int datagram_note(struct app_socket *socket, __u64 cookie,
+static __always_inline bool has_endpoint(const struct bound *bound)
+{
+	return bound->port && is_datagram(bound->proto);
+}
+
+/* The endpoints of a datagram socket, unless they are noted already. Not inlined, for the stack's sake. */
+static __noinline int datagram_note(struct app_socket *socket, __u64 cookie,
 					 const struct bound *bound, const void *sk)
 {
 	struct sock_owner owner;
 
-	if (!bound->port || !is_datagram(bound->proto))
-		return 0;
 	if (socket->noted == cookie && socket->endpoints[0].port == bpf_htons(bound->port))
 		return 0;
 	if (!owner_of(socket, &owner))
@@ -243,7 +268,10 @@ static __always_inline int bind_done(struct bpf_sock *ctx, struct bound *bound)
 {
 	struct app_socket *socket = socket_note(ctx);
 
-	if (!socket || datagram_note(socket, bpf_get_socket_cookie(ctx), bound, ctx))
+	if (!socket)
+		return refuse(DROP_APP_FULL);
+	if (has_endpoint(bound) &&
+	    datagram_note(socket, bpf_get_socket_cookie(ctx), bound, ctx))
 		return refuse(DROP_APP_FULL);
 	return SOCK_ALLOW;
 }
@@ -321,7 +349,7 @@ static __always_inline int sendmsg_asked(struct bpf_sock_addr *ctx)
 	if (!socket)
 		return refuse(DROP_APP_FULL);
 	bound_of(&bound, sk);
-	if (datagram_note(socket, bpf_get_socket_cookie(ctx), &bound, sk))
+	if (has_endpoint(&bound) && datagram_note(socket, bpf_get_socket_cookie(ctx), &bound, sk))
 		return refuse(DROP_APP_FULL);
 	return SOCK_ALLOW;
 }
@@ -346,10 +374,13 @@ SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
 	struct app_socket *socket = bpf_sk_storage_get(&app_sockets, ctx, NULL, 0);
-	__u64 cookie = bpf_get_socket_cookie(ctx);
 	const struct app_flow *flow;
+	__u64 cookie;
 
-	if (!socket || socket->noted != cookie)
+	if (!socket || !socket->noted)
+		return SOCK_ALLOW;
+	cookie = bpf_get_socket_cookie(ctx);
+	if (socket->noted != cookie)
 		return SOCK_ALLOW;
 	endpoints_forget(socket);
 	if (socket->flow.family == FAMILY_COUNT)

@@ -42,6 +42,8 @@ struct super_block {
 };
 
 struct qstr {
+	__u32 hash;		/* salted with the directory */
+	__u32 len;
 	const unsigned char *name;
 };
 
@@ -55,8 +57,15 @@ struct path {
 	struct dentry *dentry;
 };
 
+struct inode {
+	struct super_block *i_sb;
+	unsigned long i_ino;
+	__u32 i_generation;	/* of a number that is used again */
+};
+
 struct file {
 	struct path f_path;
+	struct inode *f_inode;
 };
 
 struct mm_struct {
@@ -66,6 +75,10 @@ struct mm_struct {
 struct task_struct {
 	struct mm_struct *mm;
 	struct css_set *cgroups;
+	struct task_struct *group_leader;
+	__u64 start_boottime;
+	__u64 self_exec_id;	/* counts exec() */
+	int tgid;
 };
 
 #pragma clang attribute pop
@@ -146,16 +159,19 @@ static __always_inline void identity_cgroup(struct app_identity *who, struct tas
  * has none (memfd_create), is not known. */
 static __always_inline __u64 identity_exe(struct task_struct *task)
 {
-	struct dentry *dentry = BPF_CORE_READ(task, mm, exe_file, f_path.dentry);
-	__u64 digest = BPF_CORE_READ(dentry, d_sb, s_dev) | DIGEST_FILE;
+	struct mm_struct *mm = task->mm;
+	struct file *file = mm ? mm->exe_file : NULL;
+	struct dentry *dentry = file ? file->f_path.dentry : NULL;
+	__u64 digest;
 	__u32 len;
 	int i;
 
 	if (!dentry)
 		return 0;
+	digest = dentry->d_sb->s_dev | DIGEST_FILE;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < DIGEST_DEPTH_MAX; i++) {
-		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+		struct dentry *parent = dentry->d_parent;
 
 		if (parent == dentry)
 			return i ? digest : 0;
@@ -168,7 +184,7 @@ static __always_inline __u64 identity_exe(struct task_struct *task)
 /* Of the process that is running. */
 __noinline int identity_of_current(struct app_identity *who)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 ids = bpf_get_current_uid_gid();
 
 	if (!who)

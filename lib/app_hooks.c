@@ -222,12 +222,14 @@ static int map_fd(const struct pins *pins, const char *name)
 static int share_maps(struct app_hooks *work)
 {
 	const struct bpf_map *own[] = { work->object->maps.event_budgets,
-					work->object->maps.verdicts };
+					work->object->maps.verdicts,
+					work->object->maps.images };
 	struct bpf_map *map;
 	int err = 0, fd;
 
 	bpf_object__for_each_map(map, work->object->obj) {
-		if (err || bpf_map__is_internal(map) || map == own[0] || map == own[1])
+		if (err || bpf_map__is_internal(map) || map == own[0] || map == own[1] ||
+		    map == own[2])
 			continue;
 		fd = map_fd(work->pins, bpf_map__name(map));
 		err = fd < 0 ? bpf_map__set_autocreate(map, false) : bpf_map__reuse_fd(map, fd);

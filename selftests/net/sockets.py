@@ -199,7 +199,7 @@ def digest(seed, parent, name):
     """Of a name that goes on from a parent's digest."""
     data = name.encode()
     sip = SipHash(seed, parent)
-    for word, in struct.iter_unpack("=Q", data.ljust(-(-len(data) // 32) * 32, b"\0")):
+    for word, in struct.iter_unpack("=Q", data.ljust(-(-len(data) // 8) * 8, b"\0")):
         sip.word(word)
     sip.word((len(data) << 56 | 8) & MASK)
     sip.v[2] ^= 0xff

@@ -140,7 +140,7 @@ def test_application_is_known(scene, family, kind):
         actor = scene.actor(where)
         actor.do(f"s = socket.socket(socket.{family}, socket.{kind})")
         actor.do("s.bind(('', 0))")
-        assert scene.who(actor).app == (app if kind == "SOCK_DGRAM" else 0)     # asked when needed
+        assert scene.who(actor).app == app
 
 
 def test_accepted_sockets_inherit(scene):
