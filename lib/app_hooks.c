@@ -50,6 +50,8 @@ static const struct {
 #undef X
 };
 
+#define STAGES 4	/* as many attaches in a row may be killed */
+
 struct app_hooks {
 	const struct pins *pins;
 	struct ipsecbpf_sockets_bpf *object;
@@ -64,6 +66,14 @@ struct app_hooks {
 static void link_path(const struct paths *paths, size_t hook, char *out, size_t out_len)
 {
 	snprintf(out, out_len, "%s/links/%s", paths->pins, hooks[hook].name);
+}
+
+/* Where those of an attach are that is not done yet. An attach that was killed may have left some, and
+ * the NIC's hooks with their maps: they act until the next one is done, which then takes another place. */
+static void stage_path(const struct paths *paths, size_t hook, unsigned int stage, char *out,
+		       size_t out_len)
+{
+	snprintf(out, out_len, "%s/links/new%u_%s", paths->pins, stage, hooks[hook].name);
 }
 
 /* The pinned link of a hook, or -errno. */
@@ -112,25 +122,42 @@ bool app_hooks_attached(const struct pins *pins)
 	return app_hooks_count(pins, &alive) == alive;
 }
 
-static void remove_link(const struct paths *paths, size_t hook)
+static void remove_pinned(const char *path)
 {
-	struct bpf_link_info info;
-	char path[256];
-	int fd = open_link(paths, hook, &info);
+	int fd = bpf_obj_get(path);
 
 	/* At once: without pin and descriptor it would be detached by deferred work. */
 	if (fd >= 0) {
 		bpf_link_detach(fd);
 		close(fd);
 	}
-	link_path(paths, hook, path, sizeof(path));
 	unlink(path);
+}
+
+static void remove_link(const struct paths *paths, size_t hook)
+{
+	char path[256];
+
+	link_path(paths, hook, path, sizeof(path));
+	remove_pinned(path);
+}
+
+static void remove_stage(const struct paths *paths, unsigned int stage)
+{
+	char path[256];
+
+	for (size_t hook = SOCKET_HOOK_COUNT; hook-- > 0;) {
+		stage_path(paths, hook, stage, path, sizeof(path));
+		remove_pinned(path);
+	}
 }
 
 void app_hooks_remove(const struct paths *paths)
 {
 	for (size_t hook = SOCKET_HOOK_COUNT; hook-- > 0;)
 		remove_link(paths, hook);
+	for (unsigned int stage = 0; stage < STAGES; stage++)
+		remove_stage(paths, stage);
 }
 
 /* ---- the cgroup ------------------------------------------------------------------------------ */
@@ -368,14 +395,10 @@ static int take_over_link(struct app_hooks *work, size_t hook)
 	return err;
 }
 
-static int attach_hook(struct app_hooks *work, size_t hook)
+static int create_link(struct app_hooks *work, size_t hook, const char *path)
 {
-	char path[256];
-	int fd;
+	int fd = bpf_link_create(program_fd(work, hook), work->cgroup_fd, hooks[hook].type, NULL);
 
-	if (!take_over_link(work, hook))
-		return 0;
-	fd = bpf_link_create(program_fd(work, hook), work->cgroup_fd, hooks[hook].type, NULL);
 	if (fd < 0) {
 		int err = -errno;
 
@@ -383,15 +406,24 @@ static int attach_hook(struct app_hooks *work, size_t hook)
 		return err;
 	}
 	work->link_fd[hook] = fd;
-	link_path(&work->pins->paths, hook, path, sizeof(path));
 	if (!bpf_obj_pin(fd, path))
 		return 0;
 	report_error(work->report, path, "is bpffs writable?", "cannot pin a link: %s", strerror(errno));
+	bpf_link_detach(fd);
 	return -EIO;
 }
 
-/* Those that are new are taken away again if one fails. */
-static int attach_all(struct app_hooks *work)
+static int attach_hook(struct app_hooks *work, size_t hook)
+{
+	char path[256];
+
+	if (!take_over_link(work, hook))
+		return 0;
+	link_path(&work->pins->paths, hook, path, sizeof(path));
+	return create_link(work, hook, path);
+}
+
+static int make_directory(const struct app_hooks *work)
 {
 	char path[256];
 	int err;
@@ -401,36 +433,104 @@ static int attach_all(struct app_hooks *work)
 	if (err)
 		report_error(work->report, path, "is bpffs mounted and writable?",
 			     "cannot make a directory for the socket hooks: %s", strerror(-err));
-	for (size_t hook = 0; !err && hook < SOCKET_HOOK_COUNT; hook++)
-		err = attach_hook(work, hook);
-	for (size_t hook = SOCKET_HOOK_COUNT; hook-- > 0;) {
-		if (work->link_fd[hook] < 0)
-			continue;
-		if (err) {
-			bpf_link_detach(work->link_fd[hook]);
-			remove_link(&work->pins->paths, hook);
-		}
-		close(work->link_fd[hook]);
-	}
 	return err;
 }
 
-int app_hooks_ensure(const struct pins *pins, struct ipsecbpf_report *report)
+/* Those that are new are taken away again if one fails. */
+static int attach_all(struct app_hooks *work)
+{
+	int err = 0;
+
+	for (size_t hook = 0; !err && hook < SOCKET_HOOK_COUNT; hook++)
+		err = attach_hook(work, hook);
+	for (size_t hook = SOCKET_HOOK_COUNT; err && hook-- > 0;)
+		if (work->link_fd[hook] >= 0)
+			remove_link(&work->pins->paths, hook);
+	return err;
+}
+
+/* The first place that is free; the last, if none is. */
+static unsigned int choose_stage(const struct paths *paths)
+{
+	char path[256];
+
+	for (unsigned int stage = 0; stage < STAGES; stage++) {
+		stage_path(paths, 0, stage, path, sizeof(path));
+		if (access(path, F_OK))
+			return stage;
+	}
+	remove_stage(paths, STAGES - 1);
+	return STAGES - 1;
+}
+
+/* New ones, beside those that are there. */
+static int attach_beside(struct app_hooks *work)
+{
+	const struct paths *paths = &work->pins->paths;
+	unsigned int stage = choose_stage(paths);
+	char path[256];
+	int err = 0;
+
+	for (size_t hook = 0; !err && hook < SOCKET_HOOK_COUNT; hook++) {
+		stage_path(paths, hook, stage, path, sizeof(path));
+		err = create_link(work, hook, path);
+	}
+	if (err)
+		remove_stage(paths, stage);
+	return err ? err : (int)stage;
+}
+
+/* Loads the programs and has them attached; what that returns, or -errno. */
+static int with_programs(const struct pins *pins, int (*attach)(struct app_hooks *work),
+			 struct ipsecbpf_report *report)
 {
 	struct app_hooks work = { .pins = pins, .cgroup_fd = -1, .report = report };
 	int err;
 
-	if (app_hooks_attached(pins))
-		return 0;
 	for (size_t hook = 0; hook < SOCKET_HOOK_COUNT; hook++)
 		work.link_fd[hook] = -1;
 	err = find_cgroup(&work);
 	if (!err)
 		err = load(&work);
 	if (!err)
-		err = attach_all(&work);
+		err = make_directory(&work);
+	if (!err)
+		err = attach(&work);
+	for (size_t hook = 0; hook < SOCKET_HOOK_COUNT; hook++)
+		if (work.link_fd[hook] >= 0)
+			close(work.link_fd[hook]);
 	ipsecbpf_sockets_bpf__destroy(work.object);
 	if (work.cgroup_fd >= 0)
 		close(work.cgroup_fd);
 	return err;
+}
+
+int app_hooks_ensure(const struct pins *pins, struct ipsecbpf_report *report)
+{
+	return app_hooks_attached(pins) ? 0 : with_programs(pins, attach_all, report);
+}
+
+int app_hooks_stage(const struct pins *pins, struct ipsecbpf_report *report)
+{
+	return with_programs(pins, attach_beside, report);
+}
+
+void app_hooks_abandon(const struct paths *paths, int stage)
+{
+	if (stage >= 0)
+		remove_stage(paths, (unsigned int)stage);
+}
+
+void app_hooks_commit(const struct paths *paths, int stage)
+{
+	char staged[256], path[256];
+
+	for (size_t hook = 0; stage >= 0 && hook < SOCKET_HOOK_COUNT; hook++) {
+		remove_link(paths, hook);
+		stage_path(paths, hook, (unsigned int)stage, staged, sizeof(staged));
+		link_path(paths, hook, path, sizeof(path));
+		rename(staged, path);
+	}
+	for (unsigned int other = 0; other < STAGES; other++)
+		remove_stage(paths, other);
 }

@@ -19,6 +19,17 @@ int app_hooks_check_cgroup(const char *path, char *ret_real, size_t real_len,
  * no cgroup2, no BTF, another program holds the hook exclusively. */
 int app_hooks_ensure(const struct pins *pins, struct ipsecbpf_report *report);
 
+/*
+ * The same for an attach over a guard, whose hooks have their own maps: new ones are put beside them, so
+ * that the NIC's hooks know every socket whichever maps they have, before and after they are moved. Then
+ * either app_hooks_commit(), when the NIC's are ours: the guard's go; or app_hooks_abandon(): the new
+ * ones go, and nothing has changed. The number of the stage (>= 0), or -errno, explained.
+ */
+int app_hooks_stage(const struct pins *pins, struct ipsecbpf_report *report);
+/* stage < 0: none, for a policy without applications. */
+void app_hooks_commit(const struct paths *paths, int stage);
+void app_hooks_abandon(const struct paths *paths, int stage);
+
 /* Are they all attached? What status and preflight say. */
 bool app_hooks_attached(const struct pins *pins);
 

@@ -307,27 +307,44 @@ static int start_supervisor(struct attach *attach)
 	return control_order(&attach->paths, CONTROL_STATUS, attach->report);
 }
 
-/* Those of a guard have its maps: they are moved to ours, or go. */
-static int attach_socket_hooks(struct attach *attach)
+/* Those of a guard stay as long as the NIC's hooks have its maps. -1: the policy needs none. */
+static int stage_socket_hooks(struct attach *attach, int *ret_stage)
 {
-	int err;
+	int stage;
 
-	if (!attach->policy || !attach->policy->application_count) {
-		app_hooks_remove(&attach->paths);
+	*ret_stage = -1;
+	if (!attach->policy || !attach->policy->application_count)
 		return 0;
-	}
-	err = app_hooks_ensure(&attach->pins, attach->report);
-	return err ? err : app_scan_note_live(&attach->pins, attach->report);
+	stage = app_hooks_stage(&attach->pins, attach->report);
+	if (stage < 0)
+		return stage;
+	*ret_stage = stage;
+	return app_scan_note_live(&attach->pins, attach->report);
+}
+
+/* The guard's socket hooks go when nobody asks its maps whose a packet is that leaves; until then ours
+ * may go without anybody missing them. */
+static void settle_socket_hooks(struct attach *attach, int stage)
+{
+	const struct paths *paths = &attach->paths;
+
+	if (!loader_is_attached(&attach->loader, HOOK_tc_egress))
+		app_hooks_abandon(paths, stage);
+	else if (stage < 0)
+		app_hooks_remove(paths);
+	else
+		app_hooks_commit(paths, stage);
 }
 
 static int attach_hooks(struct attach *attach)
 {
-	int err = loader_pin_maps(&attach->loader, attach->report);
+	int err = loader_pin_maps(&attach->loader, attach->report), stage = -1;
 
 	if (!err)
-		err = attach_socket_hooks(attach);
+		err = stage_socket_hooks(attach, &stage);
 	for (int hook = 0; !err && hook < HOOK_COUNT; hook++)
 		err = loader_attach(&attach->loader, (enum hook)hook, attach->report);
+	settle_socket_hooks(attach, stage);
 	if (!err)
 		err = loader_pin_links(&attach->loader, attach->report);
 	if (!err && supervisor_commit(attach->commit_fd))

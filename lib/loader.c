@@ -463,6 +463,11 @@ static int explain_pin(const struct loader *loader, int err, struct ipsecbpf_rep
 	return err;
 }
 
+bool loader_is_attached(const struct loader *loader, enum hook hook)
+{
+	return loader->link_fd[hook] >= 0 || loader->filter[hook];
+}
+
 int loader_pin_maps(struct loader *loader, struct ipsecbpf_report *report)
 {
 	int err = pin_directory(loader, "maps");

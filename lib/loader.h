@@ -52,6 +52,7 @@ int loader_pins(struct loader *loader, struct pins *ret_pins);
  * step, so that no packet finds the hook empty. 0 or -errno, explained in report.
  */
 int loader_attach(struct loader *loader, enum hook hook, struct ipsecbpf_report *report);
+bool loader_is_attached(const struct loader *loader, enum hook hook);
 
 /*
  * Pins the maps; what a guard had pinned is replaced. Before any hook is attached: the maps that a

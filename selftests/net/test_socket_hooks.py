@@ -358,3 +358,44 @@ def test_verified_packets_pass(guarded):
     say(guarded, "10.9.0.1")
     assert app.do("len(s.recv(10))") == 1
     assert a.drops("unverified") == 0
+
+
+# ---- an attach over a guard ---------------------------------------------------------------------
+
+def sends_in_clear(scene, receiver):
+    """Does a socket made just now get through to b, whose receiver waits for little?"""
+    sender = scene.actor("app")
+    sender.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    with contextlib.suppress(sockets.Refused):
+        sender.do("s.connect(('10.9.0.2', 7400))")
+        sender.do("s.send(b'secret')")
+    scene.end([sender])
+    with contextlib.suppress(sockets.Refused):
+        return receiver.do("len(s.recv(10))") > 0
+    return False
+
+
+def test_an_attach_over_a_guard_that_fails_changes_nothing(guarded):
+    """Its socket hooks note what the guard reads: none may be moved to maps that nothing else reads."""
+    policy = guarded.a.ipsecbpf("policy", "show", net.IFNAME).stdout
+    receiver = guarded.actor("other", guarded.b)
+    receiver.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    receiver.do("s.bind(('', 7400))")
+    receiver.do("s.settimeout(2)")
+    guarded.a.ipsecbpf("detach", net.IFNAME)
+    assert not sends_in_clear(guarded, receiver)
+    net.run_command(["/usr/sbin/bpftool", "link", "detach", "pinned",
+                     os.path.join(net.PIN_ROOT, guarded.a.key, "links", "sock_connect4")])
+    holder = Exclusive(guarded.cgroup.top)
+    try:
+        answer = guarded.a.ipsecbpf("attach", net.IFNAME, "--cgroup", guarded.cgroup.top, "--policy",
+                                    "-", input=policy, check=False)
+        assert answer.returncode == 1 and "holds the hook for itself alone" in answer.stderr
+        assert len(programs(guarded.cgroup.top)) == HOOKS
+        assert not sends_in_clear(guarded, receiver)
+    finally:
+        holder.close()
+    guarded.a.ipsecbpf("attach", net.IFNAME, "--cgroup", guarded.cgroup.top, "--policy", "-",
+                       input=policy)
+    assert links(guarded) == HOOKS and len(programs(guarded.cgroup.top)) == HOOKS
+    assert not sends_in_clear(guarded, receiver)
