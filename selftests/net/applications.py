@@ -47,7 +47,8 @@ class Packet:
                                   for n in (12, 16))
             at += (self.frame[at] & 15) * 4
         else:
-            end, self.proto = at + 40 + struct.unpack_from("!H", self.frame, at + 4)[0], self.frame[at + 6]
+            end = at + 40 + struct.unpack_from("!H", self.frame, at + 4)[0]
+            self.proto = self.frame[at + 6]
             self.src, self.dst = (str(ipaddress.IPv6Address(self.frame[at + n:at + n + 16]))
                                   for n in (8, 24))
             at += 40
