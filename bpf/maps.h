@@ -165,7 +165,8 @@ struct {
 	__type(value, struct app_flow);
 } app_exchanges SEC(".maps");
 
-/* spd_app.name_digest -> connections noted. Written where flows are noted. */
+/* spd_app.name_digest -> connections noted. Written where flows are noted; rows of applications that no
+ * policy names any more are taken away by lib/app_usage.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app_usage.h"
 #include "inner_map.h"
 #include "names_store.h"
 #include "policy_source.h"
@@ -191,6 +192,8 @@ static void take_away(const struct pins *pins, uint32_t generation)
 
 	inner_map_change(gone, 2);
 	protections_remove(pins, generation);
+	/* What is left over is tried again with the next generation that goes. */
+	app_usage_sweep(pins);
 }
 
 void policy_free_generation(const struct pins *pins, uint32_t generation)

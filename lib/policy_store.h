@@ -9,7 +9,8 @@
  * for since it was in force. Changing a map of maps waits (the kernel calls synchronize_rcu() for
  * it). So the text, which no hook reads, is the first that goes; a generation without text was never
  * in force, or has been waited for. A policy thus waits three times: for what it puts, for the hooks,
- * for what it takes away.
+ * for what it takes away. With a generation goes what was counted of applications that only it named
+ * (app_usage.h).
  *
  * Included by: policy_apply.c, policy_confirm.c, supervisor.c and those who read policy.
  * Threading:   writers under the attachment's lock; readers need none.

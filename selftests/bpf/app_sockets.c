@@ -2,7 +2,7 @@
 /*
  * Real sockets of applications, whose identity is written into their storage, and what tc egress on the
  * loopback of a network namespace of the test's own makes of what they send: whose it is, and what it
- * notes for the answers.
+ * notes for the answers; and what is left of that when policy names them no more.
  *
  * Prints what is wrong, and as its last line "N passed, N failed".
  */
@@ -20,8 +20,10 @@
 #include <unistd.h>
 
 #include "app_world.h"
+#include "lib/app_usage.h"
 #include "lib/build_skeleton.h"
 #include "lib/hook_attach.h"
+#include "lib/policy_store.h"
 
 #define LOOPBACK 0x7f000001u
 #define NOBODY 9	/* no application's user */
@@ -360,6 +362,41 @@ static void test_full(struct test *test)
 	close(server);
 }
 
+/* ---- what is counted of applications that come and go ----------------------------------------- */
+
+static bool has_row(const struct test *test, uint64_t name)
+{
+	uint64_t count;
+
+	return !bpf_map_lookup_elem(test->pins->app_usage_fd, &name, &count);
+}
+
+/* Rows go that are 0 and that no generation names. */
+static void test_usage(struct test *test)
+{
+	static const struct app_policy another = {
+		.rules = rules, .rule_count = 0, .patterns = patterns, .pattern_count = 1, .apps = 1,
+	};
+	const uint64_t none = 0, two = 2, gone = app_world_name(40), in_use = app_world_name(41);
+	const uint64_t first = app_world_name(FIRST), second = app_world_name(SECOND);
+	int fd = test->pins->app_usage_fd;
+
+	test->topic = "usage";
+	check(test, !bpf_map_update_elem(fd, &gone, &none, BPF_ANY) &&
+	      !bpf_map_update_elem(fd, &in_use, &two, BPF_ANY) &&
+	      !bpf_map_update_elem(fd, &first, &none, BPF_ANY) &&
+	      !bpf_map_update_elem(fd, &second, &none, BPF_ANY), "rows");
+	check(test, app_usage_sweep(test->pins) == 1 && !has_row(test, gone), "nobody's, and 0");
+	check(test, has_row(test, in_use), "nobody's, with connections");
+	check(test, has_row(test, first) && has_row(test, second), "of the policy in force");
+	check(test, !app_world_put(&test->world, &another) && !app_usage_sweep(test->pins) &&
+	      has_row(test, second), "only of the policy before");
+	policy_free_generation(test->pins, !test->world.generation);
+	check(test, has_row(test, first) && !has_row(test, second), "that policy is gone");
+	check(test, !bpf_map_update_elem(fd, &in_use, &none, BPF_EXIST) &&
+	      app_usage_sweep(test->pins) == 1 && !has_row(test, in_use), "the connections ended");
+}
+
 static int attach(struct test *test)
 {
 	int prog = bpf_program__fd(test->world.datapath.loader.object->progs.tc_egress);
@@ -391,6 +428,7 @@ int main(void)
 	test_asked(&test);
 	test_connections(&test);
 	test_full(&test);
+	test_usage(&test);
 	app_world_close(&test.world);
 	printf("%u passed, %u failed\n", test.passed, test.failed);
 	return test.failed != 0;

@@ -390,3 +390,27 @@ def test_other_namespaces_are_left_alone(fresh):
     fresh.attach(policy(fresh))
     assert fresh.who(outside, "l") is None
     assert not fresh.endpoints()
+
+
+def test_what_is_counted_goes_with_the_application(fresh):
+    """But not before its connections; and when it comes back meanwhile, they count again."""
+    def used():
+        return {entry["key"]: entry["value"] for entry in sockets.dump(fresh.a, "app_usage")}
+
+    def apply(text):
+        fresh.a.ipsecbpf("policy", "apply", net.IFNAME, "-", input=json.dumps(text))
+
+    fresh.attach(policy(fresh))
+    at_b(fresh)
+    actor = fresh.actor()
+    connect(actor, B)
+    (name,) = used()
+    for text in (document(), policy(fresh), document()):
+        apply(text)
+        assert used() == {name: 1}
+    apply(policy(fresh))
+    assert listed(fresh)["connections"] == 1
+    actor.do("s.close()")
+    net.wait_until(lambda: used() == {name: 0}, "it is closed")
+    apply(document())
+    assert not used()
