@@ -262,6 +262,47 @@ def test_disconnected_and_bound_anew(scene):
     assert scene.endpoints() == {(UDP, V4, "0.0.0.0", actor.do("s.getsockname()[1]")): 1}
 
 
+def test_a_listener_that_becomes_a_connection(scene):
+    """Its endpoint is not forgotten with the listener: it would be the application's for ever."""
+    actor = scene.actor()
+    actor.do("import ctypes")
+    actor.do("l = socket.create_server(('127.0.0.1', 7106))")
+    actor.do("s = socket.create_server(('', 7107))")
+    assert list(scene.endpoints()) == [(TCP, V4, "0.0.0.0", 7107)]  # what 127.0.0.1 has is on no wire
+    actor.do("ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16)")
+    actor.do("s.connect(('127.0.0.1', 7106))")
+    assert not scene.endpoints()
+
+
+def test_endpoints_are_limited(scene):
+    """As connections are, and beside them."""
+    actor = scene.actor()
+    actor.do("s = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(9)]")
+    for i in range(FLOWS_MAX):
+        actor.do(f"s[{i}].bind(('10.9.0.1', {7110 + i}))")
+    with pytest.raises(Refused) as refused:
+        actor.do("s[8].bind(('10.9.0.1', 7120))")
+    assert refused.value.args[0] == errno.EPERM
+    actor.do("s[8].bind(('127.0.0.1', 7120))")
+    actor.do("s[0].close()")
+    actor.do("s[7].bind(('10.9.0.1', 7121))")
+    assert len(scene.endpoints()) == FLOWS_MAX
+
+
+def test_a_port_is_whose_the_last_socket_is(fresh):
+    """One program takes over from another, and they share the port for a while."""
+    fresh.attach(document(*[application(name, fresh.cgroup.path(name)) for name in ("app", "next")]))
+    old, new = fresh.actor("app"), fresh.actor("next")
+    for actor, app in ((old, 1), (new, 2)):
+        actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+        actor.do("s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)")
+        actor.do("s.bind(('10.9.0.1', 7108))")
+        assert [entry["value"]["resolved"] & 0xffffffff
+                for entry in sockets.dump(fresh.a, "app_endpoints")] == [app]
+    old.do("s.close()")
+    assert fresh.endpoints() == {(UDP, V4, "10.9.0.1", 7108): 1}
+
+
 def test_shared_ports(scene):
     first, second = scene.actor(), scene.actor()
     for actor in (first, second):
