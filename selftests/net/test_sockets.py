@@ -420,3 +420,48 @@ def test_multipath_tcp_is_refused_to_applications(scene):
     with pytest.raises(Refused) as refused:
         app.do(make)
     assert refused.value.args == (errno.EPERM,)
+
+
+# ---- what was missed ----------------------------------------------------------------------------
+
+def bind_both(actor):
+    actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    actor.do("s.bind(('10.9.0.1', 7300))")
+    actor.do("l = socket.create_server(('10.9.0.1', 7301))")
+
+
+def test_sockets_of_a_trial_are_noted_when_it_is_undone(fresh):
+    """The policy on trial did not take them for an application's."""
+    fresh.attach(fresh.policy())
+    fresh.a.ipsecbpf("policy", "apply", net.IFNAME, "-", "--confirm", "60",
+                     input=json.dumps(document()))
+    bind_both(fresh.actor())
+    assert not fresh.endpoints()
+    fresh.a.ipsecbpf("policy", "confirm", net.IFNAME, "--undo")
+    assert len(fresh.endpoints()) == 2
+
+
+def test_sockets_made_while_the_hooks_were_off(fresh):
+    """The same policy once more puts the hooks back, and notes what they have missed."""
+    fresh.attach(fresh.policy())
+    directory = os.path.join(net.PIN_ROOT, fresh.a.key, "links")
+    for name in os.listdir(directory):
+        if name.startswith("sock_"):
+            net.run_command(["/usr/sbin/bpftool", "link", "detach", "pinned",
+                             os.path.join(directory, name)])
+    bind_both(fresh.actor())
+    fresh.a.ipsecbpf("policy", "apply", net.IFNAME, "-", input=json.dumps(fresh.policy()))
+    assert fresh.a.status()["socket_hooks"]["attached"] == fresh.a.status()["socket_hooks"]["of"]
+    assert len(fresh.endpoints()) == 2
+
+
+def test_the_same_policy_when_an_executable_came_later(fresh, tmp_path):
+    """What it stands for is looked up again: it is not in force already."""
+    program = tmp_path / "program"
+    policy = document({"name": "x", "match": {"executable": str(program)},
+                       "networks": [{"remote": "any", "class": "trusted"}]})
+    fresh.attach(policy)
+    program.symlink_to(os.path.realpath(sockets.PYTHON))
+    fresh.a.ipsecbpf("policy", "apply", net.IFNAME, "-", input=json.dumps(policy))
+    bind_both(fresh.actor("app", python=str(program)))
+    assert len(fresh.endpoints()) == 2
