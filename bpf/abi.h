@@ -445,6 +445,7 @@ _Static_assert(sizeof(struct app_flow_key) == 40, "app_flow_key is ABI");
 #define APP_ENDPOINT_KEYS 2	/* of one socket: IPv6 ones may serve IPv4 as well */
 
 #define APP_SOCKET_SERVER (1u << 0)	/* bound to a port of its choice: expects to be spoken to */
+#define APP_SOCKET_ASKS	  (1u << 1)	/* bind() to such a port has begun, and may fail */
 
 /* Socket storage `app_sockets`. */
 struct app_socket {
@@ -473,6 +474,9 @@ struct app_asked {
 	__u32 pad;
 };
 #define APP_ASKED_NS 60000000000ull
+
+/* Map `app_usage`: a name's digest, changed by this, is the row that counts endpoints. */
+#define APP_USAGE_ENDPOINTS 0x9e3779b97f4a7c15ull
 
 struct app_flow {
 	struct app_identity who;

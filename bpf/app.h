@@ -21,8 +21,6 @@
 #define AF_INET6_FAMILY 10
 #define IPPROTO_L2TP_NUMBER 115
 
-#define APP_NOTING (~0ull)	/* app_socket.noted: a CPU is about to note it; no socket's cookie */
-
 /* ---- which application an identity is -------------------------------------------------------- */
 
 /* Where matches are looked for, in this order: cgroups from the deepest up, at each level first by path,
@@ -271,26 +269,38 @@ __noinline int app_limits(__u32 generation, __u32 app, struct app_limits *limits
 	return 0;
 }
 
+/* How what is noted of a socket counts. 0, or a negative drop reason. */
+static __always_inline int app_terms(struct app_flow_terms *terms, const struct app_socket *socket,
+				     __u32 generation, __u32 app, __u64 cookie)
+{
+	struct app_limits limits;
+	int err = app_limits(generation, app, &limits);
+
+	if (err)
+		return err;
+	__builtin_memset(terms, 0, sizeof(*terms));
+	terms->resolved = socket->resolved;
+	terms->cookie = cookie;
+	terms->name_digest = limits.name_digest;
+	terms->flows_max = limits.flows_max;
+	return 0;
+}
+
 /* Notes the connection of a socket whose hooks have not: it is older than they are. */
 static __noinline int app_note_flow(struct app_socket *socket, const struct packet_info *info,
 				    __u32 generation, __u64 cookie)
 {
 	struct app_flow_key key = app_flow_key(info, false);
-	struct app_flow_terms terms = { .resolved = socket->resolved, .cookie = cookie };
-	struct app_limits limits;
-	int err = app_limits(generation, info->app, &limits);
+	struct app_flow_terms terms;
+	int err = app_terms(&terms, socket, generation, info->app, cookie);
 
-	if (err)
+	if (err || !app_socket_claim(socket, cookie))
 		return err;
-	terms.name_digest = limits.name_digest;
-	terms.flows_max = limits.flows_max;
 	err = app_flow_add(&key, &socket->who, &terms);
-	if (err)
-		return err;
-	socket->flow = key;
-	socket->endpoints[0].family = socket->endpoints[1].family = FAMILY_COUNT;
-	socket->noted = cookie;
-	return 0;
+	if (!err)
+		socket->flow = key;
+	socket->noted = err ? 0 : cookie;
+	return err;
 }
 
 /* Where the socket is bound, as far as this packet shows: an IPv6 one may serve IPv4, too. */
@@ -322,24 +332,17 @@ static __always_inline bool app_endpoint_is_noted(const struct app_socket *socke
 
 /* The same of a socket without connections. Only one of several CPUs that send may count it. */
 static __noinline int app_note_endpoint(struct app_socket *socket, const struct bpf_sock *sk,
-					const struct packet_info *info, __u64 cookie)
+					const struct packet_info *info, __u32 generation,
+					__u64 cookie)
 {
 	struct app_endpoint_key key;
-	__u64 noted = socket->noted;
-	int err;
+	struct app_flow_terms terms;
+	int err = app_terms(&terms, socket, generation, info->app, cookie);
 
-	if (noted == APP_NOTING ||
-	    __sync_val_compare_and_swap(&socket->noted, noted, APP_NOTING) != noted)
-		return 0;
-	for (int i = 0; noted == cookie && i < APP_ENDPOINT_KEYS; i++) {
-		key = socket->endpoints[i];
-		if (key.family != FAMILY_COUNT)
-			app_endpoint_remove(&key);
-	}
+	if (err || !app_socket_claim(socket, cookie))
+		return err;
 	app_endpoint_of(&key, sk, info);
-	socket->flow.family = FAMILY_COUNT;
-	socket->endpoints[0].family = socket->endpoints[1].family = FAMILY_COUNT;
-	err = app_endpoint_add(&key, &socket->who, socket->resolved);
+	err = app_endpoint_add(&key, &socket->who, &terms);
 	if (!err)
 		socket->endpoints[0] = key;
 	socket->noted = err ? 0 : cookie;
@@ -385,7 +388,8 @@ static __always_inline int app_note(struct app_socket *socket, const struct bpf_
 	if (info->proto == IPPROTO_TCP)
 		return socket->noted == cookie ? 0 : app_note_flow(socket, info, generation, cookie);
 	return app_endpoint_is_noted(socket, sk, cookie) ? 0 :
-							   app_note_endpoint(socket, sk, info, cookie);
+							   app_note_endpoint(socket, sk, info,
+								     generation, cookie);
 }
 
 /* As app_of_packet(), for one that this host sends. 0, or a negative drop reason. */

@@ -133,6 +133,7 @@ struct app_endpoint {
 	__u32 sockets;			/* that share it */
 	__u32 dying;			/* the last has gone, it is about to be deleted */
 	struct app_endpoint_key key;	/* again: elements are used anew while they are read */
+	__u64 charged;			/* app_usage key of whom it counts as */
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -165,12 +166,12 @@ struct {
 	__type(value, struct app_flow);
 } app_exchanges SEC(".maps");
 
-/* spd_app.name_digest -> connections noted. Written where flows are noted; rows of applications that no
- * policy names any more are taken away by lib/app_usage.h. */
+/* spd_app.name_digest -> connections noted; ^ APP_USAGE_ENDPOINTS -> endpoints. Written where they
+ * are noted; rows of applications that no policy names any more are taken away by lib/app_usage.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 2 * APPS_MAX);
+	__uint(max_entries, 4 * APPS_MAX);
 	__type(key, __u64);
 	__type(value, __u64);
 } app_usage SEC(".maps");

@@ -18,6 +18,7 @@
 #define SOCK_REFUSE 0	/* the call fails with EPERM */
 
 #define IPPROTO_MPTCP_NUMBER 262
+#define AF_SMC_FAMILY 43
 
 /* The network namespace of the NIC (attachment.netns_cookie). */
 const volatile __u64 netns_cookie;
@@ -155,14 +156,14 @@ static __always_inline void endpoints_forget(struct app_socket *socket)
 /* All or nothing: 0, or a negative drop reason. The caller has claimed the socket. */
 static __always_inline int endpoints_add(struct app_socket *socket,
 					 const struct app_endpoint_key keys[APP_ENDPOINT_KEYS],
-					 __u64 resolved)
+					 const struct app_flow_terms *terms)
 {
 	int err = 0;
 
 	for (int i = 0; !err && i < APP_ENDPOINT_KEYS; i++) {
 		if (keys[i].family == FAMILY_COUNT)
 			continue;
-		err = app_endpoint_add(&keys[i], &socket->who, resolved);
+		err = app_endpoint_add(&keys[i], &socket->who, terms);
 		if (!err)
 			socket->endpoints[i] = keys[i];
 	}
@@ -176,25 +177,17 @@ static __always_inline int endpoints_add(struct app_socket *socket,
  * count it. What it had noted before goes, since a datagram socket that was disconnected may be bound
  * anew; what was noted of a listener it came from is not its own.
  */
-static __always_inline int endpoints_note(struct app_socket *socket, __u64 cookie,
-					  const struct bound *bound, const void *sk, __u64 resolved)
+static __always_inline int endpoints_note(struct app_socket *socket, const struct bound *bound,
+					  const void *sk, const struct app_flow_terms *terms)
 {
 	struct app_endpoint_key keys[APP_ENDPOINT_KEYS];
-	__u64 noted = socket->noted;
 	int err;
 
-	if (noted == cookie) {
-		endpoints_forget(socket);
-	} else {
-		if (noted == APP_NOTING ||
-		    __sync_val_compare_and_swap(&socket->noted, noted, cookie) != noted)
-			return 0;
-		own_nothing(socket);
-	}
+	if (!app_socket_claim(socket, terms->cookie))
+		return 0;
 	endpoint_keys(keys, bound, sk);
-	err = endpoints_add(socket, keys, resolved);
-	if (err)
-		socket->noted = 0;
+	err = endpoints_add(socket, keys, terms);
+	socket->noted = err ? 0 : terms->cookie;
 	return err;
 }
 
@@ -207,16 +200,27 @@ static __always_inline bool has_endpoint(const struct bound *bound)
 static __noinline int datagram_note(struct app_socket *socket, __u64 cookie,
 					 const struct bound *bound, const void *sk)
 {
+	struct app_flow_terms terms;
 	struct sock_owner owner;
+	int err;
 
 	if (socket->noted == cookie && socket->endpoints[0].port == bpf_htons(bound->port))
 		return 0;
 	if (!owner_of(socket, &owner))
 		return 0;
-	return endpoints_note(socket, cookie, bound, sk, owner.resolved);
+	err = owner_terms(&terms, &owner, cookie);
+	return err ? err : endpoints_note(socket, bound, sk, &terms);
 }
 
 /* ---- hooks ----------------------------------------------------------------------------------- */
+
+/* Some of its sockets are made by the kernel, and no hook sees them: of MPTCP and SMC what connects, of
+ * SCTP what is accepted. Programs fall back to TCP. */
+static __always_inline bool has_hidden_sockets(const struct bpf_sock *ctx)
+{
+	return ctx->protocol == IPPROTO_MPTCP_NUMBER || ctx->protocol == IPPROTO_SCTP ||
+	       ctx->family == AF_SMC_FAMILY;
+}
 
 SEC("cgroup/sock_create")
 int sock_create(struct bpf_sock *ctx)
@@ -229,14 +233,12 @@ int sock_create(struct bpf_sock *ctx)
 	socket = socket_note(ctx);
 	if (!socket)
 		return refuse(DROP_APP_FULL);
-	/* Its connections are made by the kernel, on sockets that no hook sees. Programs fall back to
-	 * TCP. */
-	if (ctx->protocol == IPPROTO_MPTCP_NUMBER && owner_of(socket, &owner))
+	if (has_hidden_sockets(ctx) && owner_of(socket, &owner))
 		return refuse(DROP_UNSUPPORTED);
 	return SOCK_ALLOW;
 }
 
-/* Before a socket is bound. One that asks for its port expects to be spoken to. */
+/* Before a socket is bound: does it ask for its port? If it gets it, bind_done() says what it is. */
 static __always_inline int bind_asked(struct bpf_sock_addr *ctx)
 {
 	struct app_socket *socket;
@@ -247,7 +249,9 @@ static __always_inline int bind_asked(struct bpf_sock_addr *ctx)
 	if (!socket)
 		return refuse(DROP_APP_FULL);
 	if (ctx->user_port)
-		__sync_fetch_and_or(&socket->flags, APP_SOCKET_SERVER);
+		__sync_fetch_and_or(&socket->flags, APP_SOCKET_ASKS);
+	else
+		__sync_fetch_and_and(&socket->flags, ~APP_SOCKET_ASKS);
 	return SOCK_ALLOW;
 }
 
@@ -270,6 +274,9 @@ static __always_inline int bind_done(struct bpf_sock *ctx, struct bound *bound)
 
 	if (!socket)
 		return refuse(DROP_APP_FULL);
+	/* One that asks for its port expects to be spoken to. */
+	if (socket->flags & APP_SOCKET_ASKS)
+		socket->flags = APP_SOCKET_SERVER;
 	if (has_endpoint(bound) &&
 	    datagram_note(socket, bpf_get_socket_cookie(ctx), bound, ctx))
 		return refuse(DROP_APP_FULL);

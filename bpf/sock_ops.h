@@ -22,34 +22,40 @@ static __always_inline void connection_note(struct bpf_sock_ops *ctx, struct bpf
 	struct app_socket *socket = bpf_sk_storage_get(&app_sockets, sk, NULL, 0);
 	struct app_flow_terms terms;
 	struct sock_owner owner;
+	struct app_flow_key key;
 
 	if (!socket || !owner_of(socket, &owner) ||
 	    owner_terms(&terms, &owner, bpf_get_socket_cookie(ctx)))
 		return;
+	if (!app_socket_claim(socket, terms.cookie))
+		return;
 	terms.tracked = 1;
-	own_nothing(socket);
-	flow_key(&socket->flow, sk);
-	if (never_leaves(&socket->flow)) {
-		socket->flow.family = FAMILY_COUNT;
+	flow_key(&key, sk);
+	if (never_leaves(&key)) {
+		socket->noted = terms.cookie;
 		return;
 	}
-	socket->noted = terms.cookie;
 	/* One for which there is no room is known by its socket alone: what needs more is dropped. */
-	if (app_flow_add(&socket->flow, &socket->who, &terms))
+	if (app_flow_add(&key, &socket->who, &terms))
 		refuse(DROP_APP_FULL);
+	else
+		socket->flow = key;
+	socket->noted = terms.cookie;
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 static __always_inline void listener_note(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	struct app_socket *socket = bpf_sk_storage_get(&app_sockets, sk, NULL, 0);
+	struct app_flow_terms terms;
 	struct sock_owner owner;
 	struct bound bound;
 
-	if (!socket || !owner_of(socket, &owner))
+	if (!socket || !owner_of(socket, &owner) ||
+	    owner_terms(&terms, &owner, bpf_get_socket_cookie(ctx)))
 		return;
 	bound_of(&bound, sk);
-	if (endpoints_note(socket, bpf_get_socket_cookie(ctx), &bound, sk, owner.resolved))
+	if (endpoints_note(socket, &bound, sk, &terms))
 		refuse(DROP_APP_FULL);
 }
 

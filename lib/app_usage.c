@@ -10,7 +10,7 @@
 
 #define GENERATIONS 2
 
-/* Digests of the names of all applications that there are. */
+/* The rows of all applications that there are: of connections and of endpoints. */
 struct named {
 	uint64_t *items;
 	size_t count;
@@ -32,14 +32,16 @@ static int add_names(struct named *named, const union spd_cell *cells)
 
 	if (!count)
 		return 0;
-	items = reallocarray(named->items, named->count + count, sizeof(*items));
+	items = reallocarray(named->items, named->count + 2 * count, sizeof(*items));
 	if (!items)
 		return -ENOMEM;
 	named->items = items;
 	for (uint32_t app = 1; app <= count; app++) {
 		const union spd_cell *cell = &cells[spd_app_cell(apps, app)];
 
-		items[named->count++] = ((const struct spd_app *)(const void *)cell)->name_digest;
+		items[named->count] = ((const struct spd_app *)(const void *)cell)->name_digest;
+		items[named->count + 1] = items[named->count] ^ APP_USAGE_ENDPOINTS;
+		named->count += 2;
 	}
 	return 0;
 }

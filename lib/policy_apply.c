@@ -72,6 +72,17 @@ static int ensure_hooks(const struct install *install)
 	return app_hooks_ensure(install->pins, install->report);
 }
 
+/* The same policy again. Hooks that were off have missed sockets that were made meanwhile; a policy on
+ * trial that ran out may not have taken them for an application's. */
+static int restore_hooks(const struct install *install)
+{
+	int err = ensure_hooks(install);
+
+	if (err || !install->policy->application_count || install->opts->attaching)
+		return err;
+	return app_scan_note_live(install->pins, install->report);
+}
+
 /* Sockets that are open already, so that no packet of theirs is anybody else's at any moment. */
 static int note_sockets(const struct install *install, const struct policy_compiled *compiled,
 			struct ipsecbpf_report *report)
@@ -145,7 +156,8 @@ static bool is_live(const struct install *install, const struct spd_head *head,
 	return head->serial && pins->control->state == ATTACH_RUNNING &&
 	       policy_text_is(pins, install->protections.live, install->text) &&
 	       protections_are_live(&install->protections) &&
-	       (!names_are_in(install->policy) ||
+	       /* Beside host names, what users, groups and executables stand for may have changed. */
+	       ((!names_are_in(install->policy) && !install->policy->application_count) ||
 		policy_snapshot_is(pins, install->protections.live, compiled));
 }
 
@@ -196,7 +208,7 @@ static int install_compiled(struct install *install, struct policy_compiled *com
 		return err;
 	if (is_live(install, &live, compiled)) {
 		result->serial = live.serial;
-		err = install->opts->dry_run ? 0 : ensure_hooks(install);
+		err = install->opts->dry_run ? 0 : restore_hooks(install);
 		return install->opts->dry_run || err ? err : keep_live(install);
 	}
 	head->serial = next_serial(pins);

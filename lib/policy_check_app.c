@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* How the parts of applications fit together, with each other and with peers and protections. */
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +183,18 @@ static bool is_sound(const struct policy *policy, const struct app_protect *prot
 	return true;
 }
 
+/* Applications get no such sockets (bpf/sock_hooks.h). */
+static void check_protocols(struct app_checking *checking, const struct app_place *place)
+{
+	const struct app_protect *protect = place->protect;
+
+	for (size_t i = 0; i < protect->protocol_count; i++)
+		if (protect->protocols[i] == IPPROTO_SCTP)
+			app_error(checking, protect->at, "%s: sctp: the kernel makes the sockets of "
+				  "accepted associations itself, and nobody can tell which application "
+				  "they are: protect it by the host's rules", place->name);
+}
+
 static void check_ports(struct app_checking *checking, const struct app_place *place)
 {
 	const struct app_protect *protect = place->protect;
@@ -246,6 +259,7 @@ static void check_protect(struct app_checking *checking, const struct app_place 
 {
 	const struct app_protect *protect = place->protect;
 
+	check_protocols(checking, place);
 	check_ports(checking, place);
 	if (protect->demand[SPD_IN] == DEMAND_NONE && protect->demand[SPD_OUT] == DEMAND_NONE)
 		app_error(checking, protect->at, "%s: protection \"%s\" is asked for in neither "

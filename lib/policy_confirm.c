@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app_scan.h"
 #include "ipsecbpf.h"
 #include "policy_apply.h"
 #include "policy_keep.h"
@@ -17,6 +18,8 @@ static int no_trial(const struct pins *pins, struct ipsecbpf_report *report)
 	/* Nobody else will: the supervisor frees only what it has settled itself. */
 	if (over)
 		policy_free_generation(pins, !policy_generation(pins));
+	if (policy_trial_left(pins) < 0)
+		app_scan_note_live(pins, report);
 	if (over || policy_trial_deadline(pins))
 		report_error(report, pins->ifname, "apply it again",
 			     "too late: the time was over, and the policy before is in force");
@@ -39,7 +42,8 @@ static int end_trial(const struct pins *pins, bool keep, struct ipsecbpf_report 
 	else
 		policy_free_generation(pins, tried);
 	policy_watch_names(pins);
-	return 0;
+	/* Of sockets that the one on trial did not take for an application's nothing was noted. */
+	return keep ? 0 : app_scan_note_live(pins, report);
 }
 
 static int keep(const struct pins *pins, struct ipsecbpf_report *report)

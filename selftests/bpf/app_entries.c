@@ -80,6 +80,7 @@ static bool is_empty(const struct bpf_map *map)
 static void test_endpoints(struct test *test)
 {
 	const struct app_entries_result *result = &test->object->bss->result;
+	uint64_t name = APP_ENTRIES_NAME ^ APP_ENTRIES_ENDPOINTS, used = 1;
 	char text[100];
 
 	run_all(test, test->object->progs.endpoints, "endpoints");
@@ -87,6 +88,8 @@ static void test_endpoints(struct test *test)
 		 (unsigned long long)result->lost, (unsigned long long)result->added);
 	check(test, result->added && !result->lost, "endpoints", text);
 	check(test, is_empty(test->object->maps.app_endpoints), "endpoints", "some are left");
+	check(test, !bpf_map_lookup_elem(bpf_map__fd(test->object->maps.app_usage), &name, &used) &&
+	      !used, "endpoints", "they are still charged for");
 	printf("endpoints: %llu came and went, %llu refused\n", (unsigned long long)result->added,
 	       (unsigned long long)result->refused);
 }
@@ -100,6 +103,7 @@ static void test_going(struct test *test)
 		uint64_t resolved;
 		uint32_t lock, sockets, dying;
 		struct app_endpoint_key key;
+		uint64_t charged;
 	} value = { .dying = 1 };
 	const struct app_entries_result *result = &test->object->bss->result;
 	int fd = bpf_map__fd(test->object->maps.app_endpoints);

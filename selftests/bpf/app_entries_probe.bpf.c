@@ -18,9 +18,11 @@ struct app_entries_result result = {};
 static long come_and_go(__u64 index, __u32 *seed)
 {
 	struct app_endpoint_key key = { .proto = IPPROTO_UDP, .port = 1 + (index & 1) };
+	struct app_flow_terms terms = { .resolved = 1, .name_digest = APP_ENTRIES_NAME,
+					.flows_max = APP_ENTRIES_FLOWS_MAX };
 	struct app_identity who = { .uid = 1 };
 
-	if (app_endpoint_add(&key, &who, 1)) {
+	if (app_endpoint_add(&key, &who, &terms)) {
 		__sync_fetch_and_add(&result.refused, 1);
 		return 0;
 	}

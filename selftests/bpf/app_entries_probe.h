@@ -5,6 +5,7 @@
 
 #define APP_ENTRIES_ROUNDS 2000		/* of one run */
 #define APP_ENTRIES_NAME 77ull
+#define APP_ENTRIES_ENDPOINTS 0x9e3779b97f4a7c15ull	/* APP_USAGE_ENDPOINTS */
 #define APP_ENTRIES_FLOWS_MAX 1
 
 struct app_entries_result {

@@ -262,6 +262,47 @@ def test_disconnected_and_bound_anew(scene):
     assert scene.endpoints() == {(UDP, V4, "0.0.0.0", actor.do("s.getsockname()[1]")): 1}
 
 
+def test_a_listener_that_becomes_a_connection(scene):
+    """Its endpoint is not forgotten with the listener: it would be the application's for ever."""
+    actor = scene.actor()
+    actor.do("import ctypes")
+    actor.do("l = socket.create_server(('127.0.0.1', 7106))")
+    actor.do("s = socket.create_server(('', 7107))")
+    assert list(scene.endpoints()) == [(TCP, V4, "0.0.0.0", 7107)]  # what 127.0.0.1 has is on no wire
+    actor.do("ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16)")
+    actor.do("s.connect(('127.0.0.1', 7106))")
+    assert not scene.endpoints()
+
+
+def test_endpoints_are_limited(scene):
+    """As connections are, and beside them."""
+    actor = scene.actor()
+    actor.do("s = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(9)]")
+    for i in range(FLOWS_MAX):
+        actor.do(f"s[{i}].bind(('10.9.0.1', {7110 + i}))")
+    with pytest.raises(Refused) as refused:
+        actor.do("s[8].bind(('10.9.0.1', 7120))")
+    assert refused.value.args[0] == errno.EPERM
+    actor.do("s[8].bind(('127.0.0.1', 7120))")
+    actor.do("s[0].close()")
+    actor.do("s[7].bind(('10.9.0.1', 7121))")
+    assert len(scene.endpoints()) == FLOWS_MAX
+
+
+def test_a_port_is_whose_the_last_socket_is(fresh):
+    """One program takes over from another, and they share the port for a while."""
+    fresh.attach(document(*[application(name, fresh.cgroup.path(name)) for name in ("app", "next")]))
+    old, new = fresh.actor("app"), fresh.actor("next")
+    for actor, app in ((old, 1), (new, 2)):
+        actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+        actor.do("s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)")
+        actor.do("s.bind(('10.9.0.1', 7108))")
+        assert [entry["value"]["resolved"] & 0xffffffff
+                for entry in sockets.dump(fresh.a, "app_endpoints")] == [app]
+    old.do("s.close()")
+    assert fresh.endpoints() == {(UDP, V4, "10.9.0.1", 7108): 1}
+
+
 def test_shared_ports(scene):
     first, second = scene.actor(), scene.actor()
     for actor in (first, second):
@@ -392,3 +433,48 @@ def test_multipath_tcp_is_refused_to_applications(scene):
     with pytest.raises(Refused) as refused:
         app.do(make)
     assert refused.value.args == (errno.EPERM,)
+
+
+# ---- what was missed ----------------------------------------------------------------------------
+
+def bind_both(actor):
+    actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    actor.do("s.bind(('10.9.0.1', 7300))")
+    actor.do("l = socket.create_server(('10.9.0.1', 7301))")
+
+
+def test_sockets_of_a_trial_are_noted_when_it_is_undone(fresh):
+    """The policy on trial did not take them for an application's."""
+    fresh.attach(fresh.policy())
+    fresh.a.ipsecbpf("policy", "apply", net.IFNAME, "-", "--confirm", "60",
+                     input=json.dumps(document()))
+    bind_both(fresh.actor())
+    assert not fresh.endpoints()
+    fresh.a.ipsecbpf("policy", "confirm", net.IFNAME, "--undo")
+    assert len(fresh.endpoints()) == 2
+
+
+def test_sockets_made_while_the_hooks_were_off(fresh):
+    """The same policy once more puts the hooks back, and notes what they have missed."""
+    fresh.attach(fresh.policy())
+    directory = os.path.join(net.PIN_ROOT, fresh.a.key, "links")
+    for name in os.listdir(directory):
+        if name.startswith("sock_"):
+            net.run_command(["/usr/sbin/bpftool", "link", "detach", "pinned",
+                             os.path.join(directory, name)])
+    bind_both(fresh.actor())
+    fresh.a.ipsecbpf("policy", "apply", net.IFNAME, "-", input=json.dumps(fresh.policy()))
+    assert fresh.a.status()["socket_hooks"]["attached"] == fresh.a.status()["socket_hooks"]["of"]
+    assert len(fresh.endpoints()) == 2
+
+
+def test_the_same_policy_when_an_executable_came_later(fresh, tmp_path):
+    """What it stands for is looked up again: it is not in force already."""
+    program = tmp_path / "program"
+    policy = document({"name": "x", "match": {"executable": str(program)},
+                       "networks": [{"remote": "any", "class": "trusted"}]})
+    fresh.attach(policy)
+    program.symlink_to(os.path.realpath(sockets.PYTHON))
+    fresh.a.ipsecbpf("policy", "apply", net.IFNAME, "-", input=json.dumps(policy))
+    bind_both(fresh.actor("app", python=str(program)))
+    assert len(fresh.endpoints()) == 2

@@ -105,7 +105,7 @@ static void test_protections(void **state)
 			"\"local_port\":[21,\"30-40\"],\"remote_port\":7,\"peer\":[\"c\",\"b\"]},"
 		"{\"protection\":\"o\",\"protocol\":[17]},"
 		"{\"protection\":\"p\",\"in\":\"none\",\"protocol\":\"gre\"},"
-		"{\"out\":\"none\",\"protection\":\"o\",\"protocol\":\"sctp\"},"
+		"{\"out\":\"none\",\"protection\":\"o\",\"protocol\":\"udplite\"},"
 		"{\"protection\":\"p\",\"in\":\"request\",\"sa\":\"shared\"}]")) "]") TAIL);
 	const struct app_network *network = &policy->applications[0].networks[0];
 	const struct app_protect *first = &network->protect[0];
@@ -264,6 +264,16 @@ static void test_long_lists(void **state)
 		assert_said(text, len, cases[i].expected);
 		free(text);
 	}
+}
+
+/* Whose accepted sockets of it are the hooks cannot say. */
+static void test_sctp(void **state)
+{
+	static const char text[] = HEAD APP("a", "1", "\"networks\":[" NET("\"any\"",
+		PROTECTED("[{\"protection\":\"p\",\"protocol\":[\"tcp\",\"sctp\"]}]")) "]") TAIL;
+
+	(void)state;
+	assert_said(text, sizeof(text) - 1, "sctp: the kernel makes the sockets");
 }
 
 static void test_many_host_names(void **state)
@@ -480,6 +490,7 @@ int main(void)
 		cmocka_unit_test(test_executable_of_open_host),
 		cmocka_unit_test(test_ten_thousand),
 		cmocka_unit_test(test_long_lists),
+		cmocka_unit_test(test_sctp),
 		cmocka_unit_test(test_many_host_names),
 		cmocka_unit_test(test_canonical_text),
 		cmocka_unit_test(test_differences),
