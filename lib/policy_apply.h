@@ -14,6 +14,7 @@
 struct policy_install_opts {
 	bool dry_run;			/* all but the flip */
 	bool keep;			/* as the last good one; not for a trial */
+	bool keep_if_possible;		/* the same; if not, that is a warning */
 	uint32_t trial_seconds;		/* 0: for good */
 	bool attaching;			/* no map is pinned yet: the caller sees to the socket hooks */
 };

@@ -45,17 +45,11 @@ static int end_trial(const struct pins *pins, bool keep, struct ipsecbpf_report 
 static int keep(const struct pins *pins, struct ipsecbpf_report *report)
 {
 	struct policy_keeping keeping;
-	size_t len;
-	char *text;
 	int err;
 
 	if (policy_trial_left(pins) < 0)
 		return no_trial(pins, report);
-	text = policy_read_text(pins, &len);
-	if (!text)
-		return -errno;
-	err = policy_keep_prepare(pins->ifname, text, &keeping, report);
-	free(text);
+	err = policy_keep_live(pins, &keeping, report);
 	if (err)
 		return err;
 	err = end_trial(pins, true, report);

@@ -28,7 +28,9 @@ struct keeping {
 	int exe_fd, fd;
 	pid_t pid;		/* of the watch; 0: not running */
 	int pid_fd;
+	pid_t self;
 	bool wanted;
+	bool ordered;		/* since the watch was started */
 	uint32_t pause_ms;	/* after the last failure; 0: none */
 	uint64_t started_ns, start_at_ns;
 };
@@ -41,17 +43,20 @@ static void become_watch(const struct keeping *keeping)
 	char *const args[] = { name, group, verb, end, ifname, NULL };
 	char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	char *const environment[] = { path, NULL };
-	sigset_t none;
+	sigset_t wake;
 	size_t i = 0;
 
 	for (; keeping->ifname[i] && i + 1 < sizeof(ifname); i++)
 		ifname[i] = keeping->ifname[i];
 	ifname[i] = '\0';
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* Woken before it can be: it is about to look anyway. */
-	signal(SIGHUP, SIG_IGN);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (getppid() != keeping->self)
+		_exit(1);
+	/* An order that comes before it waits for any is pending then. */
+	sigemptyset(&wake);
+	sigaddset(&wake, SIGHUP);
+	sigprocmask(SIG_SETMASK, &wake, NULL);
+	signal(SIGHUP, SIG_DFL);
 	fexecve(keeping->exe_fd, args, environment);
 	_exit(127);
 }
@@ -62,6 +67,7 @@ static void start_watch(struct keeping *keeping)
 
 	if (!pid)
 		become_watch(keeping);
+	keeping->ordered = false;
 	keeping->started_ns = clock_ns();
 	keeping->pid = pid > 0 ? pid : 0;
 	keeping->pid_fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
@@ -80,7 +86,8 @@ static void watch_ended(struct keeping *keeping)
 	keeping->pid = 0;
 	keeping->pid_fd = -1;
 	if (WIFEXITED(status) && !WEXITSTATUS(status)) {
-		keeping->wanted = false;
+		/* It may have ended for the policy before. */
+		keeping->wanted = keeping->ordered;
 		return;
 	}
 	if (!keeping->pause_ms ||
@@ -101,7 +108,7 @@ static bool take_order(struct keeping *keeping)
 
 	if (recv(keeping->fd, &order, sizeof(order), 0) <= 0)
 		return false;
-	keeping->wanted = true;
+	keeping->wanted = keeping->ordered = true;
 	keeping->start_at_ns = 0;
 	if (keeping->pid)
 		kill(keeping->pid, SIGHUP);
@@ -144,7 +151,7 @@ static void keep(struct keeping *keeping)
 
 static void keeper_main(const char *ifname, int fd, int parent)
 {
-	struct keeping keeping = { .ifname = ifname, .fd = fd, .pid_fd = -1 };
+	struct keeping keeping = { .ifname = ifname, .fd = fd, .pid_fd = -1, .self = getpid() };
 	int fds[2];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
