@@ -20,6 +20,7 @@
 #include "ipsecbpf.h"
 #include "loader.h"
 #include "names_store.h"
+#include "names_watch.h"
 #include "nic.h"
 #include "policy_apply.h"
 #include "policy_keep.h"
@@ -388,7 +389,7 @@ static int build(struct attach *attach)
 	else if (attach->policy && !attach->opts->trial_seconds)
 		keep_policy(&attach->pins, attach->report);
 	if (!err && attach->policy && names_are_in(attach->policy))
-		policy_watch_names(&attach->pins);
+		policy_watch_names(&attach->pins, attach->report);
 	if (attach->commit_fd >= 0)
 		close(attach->commit_fd);
 unload:
@@ -472,6 +473,7 @@ static int remove_remains(const char *ifname)
 int ipsecbpf_detach(const char *ifname, bool open, struct ipsecbpf_report *report)
 {
 	struct pins pins;
+	char looks[256];
 	int err, lock = pins_open_locked(&pins, ifname, report);
 
 	if (lock < 0)
@@ -485,6 +487,8 @@ int ipsecbpf_detach(const char *ifname, bool open, struct ipsecbpf_report *repor
 		withdraw_all_sas(&pins);
 	if (open) {
 		loader_detach_clsact(&pins.attachment);
+		names_look_path(&pins.paths, looks);
+		unlink(looks);
 		pins_remove(&pins.paths);
 	}
 out:

@@ -128,7 +128,9 @@ static int merge_one(struct name_table *table, const char *name, const struct na
 		entry = name_table_add(table, name);
 	if (!entry)
 		return -ENOMEM;
-	entry->asked_at = now;
+	/* Otherwise it is the first that is asked for next time. */
+	if (answer->asked || answer->failure != NAMES_NO_ANSWER)
+		entry->asked_at = now;
 	entry->failure = answer->failure;
 	return answer->failure == NAMES_NONE ? take_answer(entry, answer, now) :
 					       do_without(entry, answer->failure, report);

@@ -335,9 +335,12 @@ static bool attachment_is_on_trial(const struct pins *pins)
 	return status.trial_left >= 0;
 }
 
-void policy_watch_names(const struct pins *pins)
+void policy_watch_names(const struct pins *pins, struct ipsecbpf_report *report)
 {
-	control_order(&pins->paths, CONTROL_WATCH_NAMES, NULL);
+	if (control_order(&pins->paths, CONTROL_WATCH_NAMES, NULL))
+		report_warning(report, pins->ifname, "ipsecbpf app watch follows them as long as it runs; "
+			       "or detach and attach", "nobody follows the policy's host names: their "
+			       "addresses stay as they are");
 }
 
 int policy_reapply(const struct pins *pins, const struct policy *policy, uint32_t identity,
@@ -405,7 +408,7 @@ int ipsecbpf_policy_apply(const char *ifname, struct policy *policy,
 		return err;
 	err = apply(&pins, policy, opts ? opts : &defaults, ret_result, report);
 	if (!err && !dry_run && names_are_in(policy))
-		policy_watch_names(&pins);
+		policy_watch_names(&pins, report);
 	if (dry_run)
 		pins_close(&pins);
 	else

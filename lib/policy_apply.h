@@ -33,7 +33,7 @@ int policy_reapply(const struct pins *pins, const struct policy *policy, uint32_
 		   struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report);
 
 /* Tells the supervisor that the policy in force has host names, or may have: somebody has to watch them.
- * Without a supervisor nobody does. */
-void policy_watch_names(const struct pins *pins);
+ * Without a supervisor nobody does: a warning. */
+void policy_watch_names(const struct pins *pins, struct ipsecbpf_report *report);
 
 #endif /* IPSECBPF_POLICY_APPLY_H */

@@ -38,7 +38,7 @@ static int end_trial(const struct pins *pins, bool keep, struct ipsecbpf_report 
 		policy_retire_generation(pins, !tried, report);
 	else
 		policy_free_generation(pins, tried);
-	policy_watch_names(pins);
+	policy_watch_names(pins, NULL);
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -149,9 +150,39 @@ static void keep(struct keeping *keeping)
 		kill(keeping->pid, SIGKILL);
 }
 
+/* Nobody else could fork another keeper: so the first process does nothing but that. */
+static void __attribute__((noreturn)) guard(struct keeping *keeping)
+{
+	const struct timespec pause = { .tv_sec = PAUSE_MS / 1000 };
+	pid_t self = getpid(), pid;
+	int status;
+
+	for (;;) {
+		status = 0;
+		pid = fork();
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			if (getppid() != self)
+				_exit(1);
+			keeping->self = getpid();
+			keep(keeping);
+			_exit(0);
+		}
+		while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+		if (pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status))
+			_exit(0);
+		syslog(LOG_WARNING, "%s: who keeps the watch over host names died; starting another",
+		       keeping->ifname);
+		/* Orders that it took are lost: the watch looks for itself whether there are names. */
+		keeping->wanted = true;
+		nanosleep(&pause, NULL);
+	}
+}
+
 static void keeper_main(const char *ifname, int fd, int parent)
 {
-	struct keeping keeping = { .ifname = ifname, .fd = fd, .pid_fd = -1, .self = getpid() };
+	struct keeping keeping = { .ifname = ifname, .fd = fd, .pid_fd = -1 };
 	int fds[2];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -165,8 +196,7 @@ static void keeper_main(const char *ifname, int fd, int parent)
 	if (keeping.exe_fd < 0 || sandbox_close_others(fds, 2) || sandbox_watch_keeper())
 		_exit(1);
 	openlog("ipsecbpf", LOG_PID, LOG_DAEMON);
-	keep(&keeping);
-	_exit(0);
+	guard(&keeping);
 }
 
 /* ---- in the supervisor --------------------------------------------------------------------- */
@@ -193,13 +223,24 @@ int watch_keeper_start(struct watch_keeper *keeper, const char *ifname, void (*f
 	return 0;
 }
 
-void watch_keeper_wake(const struct watch_keeper *keeper)
+int watch_keeper_wake(const struct watch_keeper *keeper)
 {
 	const char order = 1;
 
-	if (keeper->pid && send(keeper->fd, &order, sizeof(order), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
-	    errno != EAGAIN)
-		syslog(LOG_ERR, "nobody watches host names: their addresses stay as they are");
+	/* As many orders as fit are waiting: one is enough. */
+	if (keeper->pid && (send(keeper->fd, &order, sizeof(order), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 ||
+			    errno == EAGAIN))
+		return 0;
+	syslog(LOG_ERR, "nobody watches host names: their addresses stay as they are");
+	return -ECHILD;
+}
+
+void watch_keeper_died(struct watch_keeper *keeper, const char *ifname)
+{
+	kill(keeper->pid, SIGKILL);	/* should it have closed its end alone */
+	watch_keeper_stop(keeper);
+	syslog(LOG_ERR, "%s: nobody is left to follow host names: their addresses stay as they are",
+	       ifname);
 }
 
 void watch_keeper_stop(struct watch_keeper *keeper)

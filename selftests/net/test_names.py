@@ -125,6 +125,27 @@ def test_dnssec_state(names, ad):
     assert names.stored()[NAME]["secure"] is ad
 
 
+def test_dnssec_state_needs_both_answers(names):
+    """That there is no address of IPv6 is an answer like any other."""
+    names.zone({NAME: {"A": ["192.0.2.1"], "AAAA": [], "ad": True, "AAAA ad": False},
+                OTHER: {"A": ["192.0.2.2"], "AAAA": [], "ad": True}})
+    names.attach(names.policy(NAME, OTHER))
+    assert names.stored()[NAME]["secure"] is False
+    assert names.stored()[OTHER]["secure"] is True
+
+
+def test_names_that_time_out_hold_up_no_other(names):
+    """More of them than are asked at once, all before the good one, and known from before."""
+    slow = [f"a{i}.example.org" for i in range(10)]
+    good = {"A": ["192.0.2.1"], "AAAA": [], "ttl": 5}
+    names.zone({name: good for name in slow + [NAME]})
+    names.attach(names.policy(*slow, NAME))
+    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
+    names.zone({name: {"A mode": "silent", "AAAA mode": "silent"} for name in slow} |
+               {NAME: {"A": ["192.0.2.3"], "AAAA": [], "ttl": 5}})
+    net.wait_until(lambda: "192.0.2.3" in names.addresses(), "the good one's", 60)
+
+
 def test_names_of_names_and_many_addresses(names):
     many = [f"192.0.2.{i}" for i in range(1, 201)]
     names.zone({NAME: {"cname": OTHER, "ttl": 300}, OTHER: {"A": many, "AAAA": [], "ttl": 7}})
@@ -302,6 +323,61 @@ def test_nothing_depends_on_the_store(names):
     os.kill(names.watches()[0], signal.SIGKILL)     # another one begins with nothing but the policy
     names.zone({NAME: {"A": ["192.0.2.99"], "AAAA": [], "ttl": 5}})
     net.wait_until(lambda: "discard" in verdict(names, "192.0.2.99"), "what DNS says now", 30)
+
+
+def test_app_names(names):
+    """What is in force, and what the last look said."""
+    names.zone({NAME: {"A": ["192.0.2.1"], "AAAA": ["2001:db8::1"], "ttl": 5, "ad": True}})
+    names.attach(names.policy(NAME, "in-hosts.example.org"))
+
+    def shown():
+        text = names.host.ipsecbpf("-j", "app", "names", net.IFNAME).stdout
+        return {entry["name"]: entry for entry in json.loads(text)["names"]}
+
+    entry = shown()[NAME]
+    assert entry["addresses"] == ["192.0.2.1", "2001:db8::1"] and entry["count"] == 2
+    assert entry["ttl"] == 5 and entry["dnssec"] is True and entry["failure"] is None
+    assert shown()["in-hosts.example.org"]["ttl"] is None
+    text = names.host.ipsecbpf("app", "names", net.IFNAME).stdout
+    assert "192.0.2.1" in text and "secure" in text and "not from DNS" in text
+    names.zone({NAME: {"A mode": "servfail", "AAAA mode": "servfail"}})
+    net.wait_until(lambda: shown()[NAME]["failure"], "that it fails", 30)
+    assert shown()[NAME]["addresses"] == ["192.0.2.1", "2001:db8::1"], "in force all the same"
+    assert shown()[NAME]["resolved_at"] == entry["resolved_at"] or shown()[NAME]["resolved_at"] > 0
+    names.apply(names.topology.write("plain.json", net.policy([])))
+    assert "no host names" in names.host.ipsecbpf("app", "names", net.IFNAME).stdout
+
+
+def keepers(names):
+    """Who keeps the watch: the first keeps the second, which keeps the watch."""
+    found = []
+    for pid in names.host.pids():
+        try:
+            with open(f"/proc/{pid}/comm", encoding="ascii") as source:
+                if source.read() == "ipsecbpf-names\n":
+                    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+                        found.append((pid, int(stat.read().rsplit(")", 1)[1].split()[1])))
+        except FileNotFoundError:
+            continue
+    return [pid for pid, parent in sorted(found, key=lambda item: item[1] in dict(found))]
+
+
+def test_who_keeps_the_watch_may_die(names):
+    """The keeper is started again; once nobody is left to do so, it is said."""
+    names.attach(names.policy(NAME))
+    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
+    first, (guard, keeper) = names.watches(), keepers(names)
+    os.kill(keeper, signal.SIGKILL)
+    net.wait_until(lambda: names.watches() and names.watches() != first, "another watch", 20)
+    assert keepers(names)[0] == guard and keeper not in keepers(names)
+    problems = names.host.status()["problems"]
+    assert not [item for item in problems if "host names" in item["cause"]]
+    os.kill(guard, signal.SIGKILL)
+    net.wait_until(lambda: [item for item in names.host.status()["problems"]
+                            if "nobody follows host names" in item["cause"]], "the problem", 10)
+    net.wait_until(lambda: not names.watches(), "the end of the watch", 10)
+    warned = names.apply(names.policy(NAME, file="other.json", closed=True))
+    assert "nobody follows the policy's host names" in warned.stderr
 
 
 def test_what_cannot_be_kept_is_refused(names):

@@ -54,7 +54,7 @@ static void test_record(void **state)
 
 	(void)state;
 	no_answers(answers);
-	assert_int_equal(names_reply_take(record, len, answers, NAMES), 0);
+	assert_int_equal(names_reply_take(record, len, 1, &answers[1]), 0);
 	assert_int_equal(answers[1].failure, NAMES_NONE);
 	assert_int_equal(answers[1].ttl, 300);
 	assert_true(answers[1].secure);
@@ -64,7 +64,9 @@ static void test_record(void **state)
 	address_format(&answers[1].addresses.items[2], text, sizeof(text));
 	assert_string_equal(text, "2001:db8::1");
 	/* A second one for the same name is a lie. */
-	assert_int_equal(names_reply_take(record, len, answers, NAMES), -EPROTO);
+	assert_int_equal(names_reply_take(record, len, 1, &answers[1]), -EPROTO);
+	/* So is one about another's name. */
+	assert_int_equal(names_reply_take(record, len, 0, &answers[0]), -EPROTO);
 	assert_int_equal(answers[0].failure, NAMES_NO_ANSWER);
 	for (size_t i = 0; i < NAMES; i++)
 		free(answers[i].addresses.items);
@@ -94,7 +96,7 @@ static void test_records_that_lie(void **state)
 
 		memcpy(record, &heads[i], sizeof(heads[i]));
 		memcpy(record + sizeof(heads[i]), sample, sizeof(sample[0]));
-		assert_int_equal(names_reply_take(record, RECORD_ADDRESS(1), answers, NAMES), -EPROTO);
+		assert_int_equal(names_reply_take(record, RECORD_ADDRESS(1), 0, &answers[0]), -EPROTO);
 		assert_int_equal(answers[0].failure, NAMES_NO_ANSWER);
 		free(record);
 	}
@@ -104,7 +106,7 @@ static void test_records_that_lie(void **state)
 
 		make_record(whole, head, sample);
 		memcpy(record, whole, len);
-		assert_int_equal(names_reply_take(record, len, answers, NAMES), -EPROTO);
+		assert_int_equal(names_reply_take(record, len, 0, &answers[0]), -EPROTO);
 		free(record);
 	}
 }
@@ -129,14 +131,14 @@ static void test_unfit_addresses(void **state)
 	for (size_t i = 0; i < sizeof(unfit) / sizeof(unfit[0]); i++) {
 		no_answers(answers);
 		pair[1] = unfit[i];
-		assert_int_equal(names_reply_take(record, make_record(record, head, pair), answers,
-						  NAMES), 0);
+		assert_int_equal(names_reply_take(record, make_record(record, head, pair), 0,
+						  &answers[0]), 0);
 		assert_int_equal(answers[0].failure, NAMES_UNFIT);
 		assert_null(answers[0].addresses.items);
 	}
 	pair[1] = strange;
 	no_answers(answers);
-	assert_int_equal(names_reply_take(record, make_record(record, head, pair), answers, NAMES),
+	assert_int_equal(names_reply_take(record, make_record(record, head, pair), 0, &answers[0]),
 			 -EPROTO);
 }
 
@@ -155,7 +157,7 @@ static void test_random_records(void **state)
 			record[i] = (char)(rand_r(&seed) % 4 ? 0 : rand_r(&seed));
 		if (len >= 4)
 			memcpy(record, &(uint32_t){ NAMES_REPLY_MAGIC }, 4);
-		names_reply_take(record, len, answers, NAMES);
+		names_reply_take(record, len, 0, &answers[0]);
 		for (size_t i = 0; i < NAMES; i++)
 			free(answers[i].addresses.items);
 		free(record);
