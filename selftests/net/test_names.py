@@ -146,6 +146,26 @@ def test_names_that_time_out_hold_up_no_other(names):
     net.wait_until(lambda: "192.0.2.3" in names.addresses(), "the good one's", 60)
 
 
+def test_an_answer_that_no_policy_can_have_holds_up_no_other(names):
+    """It is held back, with what the name had; the other name's is in force."""
+    policy = json.loads(open(names.policy(NAME, OTHER), encoding="utf-8").read())
+    policy["protections"] = {"esp": {"mode": "tunnel"}}
+    policy["peers"] = {"b": {"addresses": ["10.9.0.2"]}}
+    policy["applications"][0]["networks"] = [
+        {"remote": OTHER, "class": "protected", "protect": [
+            {"protocol": "tcp", "local_port": [1, 3, 5, 7, 9], "remote_port": list(range(1, 2001, 2)),
+             "peer": "b", "protection": "esp"}]},
+        {"remote": NAME, "class": "untrusted"}, {"remote": "any", "class": "trusted"}]
+    few = {"A": ["198.51.100.9"], "AAAA": [], "ttl": 5}
+    many = {"A": [f"198.51.{i // 120}.{2 * (i % 120) + 1}" for i in range(250)] +
+                 [f"198.52.{i}.1" for i in range(6)], "AAAA": [], "ttl": 5}
+    names.zone({NAME: {"A": ["192.0.2.1"], "AAAA": [], "ttl": 5}, OTHER: few})
+    names.attach(names.topology.write("ports.json", policy))
+    names.zone({NAME: {"A": ["192.0.2.3"], "AAAA": [], "ttl": 5}, OTHER: many})
+    net.wait_until(lambda: "192.0.2.3" in names.addresses(), "the other name's", 60)
+    assert names.addresses(OTHER) == ["198.51.100.9"]
+
+
 def test_names_of_names_and_many_addresses(names):
     many = [f"192.0.2.{i}" for i in range(1, 201)]
     names.zone({NAME: {"cname": OTHER, "ttl": 300}, OTHER: {"A": many, "AAAA": [], "ttl": 7}})
