@@ -13,11 +13,13 @@
 #include "verbs.h"
 
 /* Waits for a signal or the time. False: it is to end. */
-static bool wait_for(const sigset_t *signals, uint32_t seconds)
+static bool wait_for(const sigset_t *signals, struct names_watch *watch)
 {
-	const struct timespec timeout = { .tv_sec = seconds };
+	const struct timespec timeout = { .tv_sec = watch->wait_s };
 	int signal_number = sigtimedwait(signals, NULL, &timeout);
 
+	/* Another policy is in force: it may have been one before, with what its names were then. */
+	watch->all |= signal_number == SIGHUP;
 	return signal_number < 0 || signal_number == SIGHUP;
 }
 
@@ -81,19 +83,22 @@ static int run_watch(const void *data, struct ipsecbpf_report *report)
 	sigset_t signals;
 	int err;
 
+	/* Woken during the first look, it looks again: another policy may be in force. */
+	block_signals(&signals);
 	/* What is wrong from the start is an error like any other. */
 	err = names_watch_look(&watch, report);
-	if (err == -ENOENT || err == -EPROTO || err == -EPERM || err == -EINVAL)
+	if (watch.detached || err == -EPROTO || err == -EPERM || err == -EINVAL) {
+		names_watch_fini(&watch);
 		return exit_code(err, args->ifname, report);
+	}
 	openlog("ipsecbpf", LOG_PID | (out_is_json() ? 0 : LOG_PERROR), LOG_DAEMON);
 	out_stream();
-	block_signals(&signals);
 	going = tell(args->ifname, report, &last);
 	report_fini(report);
-	while (going && !watch.none && wait_for(&signals, watch.wait_s)) {
-		err = names_watch_look(&watch, &said);
-		if (err == -ENOENT)
-			break;		/* detached: there is nothing to watch any more */
+	while (going && !watch.none && wait_for(&signals, &watch)) {
+		names_watch_look(&watch, &said);
+		if (watch.detached)
+			break;		/* there is nothing to watch any more */
 		going = tell(args->ifname, &said, &last);
 		report_fini(&last);
 		last = said;
@@ -103,6 +108,7 @@ static int run_watch(const void *data, struct ipsecbpf_report *report)
 		syslog(LOG_INFO, "%s: no host names in its policy", args->ifname);
 	report_fini(&said);
 	report_fini(&last);
+	names_watch_fini(&watch);
 	return EXIT_DONE;
 }
 
@@ -112,9 +118,10 @@ const struct verb verb_app_watch = {
 	.summary = "resolve the host names of the policy again and again, apply what changes",
 	.details = "The supervisor runs it by itself where the policy in force has host names. Each is "
 		   "resolved again when its TTL is over, but not sooner than after 5 s nor later than "
-		   "after an hour; after a minute if it is not from DNS. What changes is said on standard "
-		   "error and in the system log. A name that cannot be resolved keeps its addresses. "
-		   "During a trial nothing is applied. Ends when the policy has no names.",
+		   "after an hour; after a minute if it is not from DNS. What changes is put in force at "
+		   "most every 30 s, and said on standard error and in the system log. An address that "
+		   "answers do not have any more stays for three TTLs, at least 5 minutes; a name that "
+		   "cannot be resolved keeps its addresses. ipsecbpf app names shows them. During a trial nothing is applied. Ends when the policy has no names.",
 	.operands = ifname_operand,
 	.options = no_options,
 	.args_size = sizeof(struct ifname_args),

@@ -15,6 +15,7 @@ const struct verb *const verbs[] = {
 	&verb_sa_apply, &verb_sa_rotate, &verb_sa_list, &verb_sa_delete, &verb_sa_flush,
 	&verb_sa_genkey, &verb_sa_export,
 	&verb_app_list, &verb_app_sockets, &verb_app_identify, &verb_run,
+	&verb_app_names,
 	&verb_app_watch,
 	&verb_explain, &verb_stats, &verb_metrics, &verb_monitor, &verb_preflight,
 	&verb_version, &verb_help,

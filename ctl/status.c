@@ -77,6 +77,17 @@ static void socket_hook_problems(const struct ipsecbpf_status *status)
 	problem(cause, next);
 }
 
+static void name_problems(const struct ipsecbpf_status *status)
+{
+	char next[192];
+
+	if (!status->names_unwatched)
+		return;
+	snprintf(next, sizeof(next), "ipsecbpf app watch %s follows them as long as it runs; ipsecbpf detach %s "
+		 "and attach for good", status->ifname, status->ifname);
+	problem("nobody follows host names: their addresses stay as they are", next);
+}
+
 static void drop_problems(const struct ipsecbpf_stats *stats)
 {
 	for (unsigned int reason = DROP_NONE + 1; reason < DROP_REASON_COUNT; reason++) {
@@ -200,6 +211,7 @@ static int show_one(const char *ifname, struct ipsecbpf_report *report)
 	out_array("problems");
 	state_problems(&status);
 	socket_hook_problems(&status);
+	name_problems(&status);
 	drop_problems(&stats);
 	out_array_end();
 	out_object_end();

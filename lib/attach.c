@@ -20,6 +20,7 @@
 #include "ipsecbpf.h"
 #include "loader.h"
 #include "names_store.h"
+#include "names_watch.h"
 #include "nic.h"
 #include "policy_apply.h"
 #include "policy_keep.h"
@@ -42,7 +43,6 @@ struct attach {
 	struct nic nic;
 	uint32_t frame_size;
 	struct policy *policy; /* NULL: start blocked */
-	struct name_table names; /* what its host names stand for */
 	bool over_guard;       /* hooks of an earlier attachment are in place */
 	int commit_fd;	       /* tells the supervisor that we have finished */
 	char cgroup[ATTACH_CGROUP_LEN]; /* for the socket hooks; "": there is no cgroup2 */
@@ -142,8 +142,7 @@ static int load_files(struct attach *attach)
 		err = attach->policy ? 0 : -errno;
 	}
 	if (!err && attach->policy)
-		err = names_prepare(&attach->paths, attach->policy, &attach->names,
-				    attach->report);
+		err = names_prepare(attach->ifname, attach->policy, attach->report);
 	if (err && policy_path == kept)
 		report_add(attach->report, REPORT_NOTE, attach->ifname,
 			   "attach with --policy FILE, or remove the kept file",
@@ -156,32 +155,13 @@ static void keep_policy(const struct pins *pins, struct ipsecbpf_report *report)
 {
 	struct ipsecbpf_report causes = { 0 };
 	struct policy_keeping keeping;
-	size_t len;
-	char *text = policy_read_text(pins, &len);
 
-	if (!text)
-		return;
-	if (!policy_keep_prepare(pins->ifname, text, &keeping, &causes))
+	if (!policy_keep_live(pins, &keeping, &causes))
 		policy_keep_commit(&keeping, report);
 	for (size_t i = 0; i < causes.count; i++)
 		report_warning(report, causes.items[i].object, causes.items[i].next, "%s",
 			       causes.items[i].cause);
 	report_fini(&causes);
-	free(text);
-}
-
-static void keep_names(const struct attach *attach)
-{
-	struct ipsecbpf_report causes = { 0 };
-
-	if (!attach->names.count)
-		return;
-	/* Attached it is: what is missing is missed when a name cannot be resolved. */
-	if (names_store_write(&attach->paths, &attach->names, &causes))
-		report_warning(attach->report, causes.items[0].object, causes.items[0].next, "%s",
-			       causes.items[0].cause);
-	report_fini(&causes);
-	policy_watch_names(&attach->pins);
 }
 
 /* A trial ends in how it was before. The guard's policy is gone then: it could only end in another. */
@@ -408,8 +388,8 @@ static int build(struct attach *attach)
 		control_order(&attach->paths, CONTROL_STOP, NULL);
 	else if (attach->policy && !attach->opts->trial_seconds)
 		keep_policy(&attach->pins, attach->report);
-	if (!err)
-		keep_names(attach);
+	if (!err && attach->policy && names_are_in(attach->policy))
+		policy_watch_names(&attach->pins, attach->report);
 	if (attach->commit_fd >= 0)
 		close(attach->commit_fd);
 unload:
@@ -452,7 +432,6 @@ int ipsecbpf_attach(const char *ifname, const struct ipsecbpf_attach_opts *opts,
 		pins_unlock(&attach.paths, lock);
 	}
 	policy_free(attach.policy);
-	name_table_fini(&attach.names);
 	return err < 0 ? err : 0;
 }
 
@@ -494,6 +473,7 @@ static int remove_remains(const char *ifname)
 int ipsecbpf_detach(const char *ifname, bool open, struct ipsecbpf_report *report)
 {
 	struct pins pins;
+	char looks[256];
 	int err, lock = pins_open_locked(&pins, ifname, report);
 
 	if (lock < 0)
@@ -507,6 +487,8 @@ int ipsecbpf_detach(const char *ifname, bool open, struct ipsecbpf_report *repor
 		withdraw_all_sas(&pins);
 	if (open) {
 		loader_detach_clsact(&pins.attachment);
+		names_look_path(&pins.paths, looks);
+		unlink(looks);
 		pins_remove(&pins.paths);
 	}
 out:

@@ -15,7 +15,7 @@
 #include "ipsecbpf.h"
 #include "paths.h"
 
-#define CONTROL_MAGIC	    0x49500004u /* changes with any structure below, or the suites' order */
+#define CONTROL_MAGIC	    0x49500005u /* changes with any structure below, or the suites' order */
 #define CONTROL_PAYLOAD_MAX (64u << 20)
 #define CONTROL_TIMEOUT_S   10
 
@@ -51,6 +51,7 @@ struct control_status {
 	uint32_t mtu, inner_mtu;
 	int64_t trial_left;
 	uint8_t zero_copy;
+	uint8_t names_unwatched; /* nobody is left who could follow host names */
 	char host_port[16];
 	char engine[64];
 };

@@ -78,6 +78,7 @@ struct ipsecbpf_status {
 	int64_t confirm_left;		/* of the policy's trial, seconds; -1: none */
 	uint64_t dropped;		/* all reasons */
 	uint32_t applications;		/* of the policy */
+	bool names_unwatched;		/* it has host names, and nobody follows them */
 	int socket_hooks;		/* that there are; 0: neither attached nor needed */
 	int socket_hooks_attached;
 	char cgroup[ATTACH_CGROUP_LEN];	/* where; "": cgroup2 is not mounted */

@@ -189,13 +189,21 @@ static bool take_message(struct dns *dns, int len, int type)
 
 static void ask_dns(struct dns *dns, const char *name, int type)
 {
-	int len = res_nsearch(&dns->state, name, ns_c_in, type, dns->message,
+	int len;
+
+	/* What is denied comes with its message as well, though not with its length. */
+	memset(dns->message, 0, sizeof(HEADER));
+	len = res_nsearch(&dns->state, name, ns_c_in, type, dns->message,
 			      sizeof(dns->message));
 
 	if (len > (int)sizeof(dns->message))
 		len = -1;
-	if (len < 0 && dns->state.res_h_errno == NO_DATA)
-		return;		/* there is the name, and no such address */
+	if (len < 0 && dns->state.res_h_errno == NO_DATA) {
+		/* There is the name, and no such address. */
+		if (!((const HEADER *)(const void *)dns->message)->ad)
+			dns->reply.head.secure = 0;
+		return;
+	}
 	if (len < 0 && dns->state.res_h_errno == HOST_NOT_FOUND) {
 		dns->reply.head.failure = NAMES_NO_NAME;
 		return;
@@ -278,23 +286,16 @@ static void look_up(const char *name, struct reply *reply)
 	}
 }
 
-void names_child(const char *const *names, size_t count, size_t first, size_t step, int fd)
+void names_child(const char *name, size_t index, int fd)
 {
-	static struct reply reply;
+	static struct reply reply = { .head.magic = NAMES_REPLY_MAGIC };
+	size_t len;
 
 	load_modules();
 	if (sandbox_resolver())
 		_exit(1);
-	for (size_t i = first; i < count; i += step) {
-		size_t len;
-
-		memset(&reply, 0, sizeof(reply));
-		reply.head.magic = NAMES_REPLY_MAGIC;
-		reply.head.index = (uint32_t)i;
-		look_up(names[i], &reply);
-		len = sizeof(reply.head) + reply.head.count * sizeof(reply.addresses[0]);
-		if (send(fd, &reply, len, MSG_NOSIGNAL) != (ssize_t)len)
-			_exit(1);
-	}
-	_exit(0);
+	reply.head.index = (uint32_t)index;
+	look_up(name, &reply);
+	len = sizeof(reply.head) + reply.head.count * sizeof(reply.addresses[0]);
+	_exit(send(fd, &reply, len, MSG_NOSIGNAL) != (ssize_t)len);
 }

@@ -9,177 +9,160 @@
 #include "names_store.h"
 #include "policy_internal.h"
 
-#define NS_PER_S     1000000000u
-#define FORGET_AFTER (30 * 86400)	/* seconds since a name that no policy has was last resolved */
+#define NS_PER_S 1000000000u
 
-static bool same_addresses(const struct address_list *a, const struct address_list *b)
+static int64_t grace(uint32_t ttl)
 {
-	if (a->count != b->count)
-		return false;
-	for (size_t i = 0; i < a->count; i++)
-		if (a->items[i].family != b->items[i].family ||
-		    addr128_compare(a->items[i].lo, b->items[i].lo))
-			return false;
-	return true;
+	int64_t seconds = (int64_t)ttl * NAMES_GRACE_TTLS;
+
+	if (!ttl)
+		return 0;
+	return seconds < NAMES_GRACE_MIN_S ? NAMES_GRACE_MIN_S :
+	       seconds > NAMES_GRACE_MAX_S ? NAMES_GRACE_MAX_S : seconds;
 }
 
-static int copy_addresses(const struct address_list *from, struct address_list *ret_list)
+static int compare(const struct address_range *a, const struct address_range *b)
 {
-	struct address_range *items = calloc(from->count, sizeof(*items));
-
-	if (!items)
-		return -ENOMEM;
-	memcpy(items, from->items, from->count * sizeof(*items));
-	*ret_list = (struct address_list){ items, from->count };
-	return 0;
+	return a->family != b->family ? (a->family > b->family) - (a->family < b->family) :
+					addr128_compare(a->lo, b->lo);
 }
 
-/* A new entry without addresses; NULL: no memory. */
-static struct name_addresses *add_entry(struct name_table *table, const char *name)
-{
-	struct name_addresses *items;
+/* Old and new, both sorted, into a third. */
+struct union_of {
+	const struct name_addresses *old;
+	const struct address_list *answer;
+	int64_t now, grace;
+	struct address_range *items;	/* of both together */
+	int64_t *seen;
+	size_t count, kept;		/* kept: of the old ones alone */
+};
 
-	items = reallocarray(table->items, table->count + 1, sizeof(*items));
-	if (!items)
-		return NULL;
-	table->items = items;
-	items[table->count] = (struct name_addresses){ .name = strdup(name) };
-	return items[table->count].name ? &items[table->count++] : NULL;
+static void take(struct union_of *both, const struct address_range *range, int64_t seen)
+{
+	both->items[both->count] = *range;
+	both->seen[both->count++] = seen;
 }
 
-static struct name_addresses *find_entry(struct name_table *table, const char *name)
+static void take_old(struct union_of *both, size_t i)
 {
-	for (size_t i = 0; i < table->count; i++)
-		if (!strcmp(table->items[i].name, name))
-			return &table->items[i];
-	return NULL;
+	/* A clock that was ahead keeps nothing for ever. */
+	int64_t seen = both->old->seen[i] > both->now ? both->now : both->old->seen[i];
+
+	if (both->now - seen >= both->grace ||
+	    both->kept + both->answer->count >= NAMES_ADDRESSES_MAX)
+		return;
+	both->kept++;
+	take(both, &both->old->addresses.items[i], seen);
 }
 
-static int take_answer(struct name_table *table, const char *name,
-		       const struct names_answer *answer, bool *changed)
+static void unite(struct union_of *both)
 {
-	struct name_addresses *entry = find_entry(table, name);
-	struct address_list list;
-	int err;
+	const struct address_list *old = &both->old->addresses, *new = both->answer;
+	size_t i = 0, k = 0;
 
-	if (!entry)
-		entry = add_entry(table, name);
-	if (!entry)
-		return -ENOMEM;
-	if (!same_addresses(&entry->addresses, &answer->addresses)) {
-		err = copy_addresses(&answer->addresses, &list);
-		if (err)
-			return err;
-		free(entry->addresses.items);
-		entry->addresses = list;
-		*changed = true;
+	while (i < old->count || k < new->count) {
+		int order = i == old->count ? 1 : k == new->count ? -1 :
+			    compare(&old->items[i], &new->items[k]);
+
+		if (order < 0) {
+			take_old(both, i++);
+			continue;
+		}
+		i += !order;
+		take(both, &new->items[k++], both->now);
 	}
+}
+
+static int take_answer(struct name_addresses *entry, const struct names_answer *answer, int64_t now)
+{
+	struct union_of both = {
+		.old = entry, .answer = &answer->addresses, .now = now, .grace = grace(answer->ttl),
+	};
+	size_t most = entry->addresses.count + answer->addresses.count + 1;
+
+	both.items = calloc(most, sizeof(*both.items));
+	both.seen = calloc(most, sizeof(*both.seen));
+	if (!both.items || !both.seen) {
+		free(both.items);
+		free(both.seen);
+		return -ENOMEM;
+	}
+	unite(&both);
+	free(entry->addresses.items);
+	free(entry->seen);
+	entry->addresses = (struct address_list){ both.items, both.count };
+	entry->seen = both.seen;
 	entry->secure = answer->secure;
 	entry->ttl = answer->ttl;
-	entry->resolved_at = (int64_t)(wall_clock_ns() / NS_PER_S);
+	entry->resolved_at = now;
+	entry->failures = 0;
 	return 0;
 }
 
 /* 0 if something is known of it all the same. */
-static int do_without(const struct name_table *table, const char *name, enum names_failure failure,
+static int do_without(struct name_addresses *entry, enum names_failure failure,
 		      struct ipsecbpf_report *report)
 {
-	const struct name_addresses *known = name_table_find(table, name);
 	const char *why = names_failure_text(failure);
 	char object[300];
 
-	snprintf(object, sizeof(object), "host name \"%s\"", name);
-	if (known && known->addresses.count) {
+	entry->failures++;
+	snprintf(object, sizeof(object), "host name \"%s\"", entry->name);
+	if (entry->addresses.count) {
 		report_warning(report, object, "getent ahosts shows what the resolver says",
 			       "cannot be resolved (%s): the %zu addresses that it had last are used",
-			       why, known->addresses.count);
+			       why, entry->addresses.count);
 		return 0;
 	}
 	report_error(report, object, "getent ahosts shows what the resolver says; or write its "
 		     "addresses", "cannot be resolved (%s), and was not before", why);
-	return -ENOENT;
+	return -EADDRNOTAVAIL;
 }
 
-static bool is_among(const char *name, const char *const *names, size_t count)
+static int merge_one(struct name_table *table, const char *name, const struct names_answer *answer,
+		     int64_t now, struct ipsecbpf_report *report)
 {
-	for (size_t i = 0; i < count; i++)
-		if (!strcmp(names[i], name))
-			return true;
-	return false;
+	struct name_addresses *entry = name_table_entry(table, name);
+
+	if (!entry)
+		entry = name_table_add(table, name);
+	if (!entry)
+		return -ENOMEM;
+	/* Otherwise it is the first that is asked for next time. */
+	if (answer->asked || answer->failure != NAMES_NO_ANSWER)
+		entry->asked_at = now;
+	entry->failure = answer->failure;
+	return answer->failure == NAMES_NONE ? take_answer(entry, answer, now) :
+					       do_without(entry, answer->failure, report);
 }
 
-/* Names of policies of long ago. */
-static void forget_old(struct name_table *table, const char *const *names, size_t count)
-{
-	int64_t now = (int64_t)(wall_clock_ns() / NS_PER_S);
-	size_t kept = 0;
-
-	for (size_t i = 0; i < table->count; i++) {
-		struct name_addresses *entry = &table->items[i];
-
-		if (now - entry->resolved_at < FORGET_AFTER || is_among(entry->name, names, count)) {
-			table->items[kept++] = *entry;
-			continue;
-		}
-		free(entry->name);
-		free(entry->addresses.items);
-	}
-	table->count = kept;
-}
-
-static int merge(const char *const *names, size_t count, struct name_table *table,
-		 const struct names_answer *answers, bool *ret_changed,
-		 struct ipsecbpf_report *report)
-{
-	bool changed = false;
-	int err = 0, one;
-
-	for (size_t i = 0; i < count; i++) {
-		one = answers[i].failure == NAMES_NONE ?
-			      take_answer(table, names[i], &answers[i], &changed) :
-			      do_without(table, names[i], answers[i].failure, report);
-		err = err ? err : one;
-	}
-	if (err)
-		return err;
-	forget_old(table, names, count);
-	*ret_changed = changed;
-	return 0;
-}
-
-int names_merge(const struct policy *policy, struct name_table *table,
-		const struct names_answer *answers, bool *ret_changed,
+int names_merge(const struct names_asked *asked, struct name_table *table,
 		struct ipsecbpf_report *report)
 {
-	const char **names;
-	size_t count;
-	int err = policy_names(policy, &names, &count);
+	int err = 0, one;
 
-	if (err)
-		return err;
-	err = merge(names, count, table, answers, ret_changed, report);
-	free(names);
+	for (size_t i = 0; i < asked->count; i++) {
+		one = merge_one(table, asked->names[i], &asked->answers[i], asked->now, report);
+		err = err ? err : one;
+	}
 	return err;
 }
 
-int names_refresh(const struct policy *policy, struct name_table *table, bool *ret_changed,
+int names_refresh(const char *const *names, size_t count, struct name_table *table,
 		  struct ipsecbpf_report *report)
 {
+	struct names_asked asked = { .names = names, .count = count };
 	struct names_answer *answers = NULL;
-	const char **names;
-	size_t count;
-	int err = policy_names(policy, &names, &count);
+	int err = names_resolve(names, count, &answers);
 
-	if (err)
-		return err;
-	err = names_resolve(names, count, &answers);
 	/* Without a process there is what was known. */
 	if (err && err != -ENOMEM)
 		report_warning(report, "resolver", NULL, "cannot be started: %s", strerror(-err));
+	asked.answers = answers;
+	asked.now = (int64_t)(wall_clock_ns() / NS_PER_S);
 	if (answers)
-		err = merge(names, count, table, answers, ret_changed, report);
+		err = names_merge(&asked, table, report);
 	names_answers_free(answers, count);
-	free(names);
 	return err;
 }
 
@@ -192,24 +175,26 @@ bool names_are_in(const struct policy *policy)
 	return false;
 }
 
-int names_prepare(const struct paths *paths, struct policy *policy, struct name_table *ret_table,
-		  struct ipsecbpf_report *report)
+int names_prepare(const char *ifname, struct policy *policy, struct ipsecbpf_report *report)
 {
-	struct name_table table = { 0 };
-	bool changed;
+	struct name_table *table = &policy->names;
+	const char **names;
+	size_t count;
 	int err;
 
-	*ret_table = table;
 	if (!names_are_in(policy))
 		return 0;
-	err = names_store_read(paths, &table, report);
-	if (!err)
-		err = names_refresh(policy, &table, &changed, report);
-	if (!err)
-		err = policy_expand(policy, &table);
+	err = policy_names(policy, &names, &count);
 	if (err)
-		name_table_fini(&table);
-	else
-		*ret_table = table;
+		return err;
+	name_table_fini(table);
+	err = names_store_read(ifname, table, report);
+	if (!err) {
+		name_table_keep(table, names, count);
+		err = names_refresh(names, count, table, report);
+	}
+	if (!err)
+		err = policy_expand(policy, table);
+	free(names);
 	return err;
 }

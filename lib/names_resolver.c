@@ -70,26 +70,25 @@ static bool read_address(const char *at, struct address_range *ret_range)
 	return true;
 }
 
-static bool is_reply(const struct names_reply *reply, size_t len, size_t names)
+static bool is_reply(const struct names_reply *reply, size_t len, size_t index)
 {
-	return reply->magic == NAMES_REPLY_MAGIC && reply->index < names &&
+	return reply->magic == NAMES_REPLY_MAGIC && reply->index == index &&
 	       reply->failure < NAMES_FAILURE_COUNT && reply->failure != NAMES_NO_ANSWER &&
 	       reply->secure <= 1 && reply->count <= NAMES_ADDRESSES_MAX &&
 	       (reply->failure == NAMES_NONE) == (reply->count > 0) &&
 	       len == sizeof(*reply) + reply->count * sizeof(struct names_reply_address);
 }
 
-int names_reply_take(const void *record, size_t len, struct names_answer *answers, size_t names)
+int names_reply_take(const void *record, size_t len, size_t index, struct names_answer *answer)
 {
 	struct address_list list = { 0 };
 	struct names_reply reply;
-	struct names_answer *answer;
 	bool fit = true;
 
 	if (len < sizeof(reply))
 		return -EPROTO;
 	memcpy(&reply, record, sizeof(reply));
-	if (!is_reply(&reply, len, names) || answers[reply.index].failure != NAMES_NO_ANSWER)
+	if (!is_reply(&reply, len, index) || answer->failure != NAMES_NO_ANSWER)
 		return -EPROTO;
 	list.items = calloc(reply.count ? reply.count : 1, sizeof(*list.items));
 	if (!list.items)
@@ -106,7 +105,6 @@ int names_reply_take(const void *record, size_t len, struct names_answer *answer
 		fit &= is_fit(range->family, range->lo);
 	}
 	sort_addresses(&list);
-	answer = &answers[reply.index];
 	*answer = (struct names_answer){ .failure = (enum names_failure)reply.failure };
 	if (!fit)
 		answer->failure = NAMES_UNFIT;
@@ -122,19 +120,27 @@ int names_reply_take(const void *record, size_t len, struct names_answer *answer
 
 /* ---- processes ----------------------------------------------------------------------------- */
 
+/* One process asks for one name, so that no server has a say in what another name stands for, nor for
+ * how long others wait. */
 struct resolver {
-	pid_t pid;
+	pid_t pid;	/* 0: none */
 	int fd;
+	size_t index;	/* of its name */
+	uint64_t deadline;
 };
 
 struct question {
 	const char *const *names;
-	size_t count, step;
+	size_t count, next;	/* next: the first that nobody has been asked for */
+	uint64_t deadline;
+	struct names_answer *answers;
+	struct resolver resolvers[NAMES_PROCESSES];
 };
 
-static int start(struct resolver *resolver, const struct question *question, size_t first)
+static int start(struct question *question, struct resolver *resolver)
 {
 	int pair[2], keep[1], parent = (int)getpid();
+	uint64_t deadline = clock_ns() + (uint64_t)NAMES_ONE_S * 1000 * NS_PER_MS;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
@@ -144,14 +150,17 @@ static int start(struct resolver *resolver, const struct question *question, siz
 		keep[0] = pair[1];
 		if (getppid() != parent || sandbox_close_others(keep, 1))
 			_exit(1);
-		names_child(question->names, question->count, first, question->step, pair[1]);
+		names_child(question->names[question->next], question->next, pair[1]);
 	}
 	close(pair[1]);
 	if (resolver->pid < 0) {
 		close(pair[0]);
+		resolver->pid = 0;
 		return -EAGAIN;
 	}
 	resolver->fd = pair[0];
+	resolver->index = question->next++;
+	resolver->deadline = deadline < question->deadline ? deadline : question->deadline;
 	return 0;
 }
 
@@ -161,66 +170,88 @@ static void end(struct resolver *resolver)
 	kill(resolver->pid, SIGKILL);
 	while (waitpid(resolver->pid, NULL, 0) < 0 && errno == EINTR)
 		;
+	resolver->pid = 0;
 }
 
-/* Reads one record, or notes that there will be none any more. One that lies is not heard again. */
-static void hear(struct pollfd *wait, struct names_answer *answers, size_t count)
+/* Its one record is about its own name, or nothing. */
+static void hear(const struct resolver *resolver, struct names_answer *answers)
 {
+	struct names_answer *answer = &answers[resolver->index];
 	char record[NAMES_REPLY_MAX + 1];
-	ssize_t len = recv(wait->fd, record, sizeof(record), MSG_DONTWAIT);
+	ssize_t len = recv(resolver->fd, record, sizeof(record), MSG_DONTWAIT);
 
-	if (len < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (len <= 0 || names_reply_take(record, (size_t)len, answers, count))
-		wait->fd = -1;
+	if (len <= 0 || names_reply_take(record, (size_t)len, resolver->index, answer))
+		answer->failure = NAMES_RESOLVER;
 }
 
-static void hear_all(const struct resolver *resolvers, size_t running, struct names_answer *answers,
-		     size_t count)
+/* Waits until one has something to say, or has had its time. */
+static void hear_any(struct question *question)
 {
-	uint64_t deadline = clock_ns() + (uint64_t)NAMES_TIME_S * 1000 * NS_PER_MS, now;
 	struct pollfd waits[NAMES_PROCESSES];
-	size_t open = running;
+	uint64_t now = clock_ns(), until = question->deadline;
 
-	for (size_t i = 0; i < running; i++)
-		waits[i] = (struct pollfd){ .fd = resolvers[i].fd, .events = POLLIN };
-	while (open && (now = clock_ns()) < deadline) {
-		if (poll(waits, running, (int)((deadline - now) / NS_PER_MS) + 1) < 0)
-			continue;
-		open = 0;
-		for (size_t i = 0; i < running; i++) {
-			if (waits[i].fd >= 0 && waits[i].revents)
-				hear(&waits[i], answers, count);
-			open += waits[i].fd >= 0;
-		}
+	for (size_t i = 0; i < NAMES_PROCESSES; i++) {
+		const struct resolver *resolver = &question->resolvers[i];
+
+		waits[i] = (struct pollfd){ .fd = resolver->pid ? resolver->fd : -1,
+					    .events = POLLIN };
+		if (resolver->pid && resolver->deadline < until)
+			until = resolver->deadline;
 	}
-	/* Of those that have ended without a word about a name, it is not time that was missing. */
-	for (size_t i = 0; i < count; i++)
-		if (answers[i].failure == NAMES_NO_ANSWER && running &&
-		    waits[i % running].fd < 0)
-			answers[i].failure = NAMES_RESOLVER;
+	if (poll(waits, NAMES_PROCESSES,
+		 until > now ? (int)((until - now) / NS_PER_MS) + 1 : 0) < 0)
+		return;
+	now = clock_ns();
+	for (size_t i = 0; i < NAMES_PROCESSES; i++) {
+		struct resolver *resolver = &question->resolvers[i];
+
+		if (!resolver->pid || (!waits[i].revents && now < resolver->deadline))
+			continue;
+		if (waits[i].revents)
+			hear(resolver, question->answers);
+		end(resolver);
+	}
+}
+
+/* Each that is free gets the next name. */
+static int start_free(struct question *question, bool *ret_running)
+{
+	bool in_time = clock_ns() < question->deadline;
+	int err = 0;
+
+	*ret_running = false;
+	for (size_t i = 0; i < NAMES_PROCESSES; i++) {
+		struct resolver *resolver = &question->resolvers[i];
+
+		if (!err && !resolver->pid && in_time && question->next < question->count)
+			err = start(question, resolver);
+		*ret_running |= resolver->pid != 0;
+	}
+	return err;
 }
 
 int names_resolve(const char *const *names, size_t count, struct names_answer **ret_answers)
 {
 	struct names_answer *answers = calloc(count ? count : 1, sizeof(*answers));
-	struct question question = { names, count, count < NAMES_PROCESSES ? count : NAMES_PROCESSES };
-	struct resolver resolvers[NAMES_PROCESSES];
-	size_t running = 0;
+	struct question question = { .names = names, .count = count, .answers = answers };
+	bool running = true;
 	int err = 0;
 
 	if (!answers)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
 		answers[i].failure = NAMES_NO_ANSWER;
-	while (!err && running < question.step) {
-		err = start(&resolvers[running], &question, running);
-		running += !err;
+	question.deadline = clock_ns() + (uint64_t)NAMES_TIME_S * 1000 * NS_PER_MS;
+	while (running) {
+		int one = start_free(&question, &running);
+
+		if (one && !running)
+			err = one;
+		if (running)
+			hear_any(&question);
 	}
-	if (!err)
-		hear_all(resolvers, running, answers, count);
-	for (size_t i = 0; i < running; i++)
-		end(&resolvers[i]);
+	for (size_t i = 0; i < count; i++)
+		answers[i].asked = i < question.next;
 	*ret_answers = answers;
 	return err;
 }

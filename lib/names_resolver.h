@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What hosts' names stand for, asked in a process of its own: a child without capabilities and under
- * seccomp reads what servers answer, and gives back flat records, one per name, that are believed no
- * further than what is written here.
+ * What hosts' names stand for, asked in a process of its own: a child for each, without capabilities
+ * and under seccomp, reads what servers answer, and gives back a flat record, which is believed about that
+ * name alone, and no further than what is written here.
  *
  * Names with a dot are taken as they are; others are looked for in the domains that resolv.conf says.
  *
@@ -15,7 +15,8 @@
 
 #define NAMES_ADDRESSES_MAX 256	 /* of one name: more is a failure, not a choice among them */
 #define NAMES_PROCESSES	    8	 /* at once, so that a few names that time out do not cost all others */
-#define NAMES_TIME_S	    20	 /* for all names of a policy together */
+#define NAMES_ONE_S	    12	 /* for one name */
+#define NAMES_TIME_S	    20	 /* for all that are asked together */
 
 /* X(id, text) : why a name has no addresses. NONE: it has. */
 #define NAMES_FAILURES(X)							\
@@ -60,13 +61,14 @@ struct names_answer {
 	struct address_list addresses;	/* sorted, each once; the caller frees items */
 	uint32_t ttl;
 	bool secure;
+	bool asked;	/* false: there was no time left to ask for it at all */
 };
 
 /*
- * Takes one record in. `answers` has `names` elements, NAMES_NO_ANSWER those that none was for yet. 0,
- * -EPROTO (nothing is taken: it is not such a record, or the second one for its name), -ENOMEM. Pure.
+ * Takes one record in, of a process that was asked for name `index`. `answer` is NAMES_NO_ANSWER if there
+ * was none yet. 0, -EPROTO (nothing is taken: it is not such a record, or the second one), -ENOMEM. Pure.
  */
-int names_reply_take(const void *record, size_t len, struct names_answer *answers, size_t names);
+int names_reply_take(const void *record, size_t len, size_t index, struct names_answer *answer);
 
 /* Asks for all of them, in at most NAMES_TIME_S. *ret_answers is malloc'd, one per name, in any case but
  * -ENOMEM. 0 or -errno (of fork and the like; answers are failures then). */
@@ -74,7 +76,6 @@ int names_resolve(const char *const *names, size_t count, struct names_answer **
 void names_answers_free(struct names_answer *answers, size_t count);
 
 /* In the child: never returns. names_lookup.c. */
-void names_child(const char *const *names, size_t count, size_t first, size_t step, int fd)
-	__attribute__((noreturn));
+void names_child(const char *name, size_t index, int fd) __attribute__((noreturn));
 
 #endif /* IPSECBPF_NAMES_RESOLVER_H */

@@ -178,9 +178,14 @@ struct application {
 struct name_addresses {
 	char *name;
 	struct address_list addresses;
+	int64_t *seen;		/* of each address: when an answer had it last, as resolved_at */
 	bool secure;		/* DNSSEC: the resolver said so (AD), and is trusted with it */
 	uint32_t ttl;		/* seconds; 0: not from DNS */
 	int64_t resolved_at;	/* CLOCK_REALTIME, seconds */
+	int64_t asked_at;	/* the same; later than that if it could not be resolved */
+	uint32_t failure;	/* why not (enum names_failure); 0: it could */
+	uint32_t failures;	/* in a row; not kept */
+	int64_t held_until;	/* what it stands for now cannot be in force; not kept */
 };
 
 struct name_table {
@@ -206,6 +211,7 @@ struct policy {
 	size_t application_count;
 	/* Behind the file's rules lie those that the applications come to, sorted by application. */
 	size_t all_rule_count;
+	struct name_table names;		/* what its host names stand for in those rules */
 };
 
 /*

@@ -99,11 +99,33 @@ static int note_sockets(const struct install *install, const struct policy_compi
 	return err;
 }
 
+/* What cannot be kept is no reason for the watch to leave old addresses in force. */
+static int prepare_keeping(const struct install *install, struct policy_keeping *keeping, bool *ret_keep)
+{
+	struct ipsecbpf_report causes = { 0 };
+	bool optional = install->opts->keep_if_possible;
+	int err = 0;
+
+	*ret_keep = install->opts->keep || optional;
+	if (!*ret_keep)
+		return 0;
+	err = policy_keep_prepare(install->ifname, install->text, &install->policy->names, keeping,
+				  optional ? &causes : install->report);
+	for (size_t i = 0; i < causes.count; i++)
+		report_warning(install->report, causes.items[i].object, causes.items[i].next, "%s",
+			       causes.items[i].cause);
+	report_fini(&causes);
+	if (err)
+		*ret_keep = false;
+	return optional ? 0 : err;
+}
+
 static int switch_to(struct install *install, struct policy_compiled *compiled)
 {
 	const struct pins *pins = install->pins;
 	uint32_t live = install->protections.live;
 	struct policy_keeping keeping;
+	bool keep;
 	int err;
 
 	/* Before anything bears it: a number is not given twice, whenever this is killed. */
@@ -116,9 +138,8 @@ static int switch_to(struct install *install, struct policy_compiled *compiled)
 		err = policy_store(pins, !live, install->policy, compiled, install->text);
 	if (!err)
 		err = protections_add(&install->protections);
-	if (!err && install->opts->keep)
-		err = policy_keep_prepare(install->ifname, install->text, &keeping,
-					  install->report);
+	if (!err)
+		err = prepare_keeping(install, &keeping, &keep);
 	if (err) {
 		policy_free_generation(pins, !live);
 		return err;
@@ -127,7 +148,7 @@ static int switch_to(struct install *install, struct policy_compiled *compiled)
 	/* Those that came meanwhile, by a process that had begun before. It is in force, whatever of
 	 * them cannot be noted; tc_egress notes them when they send. */
 	note_sockets(install, compiled, NULL);
-	if (install->opts->keep)
+	if (keep)
 		policy_keep_commit(&keeping, install->report);
 	if (!install->opts->trial_seconds)
 		policy_retire_generation(pins, live, install->report);
@@ -138,12 +159,10 @@ static int switch_to(struct install *install, struct policy_compiled *compiled)
 static int keep_live(const struct install *install)
 {
 	struct policy_keeping keeping;
-	int err;
+	bool keep;
+	int err = prepare_keeping(install, &keeping, &keep);
 
-	if (!install->opts->keep)
-		return 0;
-	err = policy_keep_prepare(install->ifname, install->text, &keeping, install->report);
-	if (!err)
+	if (!err && keep)
 		policy_keep_commit(&keeping, install->report);
 	return err;
 }
@@ -328,15 +347,18 @@ static bool attachment_is_on_trial(const struct pins *pins)
 	return status.trial_left >= 0;
 }
 
-void policy_watch_names(const struct pins *pins)
+void policy_watch_names(const struct pins *pins, struct ipsecbpf_report *report)
 {
-	control_order(&pins->paths, CONTROL_WATCH_NAMES, NULL);
+	if (control_order(&pins->paths, CONTROL_WATCH_NAMES, NULL))
+		report_warning(report, pins->ifname, "ipsecbpf app watch follows them as long as it runs; "
+			       "or detach and attach", "nobody follows the policy's host names: their "
+			       "addresses stay as they are");
 }
 
 int policy_reapply(const struct pins *pins, const struct policy *policy, uint32_t identity,
 		   struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report)
 {
-	const struct policy_install_opts for_good = { 0 };	/* and the text is kept already */
+	const struct policy_install_opts for_good = { .keep_if_possible = true };
 
 	if (policy_trial_left(pins) >= 0 || attachment_is_on_trial(pins) ||
 	    policy_identity(pins) != identity)
@@ -371,14 +393,12 @@ static int apply(const struct pins *pins, const struct policy *policy,
 }
 
 /* Asking for names takes its time: nobody waits for a lock meanwhile. */
-static int resolve(const char *ifname, struct policy *policy, struct name_table *ret_table,
-		   struct ipsecbpf_report *report)
+static int resolve(const char *ifname, struct policy *policy, struct ipsecbpf_report *report)
 {
 	struct paths paths;
 
-	*ret_table = (struct name_table){ 0 };
 	/* Of an interface that cannot be, opening its pins says so. */
-	return paths_init(&paths, ifname) ? 0 : names_prepare(&paths, policy, ret_table, report);
+	return paths_init(&paths, ifname) ? 0 : names_prepare(ifname, policy, report);
 }
 
 int ipsecbpf_policy_apply(const char *ifname, struct policy *policy,
@@ -388,28 +408,23 @@ int ipsecbpf_policy_apply(const char *ifname, struct policy *policy,
 	static const struct ipsecbpf_policy_opts defaults = { .sz = sizeof(defaults) };
 	bool dry_run = opts && opts->dry_run;
 	int err, lock = -1;
-	struct name_table names;
 	struct pins pins;
 
-	err = resolve(ifname, policy, &names, report);
+	err = resolve(ifname, policy, report);
 	if (err)
 		return err;
 	/* Looking needs no lock: it may be done while another applies. */
 	err = dry_run ? pins_open(&pins, ifname, report) :
 			(lock = pins_open_locked(&pins, ifname, report));
 	if (err < 0)
-		goto out;
+		return err;
 	err = apply(&pins, policy, opts ? opts : &defaults, ret_result, report);
-	if (!err && !dry_run && names.count) {
-		err = names_store_write(&pins.paths, &names, report);
-		policy_watch_names(&pins);
-	}
+	if (!err && !dry_run && names_are_in(policy))
+		policy_watch_names(&pins, report);
 	if (dry_run)
 		pins_close(&pins);
 	else
 		pins_close_locked(&pins, lock);
-out:
-	name_table_fini(&names);
 	return err;
 }
 

@@ -14,6 +14,7 @@
 struct policy_install_opts {
 	bool dry_run;			/* all but the flip */
 	bool keep;			/* as the last good one; not for a trial */
+	bool keep_if_possible;		/* the same; if not, that is a warning */
 	uint32_t trial_seconds;		/* 0: for good */
 	bool attaching;			/* no map is pinned yet: the caller sees to the socket hooks */
 };
@@ -32,7 +33,7 @@ int policy_reapply(const struct pins *pins, const struct policy *policy, uint32_
 		   struct ipsecbpf_apply_result *ret_result, struct ipsecbpf_report *report);
 
 /* Tells the supervisor that the policy in force has host names, or may have: somebody has to watch them.
- * Without a supervisor nobody does. */
-void policy_watch_names(const struct pins *pins);
+ * Without a supervisor nobody does: a warning. */
+void policy_watch_names(const struct pins *pins, struct ipsecbpf_report *report);
 
 #endif /* IPSECBPF_POLICY_APPLY_H */

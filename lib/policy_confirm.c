@@ -41,7 +41,7 @@ static int end_trial(const struct pins *pins, bool keep, struct ipsecbpf_report 
 		policy_retire_generation(pins, !tried, report);
 	else
 		policy_free_generation(pins, tried);
-	policy_watch_names(pins);
+	policy_watch_names(pins, NULL);
 	/* Of sockets that the one on trial did not take for an application's nothing was noted. */
 	return keep ? 0 : app_scan_note_live(pins, report);
 }
@@ -49,17 +49,11 @@ static int end_trial(const struct pins *pins, bool keep, struct ipsecbpf_report 
 static int keep(const struct pins *pins, struct ipsecbpf_report *report)
 {
 	struct policy_keeping keeping;
-	size_t len;
-	char *text;
 	int err;
 
 	if (policy_trial_left(pins) < 0)
 		return no_trial(pins, report);
-	text = policy_read_text(pins, &len);
-	if (!text)
-		return -errno;
-	err = policy_keep_prepare(pins->ifname, text, &keeping, report);
-	free(text);
+	err = policy_keep_live(pins, &keeping, report);
 	if (err)
 		return err;
 	err = end_trial(pins, true, report);

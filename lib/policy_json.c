@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "names_store.h"
 #include "policy_json.h"
 
 void policy_read_description(struct json_reader *reader, struct json_value value, void *target)
@@ -445,6 +446,7 @@ void policy_free(struct policy *policy)
 	for (size_t i = 0; i < policy->application_count; i++)
 		policy_application_fini(&policy->applications[i]);
 	free(policy->applications);
+	name_table_fini(&policy->names);
 	free(policy->protections);
 	free(policy->peers);
 	free(policy->rules);

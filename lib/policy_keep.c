@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "names_store.h"
+
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71 /* Linux 5.14; unknown to Debian 12's headers */
 #endif
@@ -87,47 +89,31 @@ static int write_all(int fd, const char *text)
 	return fsync(fd) ? -errno : 0;
 }
 
-static int write_temporary(const struct policy_keeping *keeping, const char *text)
+int keep_file_write(struct keep_file *file, const char *path, const char *text)
 {
 	int err, fd;
 
-	unlink(keeping->temporary); /* of one who died; the lock is ours */
-	fd = open(keeping->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	snprintf(file->path, sizeof(file->path), "%s", path);
+	snprintf(file->temporary, sizeof(file->temporary), "%s.new", path);
+	unlink(file->temporary); /* of one who died; the lock is ours */
+	fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	err = write_all(fd, text);
 	if (close(fd) && !err)
 		err = -errno;
 	if (err)
-		unlink(keeping->temporary);
+		unlink(file->temporary);
 	return err;
 }
 
-int policy_keep_prepare(const char *ifname, const char *text, struct policy_keeping *ret_keeping,
-			struct ipsecbpf_report *report)
+static int sync_directory(const char *path)
 {
-	struct policy_keeping keeping = { 0 };
-	int err = policy_keep_path(ifname, keeping.path, sizeof(keeping.path));
+	char directory[256];
+	int err, fd;
 
-	snprintf(keeping.temporary, sizeof(keeping.temporary), "%s.new", keeping.path);
-	if (!err)
-		err = paths_mkdir(POLICY_DIR, 0700);
-	if (!err)
-		err = write_temporary(&keeping, text);
-	if (err)
-		report_error(report, keeping.path[0] ? keeping.path : POLICY_DIR,
-			     "make room in " STATE_ROOT ", and see that it is writable; the live "
-			     "policy is unchanged",
-			     "cannot keep the policy for the next attach: %s", strerror(-err));
-	else
-		*ret_keeping = keeping;
-	return err;
-}
-
-static int sync_directory(void)
-{
-	int err, fd = open(POLICY_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
+	snprintf(directory, sizeof(directory), "%.*s", (int)(strrchr(path, '/') - path), path);
+	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	err = fsync(fd) ? -errno : 0;
@@ -135,17 +121,63 @@ static int sync_directory(void)
 	return err;
 }
 
+int keep_file_commit(const struct keep_file *file)
+{
+	return rename(file->temporary, file->path) ? -errno : sync_directory(file->path);
+}
+
+static int prepare_policy(const char *ifname, const char *text, struct keep_file *file,
+			  struct ipsecbpf_report *report)
+{
+	char path[256] = POLICY_DIR;
+	int err = policy_keep_path(ifname, path, sizeof(path));
+
+	if (!err)
+		err = paths_mkdir(POLICY_DIR, 0700);
+	if (!err)
+		err = keep_file_write(file, path, text);
+	if (err)
+		report_error(report, path,
+			     "make room in " STATE_ROOT ", and see that it is writable; the live "
+			     "policy is unchanged",
+			     "cannot keep the policy for the next attach: %s", strerror(-err));
+	return err;
+}
+
+int policy_keep_prepare(const char *ifname, const char *text, const struct name_table *names,
+			struct policy_keeping *ret_keeping, struct ipsecbpf_report *report)
+{
+	struct policy_keeping keeping = { .has_names = names->count > 0 };
+	int err = prepare_policy(ifname, text, &keeping.policy, report);
+
+	if (!err && keeping.has_names) {
+		err = names_keep_prepare(ifname, names, &keeping.names, report);
+		if (err)
+			unlink(keeping.policy.temporary);
+	}
+	if (!err)
+		*ret_keeping = keeping;
+	return err;
+}
+
 void policy_keep_commit(const struct policy_keeping *keeping, struct ipsecbpf_report *report)
 {
-	int err = rename(keeping->temporary, keeping->path) ? -errno : sync_directory();
+	int err = keep_file_commit(&keeping->policy);
 
 	if (err)
-		report_warning(report, keeping->path, "attach with --policy FILE next time",
+		report_warning(report, keeping->policy.path, "attach with --policy FILE next time",
 			       "the policy is in force, but the next attach may load the one "
 			       "before: %s", strerror(-err));
+	err = keeping->has_names ? keep_file_commit(&keeping->names) : 0;
+	if (err)
+		report_warning(report, keeping->names.path, NULL,
+			       "the next attach may not know the addresses that are in force: %s",
+			       strerror(-err));
 }
 
 void policy_keep_abandon(const struct policy_keeping *keeping)
 {
-	unlink(keeping->temporary);
+	unlink(keeping->policy.temporary);
+	if (keeping->has_names)
+		unlink(keeping->names.temporary);
 }

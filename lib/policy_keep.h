@@ -12,10 +12,17 @@
 #define IPSECBPF_POLICY_KEEP_H
 
 #include "paths.h"
+#include "policy.h"
 #include "report.h"
 
-struct policy_keeping {
+struct keep_file {
 	char path[256], temporary[280];
+};
+
+/* The policy, and what its host names stand for (names_store.h): with the one goes the other. */
+struct policy_keeping {
+	struct keep_file policy, names;
+	bool has_names;
 };
 
 /*
@@ -28,11 +35,16 @@ int policy_keep_path(const char *ifname, char *out, size_t out_len);
 /* The same without directory and ending: for what else is kept of an interface. 0 or -errno. */
 int policy_keep_name(const char *ifname, char *out, size_t out_len);
 
-/* Writes and syncs the new file under another name. 0 or -errno, explained in report. */
-int policy_keep_prepare(const char *ifname, const char *text, struct policy_keeping *ret_keeping,
-			struct ipsecbpf_report *report);
+/* A file for the path: written under the temporary name, synced; then renamed, and its directory synced.
+ * 0 or -errno. */
+int keep_file_write(struct keep_file *file, const char *path, const char *text);
+int keep_file_commit(const struct keep_file *file);
 
-/* Puts it in place of the old one. Too late for an error: what fails is a warning. */
+/* Writes and syncs the new files under other names. 0 or -errno, explained in report. */
+int policy_keep_prepare(const char *ifname, const char *text, const struct name_table *names,
+			struct policy_keeping *ret_keeping, struct ipsecbpf_report *report);
+
+/* Puts them in place of the old ones. Too late for an error: what fails is a warning. */
 void policy_keep_commit(const struct policy_keeping *keeping, struct ipsecbpf_report *report);
 void policy_keep_abandon(const struct policy_keeping *keeping);
 

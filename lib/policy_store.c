@@ -9,6 +9,7 @@
 #include "app_usage.h"
 #include "inner_map.h"
 #include "names_store.h"
+#include "policy_keep.h"
 #include "policy_source.h"
 #include "policy_trial.h"
 #include "protections.h"
@@ -130,20 +131,22 @@ char *policy_read_text(const struct pins *pins, size_t *ret_len)
 	return text;
 }
 
-/* Rules are those in force only with the addresses in force; of those that are not known, none match. */
-static int expand_names(const struct pins *pins, struct policy *policy)
+static size_t names_offset(const struct policy *policy, size_t text_len)
 {
-	struct name_table table;
+	return (policy_source_end(policy, text_len) + 7) & ~(size_t)7;
+}
+
+/* Rules are those in force only with the addresses in force, which lie behind text and source. */
+static int expand_names(struct policy *policy, const struct inner_map *map, size_t text_len)
+{
+	size_t at = names_offset(policy, text_len);
+	const char *text = (const char *)map->area + at;
 	int err;
 
-	if (!names_are_in(policy))
+	if (!names_are_in(policy) || at >= map->len || *text != '{')
 		return 0;
-	err = names_store_read(&pins->paths, &table, NULL);
-	if (err)
-		return 0;
-	err = policy_expand(policy, &table);
-	name_table_fini(&table);
-	return err;
+	err = names_parse(text, strnlen(text, map->len - at), &policy->names);
+	return err ? err : policy_expand(policy, &policy->names);
 }
 
 struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report *report)
@@ -161,7 +164,7 @@ struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report 
 	policy = policy_parse(map.area, len, pins->paths.dir, &said);
 	err = policy ? -policy_source_get(policy, map.area, map.len, len) : errno;
 	if (policy && !err)
-		err = -expand_names(pins, policy);
+		err = -expand_names(policy, &map, len);
 	/* Its warnings were given when it was applied. */
 	for (size_t i = 0; i < said.count && !policy; i++)
 		report_add(report, said.items[i].level, said.items[i].object, said.items[i].next,
@@ -173,6 +176,24 @@ struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report 
 	policy_free(policy);
 	errno = err;
 	return NULL;
+}
+
+int policy_keep_live(const struct pins *pins, struct policy_keeping *ret_keeping,
+		     struct ipsecbpf_report *report)
+{
+	struct policy *policy = policy_read_live(pins, report);
+	int err = policy ? 0 : -errno;
+	char *text;
+	size_t len;
+
+	if (err)
+		return err;
+	text = policy_read_text(pins, &len);
+	err = text ? policy_keep_prepare(pins->ifname, text, &policy->names, ret_keeping, report) :
+		     -errno;
+	free(text);
+	policy_free(policy);
+	return err;
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
@@ -229,21 +250,29 @@ static int put(const struct pins *pins, uint32_t generation, const struct inner_
 	return inner_map_change(new, 3);
 }
 
-/* The text, and behind it where the rules come from. */
+/* The text, behind it where the rules come from, then what host names stand for in them. */
 static int make_text(struct inner_map *map, const struct policy *policy, const char *text,
 		     size_t len)
 {
-	size_t end = policy_source_end(policy, len);
-	int err = inner_map_create(map, "policy_text", POLICY_TEXT_CHUNK,
-				   (uint32_t)((end - 1) / POLICY_TEXT_CHUNK + 1));
+	char *names = policy->names.count ? names_text(&policy->names) : NULL;
+	size_t end = policy_source_end(policy, len), at = names_offset(policy, len);
+	int err = policy->names.count && !names ? -ENOMEM : 0;
 
-	if (err)
-		return err;
-	memcpy(map->area, text, len);
-	policy_source_put(policy, map->area, len);
-	err = inner_map_freeze(map);
-	if (err)
-		inner_map_close(map);
+	if (names)
+		end = at + strlen(names) + 1;
+	if (!err)
+		err = inner_map_create(map, "policy_text", POLICY_TEXT_CHUNK,
+				       (uint32_t)((end - 1) / POLICY_TEXT_CHUNK + 1));
+	if (!err) {
+		memcpy(map->area, text, len);
+		policy_source_put(policy, map->area, len);
+		if (names)
+			memcpy((char *)map->area + at, names, strlen(names) + 1);
+		err = inner_map_freeze(map);
+		if (err)
+			inner_map_close(map);
+	}
+	free(names);
 	return err;
 }
 

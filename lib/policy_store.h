@@ -50,7 +50,13 @@ bool policy_snapshot_is(const struct pins *pins, uint32_t generation,
 char *policy_read_text(const struct pins *pins, size_t *ret_len);
 
 /* As ipsecbpf_policy_live(), on open pins: rules have the file and the lines they were written at, if
- * those were kept (policy_source.h), and host names have the addresses that are kept (names_store.h). NULL with ENODATA if none is loaded. */
+ * those were kept (policy_source.h), and host names the addresses that this policy was put in force
+ * with. NULL with ENODATA if none is loaded. */
 struct policy *policy_read_live(const struct pins *pins, struct ipsecbpf_report *report);
+
+/* policy_keep_prepare() of what is in force. 0 or -errno. */
+struct policy_keeping;
+int policy_keep_live(const struct pins *pins, struct policy_keeping *ret_keeping,
+		     struct ipsecbpf_report *report);
 
 #endif /* IPSECBPF_POLICY_STORE_H */

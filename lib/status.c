@@ -10,6 +10,7 @@
 
 #include "app_hooks.h"
 #include "control.h"
+#include "names_store.h"
 #include "pin.h"
 #include "policy_store.h"
 #include "policy_trial.h"
@@ -36,6 +37,15 @@ static void read_socket_hooks(const struct pins *pins, struct ipsecbpf_status *s
 	memcpy(status->cgroup, pins->attachment.cgroup, sizeof(status->cgroup));
 }
 
+static bool has_names(const struct pins *pins)
+{
+	struct policy *policy = policy_read_live(pins, NULL);
+	bool has = policy && names_are_in(policy);
+
+	policy_free(policy);
+	return has;
+}
+
 static bool read_supervisor(const struct pins *pins, struct ipsecbpf_status *status)
 {
 	struct control_call call = { .type = CONTROL_STATUS };
@@ -54,6 +64,7 @@ static bool read_supervisor(const struct pins *pins, struct ipsecbpf_status *sta
 		status->mtu = answer.mtu;
 		status->inner_mtu = answer.inner_mtu;
 		status->trial_left = answer.trial_left;
+		status->names_unwatched = answer.names_unwatched && has_names(pins);
 		status->wire_mode = answer.zero_copy ? "zero-copy" : "copy";
 		memcpy(status->host_port, answer.host_port, sizeof(status->host_port));
 		memcpy(status->engine, answer.engine, sizeof(status->engine));

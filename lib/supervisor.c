@@ -293,6 +293,7 @@ static void loop(struct supervisor *supervisor)
 			{ .fd = net_watch_fd(supervisor->sad.net_watch), .events = POLLIN },
 			{ .fd = supervisor->life_fd, .events = POLLIN },
 			{ .fd = supervisor->policy_fd, .events = POLLIN },
+			{ .fd = supervisor->keeper.pid ? supervisor->keeper.fd : -1 },
 		};
 
 		if (poll(fds, sizeof(fds) / sizeof(fds[0]), idle_ms(supervisor)) < 0)
@@ -308,6 +309,8 @@ static void loop(struct supervisor *supervisor)
 			look_at_sas(supervisor);
 		if (fds[8].revents)
 			look_at_policy(supervisor);
+		if (fds[9].revents)
+			watch_keeper_died(&supervisor->keeper, supervisor->config->ifname);
 		/* One of these a round: each may end us, or make the others' answers stale. */
 		if (fds[2].revents)
 			terminate(supervisor);

@@ -62,6 +62,7 @@ static int reply_status(struct supervisor *supervisor, int fd)
 		.inner_mtu = smallest_inner_mtu(supervisor),
 		.trial_left = trial_left(supervisor),
 		.zero_copy = supervisor->worker.ports[0].zero_copy,
+		.names_unwatched = !supervisor->keeper.pid,
 	};
 
 	memcpy(status.host_port, supervisor->config->host->ifname, sizeof(status.host_port));
@@ -220,8 +221,8 @@ int supervisor_answer(struct supervisor *supervisor, int fd, const struct contro
 	case CONTROL_POLICY_TRIAL:
 		return reply_policy_trial(supervisor, fd);
 	case CONTROL_WATCH_NAMES:
-		watch_keeper_wake(&supervisor->keeper);
-		return control_reply(fd, request->type, 0, NULL, 0, &none);
+		return control_reply(fd, request->type, watch_keeper_wake(&supervisor->keeper),
+				     NULL, 0, &none);
 	case CONTROL_STOP:
 		supervisor->stopping = true;
 		return 0; /* answered when it is done */

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -28,7 +29,9 @@ struct keeping {
 	int exe_fd, fd;
 	pid_t pid;		/* of the watch; 0: not running */
 	int pid_fd;
+	pid_t self;
 	bool wanted;
+	bool ordered;		/* since the watch was started */
 	uint32_t pause_ms;	/* after the last failure; 0: none */
 	uint64_t started_ns, start_at_ns;
 };
@@ -41,17 +44,20 @@ static void become_watch(const struct keeping *keeping)
 	char *const args[] = { name, group, verb, end, ifname, NULL };
 	char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	char *const environment[] = { path, NULL };
-	sigset_t none;
+	sigset_t wake;
 	size_t i = 0;
 
 	for (; keeping->ifname[i] && i + 1 < sizeof(ifname); i++)
 		ifname[i] = keeping->ifname[i];
 	ifname[i] = '\0';
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* Woken before it can be: it is about to look anyway. */
-	signal(SIGHUP, SIG_IGN);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (getppid() != keeping->self)
+		_exit(1);
+	/* An order that comes before it waits for any is pending then. */
+	sigemptyset(&wake);
+	sigaddset(&wake, SIGHUP);
+	sigprocmask(SIG_SETMASK, &wake, NULL);
+	signal(SIGHUP, SIG_DFL);
 	fexecve(keeping->exe_fd, args, environment);
 	_exit(127);
 }
@@ -62,6 +68,7 @@ static void start_watch(struct keeping *keeping)
 
 	if (!pid)
 		become_watch(keeping);
+	keeping->ordered = false;
 	keeping->started_ns = clock_ns();
 	keeping->pid = pid > 0 ? pid : 0;
 	keeping->pid_fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
@@ -80,7 +87,8 @@ static void watch_ended(struct keeping *keeping)
 	keeping->pid = 0;
 	keeping->pid_fd = -1;
 	if (WIFEXITED(status) && !WEXITSTATUS(status)) {
-		keeping->wanted = false;
+		/* It may have ended for the policy before. */
+		keeping->wanted = keeping->ordered;
 		return;
 	}
 	if (!keeping->pause_ms ||
@@ -101,7 +109,7 @@ static bool take_order(struct keeping *keeping)
 
 	if (recv(keeping->fd, &order, sizeof(order), 0) <= 0)
 		return false;
-	keeping->wanted = true;
+	keeping->wanted = keeping->ordered = true;
 	keeping->start_at_ns = 0;
 	if (keeping->pid)
 		kill(keeping->pid, SIGHUP);
@@ -142,6 +150,36 @@ static void keep(struct keeping *keeping)
 		kill(keeping->pid, SIGKILL);
 }
 
+/* Nobody else could fork another keeper: so the first process does nothing but that. */
+static void __attribute__((noreturn)) guard(struct keeping *keeping)
+{
+	const struct timespec pause = { .tv_sec = PAUSE_MS / 1000 };
+	pid_t self = getpid(), pid;
+	int status;
+
+	for (;;) {
+		status = 0;
+		pid = fork();
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			if (getppid() != self)
+				_exit(1);
+			keeping->self = getpid();
+			keep(keeping);
+			_exit(0);
+		}
+		while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+		if (pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status))
+			_exit(0);
+		syslog(LOG_WARNING, "%s: who keeps the watch over host names died; starting another",
+		       keeping->ifname);
+		/* Orders that it took are lost: the watch looks for itself whether there are names. */
+		keeping->wanted = true;
+		nanosleep(&pause, NULL);
+	}
+}
+
 static void keeper_main(const char *ifname, int fd, int parent)
 {
 	struct keeping keeping = { .ifname = ifname, .fd = fd, .pid_fd = -1 };
@@ -158,8 +196,7 @@ static void keeper_main(const char *ifname, int fd, int parent)
 	if (keeping.exe_fd < 0 || sandbox_close_others(fds, 2) || sandbox_watch_keeper())
 		_exit(1);
 	openlog("ipsecbpf", LOG_PID, LOG_DAEMON);
-	keep(&keeping);
-	_exit(0);
+	guard(&keeping);
 }
 
 /* ---- in the supervisor --------------------------------------------------------------------- */
@@ -186,13 +223,24 @@ int watch_keeper_start(struct watch_keeper *keeper, const char *ifname, void (*f
 	return 0;
 }
 
-void watch_keeper_wake(const struct watch_keeper *keeper)
+int watch_keeper_wake(const struct watch_keeper *keeper)
 {
 	const char order = 1;
 
-	if (keeper->pid && send(keeper->fd, &order, sizeof(order), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
-	    errno != EAGAIN)
-		syslog(LOG_ERR, "nobody watches host names: their addresses stay as they are");
+	/* As many orders as fit are waiting: one is enough. */
+	if (keeper->pid && (send(keeper->fd, &order, sizeof(order), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 ||
+			    errno == EAGAIN))
+		return 0;
+	syslog(LOG_ERR, "nobody watches host names: their addresses stay as they are");
+	return -ECHILD;
+}
+
+void watch_keeper_died(struct watch_keeper *keeper, const char *ifname)
+{
+	kill(keeper->pid, SIGKILL);	/* should it have closed its end alone */
+	watch_keeper_stop(keeper);
+	syslog(LOG_ERR, "%s: nobody is left to follow host names: their addresses stay as they are",
+	       ifname);
 }
 
 void watch_keeper_stop(struct watch_keeper *keeper)

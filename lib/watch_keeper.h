@@ -21,8 +21,13 @@ struct watch_keeper {
 int watch_keeper_start(struct watch_keeper *keeper, const char *ifname, void (*forget)(void *),
 		       void *context);
 
-/* Starts the watch, or has it look at once. It ends by itself if no policy has names. */
-void watch_keeper_wake(const struct watch_keeper *keeper);
+/* Starts the watch, or has it look at once. It ends by itself if no policy has names.
+ * 0, or -ECHILD: it is gone. */
+int watch_keeper_wake(const struct watch_keeper *keeper);
+
+/* Its end hung up: it has died, and nobody can start another, for which the supervisor has not the
+ * privileges. */
+void watch_keeper_died(struct watch_keeper *keeper, const char *ifname);
 
 void watch_keeper_stop(struct watch_keeper *keeper);
 

@@ -5,7 +5,7 @@
 usage: name_server.py ZONE
 
 ZONE is a JSON file, read again for each question: {"www.example.org": {"A": ["10.0.0.1"], "AAAA": [],
-"ttl": 5, "ad": false, "cname": "other.example.org", "A mode" or "AAAA mode": "servfail" | "silent" |
+"ttl": 5, "ad": false, "A ad" or "AAAA ad": false, "cname": "other.example.org", "A mode" or "AAAA mode": "servfail" | "silent" |
 "long record" | "long count" | "short"}}. What it does not list does not exist. Prints "ready".
 """
 import ipaddress
@@ -55,7 +55,7 @@ def reply_to(zone, query, room):
     else:
         mode = zone[name].get(f"{TYPES.get(kind)} mode")
         found = answers(zone, name, kind)
-        if zone[name].get("ad") and query[3] & FORMAT_AD:
+        if zone[name].get(f"{TYPES.get(kind)} ad", zone[name].get("ad")) and query[3] & FORMAT_AD:
             flags |= FORMAT_AD
     if mode == "silent":
         return None

@@ -54,7 +54,7 @@ static void test_record(void **state)
 
 	(void)state;
 	no_answers(answers);
-	assert_int_equal(names_reply_take(record, len, answers, NAMES), 0);
+	assert_int_equal(names_reply_take(record, len, 1, &answers[1]), 0);
 	assert_int_equal(answers[1].failure, NAMES_NONE);
 	assert_int_equal(answers[1].ttl, 300);
 	assert_true(answers[1].secure);
@@ -64,7 +64,9 @@ static void test_record(void **state)
 	address_format(&answers[1].addresses.items[2], text, sizeof(text));
 	assert_string_equal(text, "2001:db8::1");
 	/* A second one for the same name is a lie. */
-	assert_int_equal(names_reply_take(record, len, answers, NAMES), -EPROTO);
+	assert_int_equal(names_reply_take(record, len, 1, &answers[1]), -EPROTO);
+	/* So is one about another's name. */
+	assert_int_equal(names_reply_take(record, len, 0, &answers[0]), -EPROTO);
 	assert_int_equal(answers[0].failure, NAMES_NO_ANSWER);
 	for (size_t i = 0; i < NAMES; i++)
 		free(answers[i].addresses.items);
@@ -94,7 +96,7 @@ static void test_records_that_lie(void **state)
 
 		memcpy(record, &heads[i], sizeof(heads[i]));
 		memcpy(record + sizeof(heads[i]), sample, sizeof(sample[0]));
-		assert_int_equal(names_reply_take(record, RECORD_ADDRESS(1), answers, NAMES), -EPROTO);
+		assert_int_equal(names_reply_take(record, RECORD_ADDRESS(1), 0, &answers[0]), -EPROTO);
 		assert_int_equal(answers[0].failure, NAMES_NO_ANSWER);
 		free(record);
 	}
@@ -104,7 +106,7 @@ static void test_records_that_lie(void **state)
 
 		make_record(whole, head, sample);
 		memcpy(record, whole, len);
-		assert_int_equal(names_reply_take(record, len, answers, NAMES), -EPROTO);
+		assert_int_equal(names_reply_take(record, len, 0, &answers[0]), -EPROTO);
 		free(record);
 	}
 }
@@ -129,14 +131,14 @@ static void test_unfit_addresses(void **state)
 	for (size_t i = 0; i < sizeof(unfit) / sizeof(unfit[0]); i++) {
 		no_answers(answers);
 		pair[1] = unfit[i];
-		assert_int_equal(names_reply_take(record, make_record(record, head, pair), answers,
-						  NAMES), 0);
+		assert_int_equal(names_reply_take(record, make_record(record, head, pair), 0,
+						  &answers[0]), 0);
 		assert_int_equal(answers[0].failure, NAMES_UNFIT);
 		assert_null(answers[0].addresses.items);
 	}
 	pair[1] = strange;
 	no_answers(answers);
-	assert_int_equal(names_reply_take(record, make_record(record, head, pair), answers, NAMES),
+	assert_int_equal(names_reply_take(record, make_record(record, head, pair), 0, &answers[0]),
 			 -EPROTO);
 }
 
@@ -155,7 +157,7 @@ static void test_random_records(void **state)
 			record[i] = (char)(rand_r(&seed) % 4 ? 0 : rand_r(&seed));
 		if (len >= 4)
 			memcpy(record, &(uint32_t){ NAMES_REPLY_MAGIC }, 4);
-		names_reply_take(record, len, answers, NAMES);
+		names_reply_take(record, len, 0, &answers[0]);
 		for (size_t i = 0; i < NAMES; i++)
 			free(answers[i].addresses.items);
 		free(record);
@@ -178,24 +180,38 @@ static struct address_list one_address(uint8_t last)
 	return list;
 }
 
-static void merge(struct policy *policy, struct name_table *table, int one, int two, int expected,
-		  bool expect_change)
+static const char *const two_names[] = { "one.example", "two.example" };
+static int64_t merge_time = 1000000;
+
+static void merge(struct name_table *table, int one, int two, int expected)
 {
 	struct ipsecbpf_report report = { 0 };
 	struct names_answer answers[2] = { { .failure = NAMES_SERVER }, { .failure = NAMES_SERVER } };
-	bool changed = false;
+	const struct names_asked asked = { two_names, 2, answers, merge_time };
 
 	if (one)
 		answers[0] = (struct names_answer){ .addresses = one_address((uint8_t)one), .ttl = 9 };
 	if (two)
 		answers[1] = (struct names_answer){ .addresses = one_address((uint8_t)two) };
-	assert_int_equal(names_merge(policy, table, answers, &changed, &report), expected);
-	assert_int_equal(changed, expect_change);
+	assert_int_equal(names_merge(&asked, table, &report), expected);
 	assert_int_equal(report.errors > 0, expected != 0);
 	assert_int_equal(report.count, (one == 0) + (two == 0));
 	free(answers[0].addresses.items);
 	free(answers[1].addresses.items);
 	report_fini(&report);
+}
+
+static void expect_addresses(const struct name_table *table, const char *name, const char *expected)
+{
+	const struct name_addresses *entry = name_table_find(table, name);
+	char text[512] = "", one[64];
+
+	assert_non_null(entry);
+	for (size_t i = 0; i < entry->addresses.count; i++) {
+		address_format(&entry->addresses.items[i], one, sizeof(one));
+		strcat(strcat(text, i ? " " : ""), one);
+	}
+	assert_string_equal(text, expected);
 }
 
 static void test_merge(void **state)
@@ -205,18 +221,73 @@ static void test_merge(void **state)
 
 	(void)state;
 	assert_true(names_are_in(policy));
-	merge(policy, &table, 1, 0, -ENOENT, false);	/* of two.example nothing is known */
+	merge(&table, 1, 0, -EADDRNOTAVAIL);	/* of two.example nothing is known */
+	expect_addresses(&table, "one.example", "192.0.2.1");	/* that is no matter of the other's */
 	name_table_fini(&table);
-	merge(policy, &table, 1, 2, 0, true);
-	merge(policy, &table, 1, 2, 0, false);
-	merge(policy, &table, 1, 0, 0, false);		/* kept, with a warning */
-	merge(policy, &table, 0, 3, 0, true);
-	assert_int_equal(name_table_find(&table, "one.example")->addresses.items[0].lo.lo, 0xc0000201u);
-	assert_int_equal(name_table_find(&table, "two.example")->addresses.items[0].lo.lo, 0xc0000203u);
+	merge(&table, 1, 2, 0);
+	merge(&table, 1, 0, 0);			/* kept, with a warning */
+	assert_int_equal(name_table_find(&table, "two.example")->failure, NAMES_SERVER);
+	merge(&table, 0, 3, 0);
+	expect_addresses(&table, "one.example", "192.0.2.1");
+	expect_addresses(&table, "two.example", "192.0.2.3");	/* not from DNS: nothing stays */
+	assert_int_equal(name_table_find(&table, "two.example")->failure, NAMES_NONE);
 	assert_int_equal(name_table_find(&table, "one.example")->ttl, 9);
 	assert_null(name_table_find(&table, "three.example"));
 	name_table_fini(&table);
 	policy_free(policy);
+}
+
+/* Answers that take turns come to all of them; what none has had for long goes. */
+static void test_grace(void **state)
+{
+	struct name_table table = { 0 };
+	int64_t start = merge_time;
+
+	(void)state;
+	merge(&table, 5, 2, 0);
+	for (int i = 0; i < 100; i++) {
+		merge_time += 10;
+		merge(&table, 3 + i % 2, 2, 0);
+		expect_addresses(&table, "one.example", i == 0 ? "192.0.2.3 192.0.2.5" :
+				 (i + 1) * 10 < NAMES_GRACE_MIN_S ? "192.0.2.3 192.0.2.4 192.0.2.5" :
+				 "192.0.2.3 192.0.2.4");
+	}
+	/* A clock that is set back keeps nothing for ever. */
+	merge_time = start;
+	merge(&table, 7, 2, 0);
+	expect_addresses(&table, "one.example", "192.0.2.3 192.0.2.4 192.0.2.7");
+	merge_time += NAMES_GRACE_MIN_S;
+	merge(&table, 7, 2, 0);
+	expect_addresses(&table, "one.example", "192.0.2.7");
+	name_table_fini(&table);
+}
+
+/* As it lies behind a policy's text. */
+static void test_text(void **state)
+{
+	struct name_table table = { 0 }, again;
+	char *text, *copy;
+	size_t len;
+
+	(void)state;
+	merge(&table, 1, 2, 0);
+	merge_time += 10;
+	merge(&table, 3, 2, 0);
+	text = names_text(&table);
+	assert_int_equal(names_parse(text, strlen(text), &again), 0);
+	expect_addresses(&again, "one.example", "192.0.2.1 192.0.2.3");
+	assert_int_equal(again.items[0].seen[0] + 10, again.items[0].seen[1]);
+	name_table_fini(&again);
+	len = strlen(text);
+	for (size_t cut = 0; cut < len; cut++) {
+		copy = malloc(cut + 1);
+		memcpy(copy, text, cut);
+		assert_int_equal(names_parse(copy, cut, &again), -EINVAL);
+		assert_int_equal(again.count, 0);
+		free(copy);
+	}
+	free(text);
+	name_table_fini(&table);
 }
 
 static void read_text(const char *text, size_t expected_names, bool expected_warning)
@@ -241,7 +312,6 @@ static void read_text(const char *text, size_t expected_names, bool expected_war
 static void test_file(void **state)
 {
 	char directory[] = "/tmp/ipsecbpf-names-XXXXXX", path[64];
-	struct policy *policy = parse_good(with_names);
 	struct ipsecbpf_report report = { 0 };
 	struct name_table table = { 0 }, again;
 	struct stat st;
@@ -251,7 +321,7 @@ static void test_file(void **state)
 	snprintf(path, sizeof(path), "%s/eth0.json", directory);
 	assert_int_equal(names_file_read(path, &again, &report), 0);
 	assert_int_equal(again.count, 0);
-	merge(policy, &table, 1, 2, 0, true);
+	merge(&table, 1, 2, 0);
 	assert_int_equal(names_file_write(path, &table, &report), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
@@ -264,7 +334,6 @@ static void test_file(void **state)
 	assert_int_equal(report.count, 0);
 	name_table_fini(&again);
 	name_table_fini(&table);
-	policy_free(policy);
 	unlink(path);
 	assert_int_equal(rmdir(directory), 0);	/* nothing else was left there */
 	assert_int_equal(names_file_write(path, &again, &report), -ENOENT);
@@ -366,6 +435,8 @@ int main(void)
 		cmocka_unit_test(test_unfit_addresses),
 		cmocka_unit_test(test_random_records),
 		cmocka_unit_test(test_merge),
+		cmocka_unit_test(test_grace),
+		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_file),
 		cmocka_unit_test(test_damaged_files),
 		cmocka_unit_test(test_sandbox),
