@@ -138,8 +138,9 @@ __noinline int image_recall(struct image *image)
 	return image_seal(image->seal, image) == kept->seal;
 }
 
-/* Remembers what was found out since image_recall(), if the process is still the same. */
-__noinline int image_keep(struct image *image)
+/* Remembers what was found out since image_recall(), if the process is still the same. Static: Linux 6.1
+ * takes values of maps from the stack, not from what a global function was given. */
+static __noinline int image_keep(struct image *image)
 {
 	struct image_key key;
 	__u64 sum;
