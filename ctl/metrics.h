@@ -18,6 +18,7 @@
 
 #include <sys/types.h>
 
+#include "lib/app_live.h"
 #include "lib/exposition.h"
 #include "lib/ipsecbpf.h"
 #include "lib/observe.h"
@@ -47,6 +48,7 @@ struct metrics_source {
 	size_t top_count;
 	struct metrics_app *apps;	/* most packets first */
 	size_t app_count;
+	struct app_live_policy live_policy;	/* from one reading to the next, as the view is */
 };
 
 struct metrics {

@@ -28,6 +28,19 @@ struct app_live {
 int app_live_open(struct app_live *live, const char *ifname, struct ipsecbpf_report *report);
 void app_live_close(struct app_live *live);
 
+/*
+ * The same for who looks again and again: the policy is read anew only if it is another one. *kept is
+ * zeroed at first, and to be freed with app_live_forget() when the attachment is another one.
+ */
+struct app_live_policy {
+	struct policy *policy;		/* NULL: none yet */
+	uint32_t serial;
+};
+int app_live_reopen(struct app_live *live, const char *ifname, struct app_live_policy *kept,
+		    struct ipsecbpf_report *report);
+void app_live_close_keep(struct app_live *live, struct app_live_policy *kept);
+void app_live_forget(struct app_live_policy *kept);
+
 /* Index of an application by its name; SIZE_MAX, with the nearest name in report. */
 size_t app_find(const struct policy *policy, const char *name, const char *object,
 		struct ipsecbpf_report *report);
