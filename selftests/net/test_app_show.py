@@ -209,6 +209,26 @@ def test_metrics_are_served_without_looking_into_processes(scene):
         served.stop()
 
 
+def test_metrics_follow_the_policy(fresh):
+    """The listener reads a policy once; another one it notices."""
+    def of(name, flows):
+        return document({"name": name, "match": {"cgroup": fresh.cgroup.path(name)}, "max_flows": flows,
+                         "networks": [{"remote": "any", "class": "trusted"}]})
+
+    def told():
+        return {dict(labels)["application"]: value for (key, labels), value in
+                served.scrape().samples.items() if key.endswith("app_max_flows")}
+
+    fresh.attach(of("first", 7))
+    served = Listener(fresh.a, "--listen", METRICS_PORT)
+    try:
+        assert told() == {"first": 7}
+        fresh.a.ipsecbpf("policy", "apply", net.IFNAME, fresh.top.write("second.json", of("second", 8)))
+        net.wait_until(lambda: told() == {"second": 8}, "the listener tells of the other policy")
+    finally:
+        served.stop()
+
+
 def test_list_counts_what_is_dropped(scene):
     scene.a.neighbour("10.9.0.99", "02:00:00:00:00:99")
     actor, before = scene.actor(), listed(scene)["dropped"]["packets"]
