@@ -109,8 +109,8 @@ int metrics_listen(struct metrics *metrics, const struct metrics_listen_opts *op
 
 /*
  * The process that answers: has given up everything but `socket` and `reader`, from which it gets
- * the text for each octet it writes to it (uint64_t length in host order, then the text). Returns when
- * the reader closes. 0 or -errno.
+ * the text for each octet it writes to it (uint64_t length in host order, then the text). Returns
+ * when the reader closes. 0 or -errno.
  */
 int metrics_http(int socket, int reader);
 

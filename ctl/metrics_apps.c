@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * What each application tells of itself. How many sockets it has is not among it: to find that out takes
- * the right to look into every process, and that is not for a listener.
+ * What each application tells of itself. How many sockets it has is not among it: to find that out
+ * takes the right to look into every process, and that is not for a listener.
  */
 #include <errno.h>
 #include <stdio.h>

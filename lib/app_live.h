@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Applications of a live attachment: who they are by the policy in force, what they have open and what
- * became of their packets.
+ * Applications of a live attachment: who they are by the policy in force, what they have open and
+ * what became of their packets.
  *
  * Included by: the CLI's app, explain and metrics. Part of the public interface.
  * Ownership:   struct app_live is the caller's; app_live_close() after a successful open.
@@ -29,8 +29,8 @@ int app_live_open(struct app_live *live, const char *ifname, struct ipsecbpf_rep
 void app_live_close(struct app_live *live);
 
 /*
- * The same for who looks again and again: the policy is read anew only if it is another one. *kept is
- * zeroed at first, and to be freed with app_live_forget() when the attachment is another one.
+ * The same for who looks again and again: the policy is read anew only if it is another one. *kept
+ * is zeroed at first, and to be freed with app_live_forget() when the attachment is another one.
  */
 struct app_live_policy {
 	struct policy *policy;		/* NULL: none yet */
@@ -78,12 +78,13 @@ struct app_info {
 	struct app_traffic traffic[TRAFFIC_CLASSES];
 };
 
-/* What rules have counted, by application: items[i] is of application i + 1. `sums`: of each slot (see
- * RULE_COUNT_SLOTS()). */
+/* What rules have counted, by application: items[i] is of application i + 1. `sums`: of each slot
+ * (see RULE_COUNT_SLOTS()). */
 void app_traffic_sum(const struct policy *policy, const struct rule_count *sums,
 		     struct app_info *items);
 
-/* One for each application of the policy, in its order. *ret_items is malloc'd. 0 or -errno, explained. */
+/* One for each application of the policy, in its order. *ret_items is malloc'd. 0 or -errno,
+ * explained. */
 int app_live_list(const struct app_live *live, struct app_info **ret_items,
 		  struct ipsecbpf_report *report);
 

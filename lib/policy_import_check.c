@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * What the grammar of the paper's language cannot say: that names stand for something, and what each
- * line leaves to those behind it. And what the language leaves to IKE: who the peers are.
+ * What the grammar of the paper's language cannot say: that names stand for something, and what
+ * each line leaves to those behind it. And what the language leaves to IKE: who the peers are.
  */
 #include <errno.h>
 #include <limits.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a policy may do rightly and still be a mistake: the warnings of `policy check`. This table is
- * their only source: identifiers, words of "accept_risk", texts, the manual's list.
+ * What a policy may do rightly and still be a mistake: the warnings of `policy check`. This table
+ * is their only source: identifiers, words of "accept_risk", texts, the manual's list.
  *
  * Included by: policy.h's users that warn, the manual's generator.
  */
