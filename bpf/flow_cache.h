@@ -4,8 +4,9 @@
  * policy has a new serial, so nothing needs to be thrown away when it comes.
  *
  * A flood of packets that never come again must not push out the flows that do: a new flow takes an
- * empty place, or that of one of another policy, of one that has been idle, or of one that was never
- * asked for again, in this order; where all are in use it is not noted, and searched for each time.
+ * empty place, or that of one of another policy, of one that has been idle, or of one that was
+ * never asked for again, in this order; where all are in use it is not noted, and searched for each
+ * time.
  * All this is a CPU's own: hooks run with softirqs off, so that nothing else on this CPU comes in
  * between (with PREEMPT_RT it may: the loader then leaves flow_sets 0).
  *
@@ -16,8 +17,8 @@
 
 #include "maps.h"
 
-/* What a flow is known by in a policy: an application's query in a tree, of which the fields that no
- * rule asks for are 0. */
+/* What a flow is known by in a policy: an application's query in a tree, of which the fields that
+ * no rule asks for are 0. */
 struct flow_key {
 	struct spd_query query;
 	__u32 place;	/* FLOW_PLACE() */

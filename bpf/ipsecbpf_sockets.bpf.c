@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Which application a socket belongs to: hooks of a cgroup, as an object of their own. It needs BTF of
- * the kernel, which the datapath (ipsecbpf.bpf.c) does not; its maps are the datapath's, shared.
+ * Which application a socket belongs to: hooks of a cgroup, as an object of their own. It needs BTF
+ * of the kernel, which the datapath (ipsecbpf.bpf.c) does not; its maps are the datapath's, shared.
  */
 #include <stdbool.h>
 

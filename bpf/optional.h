@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Optional protections: clear text where no SA has ever been. An attacker who can keep SAs from being
- * made can have clear text, so it is held within bounds: never once an SA has served the pair (had_sa),
- * never to or from groups, never while detached, and inbound not more of it than the policy says.
+ * Optional protections: clear text where no SA has ever been. An attacker who can keep SAs from
+ * being made can have clear text, so it is held within bounds: never once an SA has served the pair
+ * (had_sa), never to or from groups, never while detached, and inbound not more of it than the
+ * policy says.
  * Called by: tc_egress, xdp_ingress. Reads had_sa; writes optional_budgets, app_asked, rule_counts.
  */
 #ifndef IPSECBPF_OPTIONAL_H
@@ -124,7 +125,8 @@ static __always_inline bool is_group_frame(const struct __sk_buff *skb)
 	return (void *)(eth + 1) > (void *)(long)skb->data_end || (eth->h_dest[0] & 1);
 }
 
-/* What is to be protected, and no SA is there: may it go in the clear? 0, or a negative drop reason. */
+/* What is to be protected, and no SA is there: may it go in the clear? 0, or a negative drop
+ * reason. */
 static __always_inline int optional_out(struct __sk_buff *skb, const struct control *ctl,
 					const struct packet_info *info, __u32 generation,
 					const struct spd_verdict *verdict)

@@ -253,8 +253,8 @@ static __always_inline int parse_udp(struct cursor *c, struct packet_info *info)
 	return 0;
 }
 
-/* Of echo requests and replies (RFC 792, RFC 4443 4.1). A cut one has none. The cursor stays where it
- * is: quote.h goes on from there. */
+/* Of echo requests and replies (RFC 792, RFC 4443 4.1). A cut one has none. The cursor stays where
+ * it is: quote.h goes on from there. */
 static __always_inline void parse_icmp_id(const struct cursor *c, struct packet_info *info)
 {
 	const __be16 *id = c->pos;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Hook: what is about to be delivered to a socket. By now its owner is certain, not only likely: what
- * reached a socket of an application must be what that application's policy lets in. Protected packets
- * bear the mark that tc_host_port gives to what an SA has verified; and that they were verified for
- * this application is so if those who verified them knew it for the receiver.
+ * Hook: what is about to be delivered to a socket. By now its owner is certain, not only likely:
+ * what reached a socket of an application must be what that application's policy lets in. Protected
+ * packets bear the mark that tc_host_port gives to what an SA has verified; and that they were
+ * verified for this application is so if those who verified them knew it for the receiver.
  *
- * Sockets of no application share ports with those that are, or have one after them: what was let in as
- * an application's has to be what the host's rules let in, too.
+ * Sockets of no application share ports with those that are, or have one after them: what was let
+ * in as an application's has to be what the host's rules let in, too.
  */
 #ifndef IPSECBPF_SOCK_GUARD_H
 #define IPSECBPF_SOCK_GUARD_H
@@ -27,9 +27,9 @@ struct guard_question {
 };
 
 /*
- * Steps that need the packet's headers read them for themselves, each in a function of its own: what a
- * program and its functions, one within the other, may have on the stack would not do for the headers
- * and the search.
+ * Steps that need the packet's headers read them for themselves, each in a function of its own:
+ * what a program and its functions, one within the other, may have on the stack would not do for
+ * the headers and the search.
  */
 static __always_inline int guard_parse(const struct __sk_buff *skb, struct packet_info *info)
 {
@@ -74,8 +74,9 @@ __noinline int guard_look(struct __sk_buff *skb, __u32 generation, struct guard_
 }
 
 /*
- * What an application's rules say (0: nobody's), or else the host's, which hold on the NIC only; by the
- * policy that said whose the socket is. GUARD_ASK and *verdict, GUARD_PASS, or a negative drop reason.
+ * What an application's rules say (0: nobody's), or else the host's, which hold on the NIC only; by
+ * the policy that said whose the socket is. GUARD_ASK and *verdict, GUARD_PASS, or a negative drop
+ * reason.
  */
 static __always_inline int guard_search(const struct __sk_buff *skb,
 					const struct guard_question *question,
@@ -133,8 +134,9 @@ static __always_inline bool was_asked(const struct app_asked *asked, const struc
 }
 
 /*
- * May a packet come in the clear, its protection being optional, as far as xdp_ingress could not tell?
- * A socket that chose its port is spoken to by anybody, and a TCP connection is its own answer.
+ * May a packet come in the clear, its protection being optional, as far as xdp_ingress could not
+ * tell? A socket that chose its port is spoken to by anybody, and a TCP connection is its own
+ * answer.
  * GUARD_PASS, or a negative drop reason.
  */
 __noinline int guard_clear(struct __sk_buff *skb)
@@ -164,9 +166,9 @@ __noinline int guard_drop(struct __sk_buff *skb, __u32 reason, __u32 rule)
 }
 
 /*
- * It is to be protected. Has an SA verified it, for the application whose the socket is? For the socket
- * of none it was verified by the rules of the application that it was taken for: those have to ask for
- * the same SAs. GUARD_PASS, or a negative drop reason.
+ * It is to be protected. Has an SA verified it, for the application whose the socket is? For the
+ * socket of none it was verified by the rules of the application that it was taken for: those have
+ * to ask for the same SAs. GUARD_PASS, or a negative drop reason.
  */
 static __always_inline int guard_protected(struct __sk_buff *skb, const struct control *ctl,
 					   const struct guard_question *question,

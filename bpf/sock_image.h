@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Who makes a socket, remembered for as long as it cannot have changed: to find it out anew means to
- * walk names and to hash them. What is remembered is that of a program in execution by a process, under
- * a key of everything that the answer follows from:
+ * Who makes a socket, remembered for as long as it cannot have changed: to find it out anew means
+ * to walk names and to hash them. What is remembered is that of a program in execution by a
+ * process, under a key of everything that the answer follows from:
  *
  *   cgroup id               the path and its names: cgroup2 renames none, an id is not used again
  *   tgid, start, exec id    a process, by more than its number, and which exec() of it
@@ -12,15 +12,16 @@
  *                           differ when it is renamed or moved, and in another link to the file
  *   user, group
  *
- * Only the names of directories above the executable's are not in it: those are what they were when the
- * program was first seen, or are looked at again when its entry had to give way. Whoever may rename
- * them decides what is executed under the name that policy has, and needs no such trick. A file that
- * was replaced or removed keeps the name that it was executed by, with and without this.
+ * Only the names of directories above the executable's are not in it: those are what they were when
+ * the program was first seen, or are looked at again when its entry had to give way. Whoever may
+ * rename them decides what is executed under the name that policy has, and needs no such trick. A
+ * file that was replaced or removed keeps the name that it was executed by, with and without this.
  *
  * The map gives its entries to others without waiting for readers. So an answer is sealed: a reader
  * takes a copy, and believes it if the seal is that of the copy and of his own key.
  *
- * Called by: sock_hooks.h. Touches its own map `images` alone; without an entry, all is only slower.
+ * Called by: sock_hooks.h. Touches its own map `images` alone; without an entry, all is only
+ * slower.
  */
 #ifndef IPSECBPF_SOCK_IMAGE_H
 #define IPSECBPF_SOCK_IMAGE_H
@@ -60,8 +61,8 @@ struct {
 	__type(value, struct image);
 } images SEC(".maps");
 
-/* Of the process that is running. False: it is none that executes a file. Plain loads: what is followed
- * may change meanwhile, and a load that faults gives 0. */
+/* Of the process that is running. False: it is none that executes a file. Plain loads: what is
+ * followed may change meanwhile, and a load that faults gives 0. */
 static __always_inline bool image_key(struct image_key *key)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -114,8 +115,8 @@ static __always_inline __u64 image_seal(__u64 key_sum, const struct image *image
 }
 
 /*
- * Who the running process is, and its application by the policy of then, if that is remembered. Leaves
- * the key's sum, or 0, in `seal`, for image_keep(). Not inlined, for the stack's sake.
+ * Who the running process is, and its application by the policy of then, if that is remembered.
+ * Leaves the key's sum, or 0, in `seal`, for image_keep(). Not inlined, for the stack's sake.
  */
 __noinline int image_recall(struct image *image)
 {

@@ -26,8 +26,8 @@ struct sock {
 
 #pragma clang attribute pop
 
-/* The address in the kernel of a socket that the verifier knows as one: it lets a helper read there,
- * but not the program. */
+/* The address in the kernel of a socket that the verifier knows as one: it lets a helper read
+ * there, but not the program. */
 static __always_inline __u64 address_of(const void *socket)
 {
 	__u64 address = 0;
@@ -90,8 +90,8 @@ static __always_inline void endpoint_keys(struct app_endpoint_key keys[APP_ENDPO
 	keys[1].family = FAMILY_V4;
 }
 
-/* Where a socket is bound that the verifier knows as one. volatile: the verifier wants each field read
- * at its own place, clang would choose the place first. */
+/* Where a socket is bound that the verifier knows as one. volatile: the verifier wants each field
+ * read at its own place, clang would choose the place first. */
 static __always_inline void bound_of(struct bound *bound, const volatile struct bpf_sock *sk)
 {
 	__builtin_memset(bound, 0, sizeof(*bound));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The SPD decision: essential traffic, other ethertypes, then what is remembered of the flow, then the
- * first matching rule of the generation in force: of the application's own rules, if one matches, or
- * of the host's.
+ * The SPD decision: essential traffic, other ethertypes, then what is remembered of the flow, then
+ * the first matching rule of the generation in force: of the application's own rules, if one
+ * matches, or of the host's.
  * Called by: all hooks. Reads control and spd; writes flow_cache and rule_counts.
  */
 #ifndef IPSECBPF_SPD_H
@@ -155,8 +155,8 @@ static __always_inline bool policy_has_apps(const struct spd_head *head)
 	return head && head->apps;
 }
 
-/* One more packet in a slot of the generation's counters. The clock is read once a jiffy at most: it
- * would cost a third of a remembered verdict. */
+/* One more packet in a slot of the generation's counters. The clock is read once a jiffy at most:
+ * it would cost a third of a remembered verdict. */
 static __always_inline void count_slot(__u32 generation, const struct spd_head *head, __u32 slot,
 				       __u32 octets)
 {
@@ -187,10 +187,11 @@ static __always_inline void count_rule(__u32 generation, const struct spd_head *
 
 /*
  * The first match in a tree of the generation, one of the application's own (0: the host's), or the
- * default of its direction. 0 and *verdict, or a negative drop reason. Looks the snapshot up itself:
+ * default of its direction. 0 and *verdict, or a negative drop reason. Looks the snapshot up
+ * itself:
  * should another have taken its place since the caller did, all that it says is of that one, serial
- * included. Not inlined: the verifier walks the loop once for each state in which it is entered, and
- * here it is entered in one.
+ * included. Not inlined: the verifier walks the loop once for each state in which it is entered,
+ * and here it is entered in one.
  */
 __noinline int spd_search(const struct spd_query *query, __u32 generation, __u32 tree, __u32 app,
 			  struct spd_verdict *verdict)
@@ -279,10 +280,10 @@ static __always_inline int classify(__u32 generation, const struct spd_head *hea
 
 /*
  * What policy says of this packet: 0 and *verdict, or a negative drop reason. Without a policy
- * everything but essential traffic is dropped. `generation`: from generation_in_force(); `head`: its
- * policy's, which the hook has looked up to see whether it has applications. If the policy has applications, info->app and app_serial must say whose packet
- * it is, by that policy (app.h). Not inlined: the verifier then sees the search once, not once for each hook and
- * each way to it.
+ * everything but essential traffic is dropped. `generation`: from generation_in_force(); `head`:
+ * its policy's, which the hook has looked up to see whether it has applications. If the policy has
+ * applications, info->app and app_serial must say whose packet it is, by that policy (app.h). Not
+ * inlined: the verifier then sees the search once, not once for each hook and each way to it.
  */
 __noinline int spd_judge(const struct packet_info *info, const struct spd_head *head,
 			 __u32 generation, __u32 way, struct spd_verdict *verdict)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Which application an identity is, by one snapshot: what hooks and user space have in common. The most
- * specific match wins: the deeper cgroup (a unit counts as the cgroup that it is), then one that names
- * the executable, then the user, then the group; among equals the first in the file.
+ * Which application an identity is, by one snapshot: what hooks and user space have in common. The
+ * most specific match wins: the deeper cgroup (a unit counts as the cgroup that it is), then one
+ * that names the executable, then the user, then the group; among equals the first in the file.
  *
- * Every match of every application is a digest in a hash table of buckets, one cache line each, that
- * user space built so that none overflows (lib/policy_match.c). Of two equal matches it holds the first.
+ * Every match of every application is a digest in a hash table of buckets, one cache line each,
+ * that user space built so that none overflows (lib/policy_match.c). Of two equal matches it holds
+ * the first.
  *
  * Included by: app.h, lib/policy_match.c.
  */
@@ -24,7 +25,8 @@ spd_app_inline __u64 spd_match_mix(__u64 hash, __u64 word)
 	return hash ^ hash >> 29;
 }
 
-/* cgroup: the digest of a path or a unit; 0: none is asked for. shape: SPD_MATCH_*, of what else is. */
+/* cgroup: the digest of a path or a unit; 0: none is asked for. shape: SPD_MATCH_*, of what else
+ * is. */
 spd_app_inline __u64 spd_match_digest(__u64 seed, __u64 cgroup, const struct app_identity *who,
 				      __u32 shape)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The format of a compiled policy, part of the contract in abi.h, and the steps of searching it that
- * kernel and user space have in common.
+ * The format of a compiled policy, part of the contract in abi.h, and the steps of searching it
+ * that kernel and user space have in common.
  *
  * A snapshot is one array of 64-octet cells, immutable once it is in force:
  *
@@ -10,12 +10,12 @@
  *   cell 3        struct spd_apps: where those of the applications are, and who is which (spd_app.h)
  *   then          nodes and leaf entries; struct spd_app of each application; buckets
  *
- * A packet looks the snapshot up once and takes everything from it, so that it sees one policy. It is
- * reduced to SPD_WORDS words. A node compares 32 bits of one word with up to SPD_THRESHOLDS values;
- * its children lie side by side, and so do the entries of a leaf: one memory access per step. Rules
- * that a node's question does not tell apart (they say "any") are set aside into a tree of their own
- * rather than repeated under each child; it is searched too, unless a better rule has been found
- * that all in it come after. See doc/classifier.md for why, and what it measured.
+ * A packet looks the snapshot up once and takes everything from it, so that it sees one policy. It
+ * is reduced to SPD_WORDS words. A node compares 32 bits of one word with up to SPD_THRESHOLDS
+ * values; its children lie side by side, and so do the entries of a leaf: one memory access per
+ * step. Rules that a node's question does not tell apart (they say "any") are set aside into a tree
+ * of their own rather than repeated under each child; it is searched too, unless a better rule has
+ * been found that all in it come after. See doc/classifier.md for why, and what it measured.
  *
  * Included by: bpf/spd_tree.h, lib/spd_*.c.
  */
@@ -144,8 +144,8 @@ struct spd_addresses {
 	struct addr128 remote_lo, remote_hi, local_lo, local_hi;
 };
 
-/* The cells of a snapshot lie in chunks, the elements of its map: a search that stays within one need
- * not ask the kernel where the next cell is. */
+/* The cells of a snapshot lie in chunks, the elements of its map: a search that stays within one
+ * need not ask the kernel where the next cell is. */
 #define SPD_CHUNK_SHIFT 14
 #define SPD_CHUNK_CELLS (1u << SPD_CHUNK_SHIFT)
 #define SPD_CHUNK_SIZE (SPD_CHUNK_CELLS * 64)
@@ -212,9 +212,9 @@ _Static_assert(sizeof(struct spd_app) == SPD_APP_CELLS * 64, "an application tak
 /* ---- flow cache ---------------------------------------------------------------------------- */
 
 /*
- * Verdicts remembered: what the search said of a query, in a tree of a snapshot. Only whole packets;
- * never state, only what could be found out again. What tells a set's flows apart is in one cache
- * line, so that a flow that is not there costs no more.
+ * Verdicts remembered: what the search said of a query, in a tree of a snapshot. Only whole
+ * packets; never state, only what could be found out again. What tells a set's flows apart is in
+ * one cache line, so that a flow that is not there costs no more.
  */
 struct flow_tag {
 	__u32 hash;
@@ -256,8 +256,8 @@ static inline __attribute__((always_inline)) __u32 spd_node_child(const struct s
 	__u64 value = (word >> (node->shift & 63)) & (0xffffffffull >> ((32 - node->width) & 31));
 	__u64 child = 0;
 
-	/* No branches: where they would go is as hard to foretell as the packet, and the verifier would
-	 * walk them all. The empty asm keeps clang from making comparisons of this. */
+	/* No branches: where they would go is as hard to foretell as the packet, and the verifier
+	 * would walk them all. The empty asm keeps clang from making comparisons of this. */
 	for (int i = 0; i < SPD_THRESHOLDS; i++) {
 		__u64 borrow = node->threshold[i] - value;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The search of a snapshot's tree (spd_cell.h) for the first rule that matches. One step reads a node
- * or an entry. lib/spd_search.c does the same in user space.
+ * The search of a snapshot's tree (spd_cell.h) for the first rule that matches. One step reads a
+ * node or an entry. lib/spd_search.c does the same in user space.
  * Called by: spd.h. Reads an inner map of `spd`; writes nothing.
  */
 #ifndef IPSECBPF_SPD_TREE_H
@@ -73,8 +73,8 @@ static __always_inline int walk_matches(struct spd_walk *walk, const struct spd_
 	return addresses ? !spd_addresses6_differ(&addresses->addresses, walk->query) : -1;
 }
 
-/* The first of `entries` in a leaf, whose entries are in the order of their rules. Sets the reference
- * to go on with, 0 if this way is at its end. 0, or negative: broken. */
+/* The first of `entries` in a leaf, whose entries are in the order of their rules. Sets the
+ * reference to go on with, 0 if this way is at its end. 0, or negative: broken. */
 static __always_inline int walk_entry(struct spd_walk *walk, __u32 cell, __u32 entries)
 {
 	union spd_cell *at = walk_cell(walk, cell);

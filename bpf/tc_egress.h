@@ -63,8 +63,8 @@ static __always_inline bool is_forged(const struct __sk_buff *skb, const struct 
 	return skb->ingress_ifindex && is_own_source(info);
 }
 
-/* What policy says of a packet that goes out, as the application's whose it is. What is forwarded is
- * nobody's here. */
+/* What policy says of a packet that goes out, as the application's whose it is. What is forwarded
+ * is nobody's here. */
 static __always_inline int egress_decide(struct __sk_buff *skb, struct packet_info *info,
 					 __u32 generation, struct spd_verdict *verdict)
 {

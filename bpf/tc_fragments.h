@@ -11,7 +11,8 @@
 
 #include "spd.h"
 
-/* Besides enum spd_way: what arrived in the clear, and passed. What comes out of SAs is another packet. */
+/* Besides enum spd_way: what arrived in the clear, and passed. What comes out of SAs is another
+ * packet. */
 #define FRAGMENT_WAY_CLEAR SPD_WAYS
 
 static __always_inline struct fragment_packet fragment_packet(const struct packet_info *info,
@@ -43,9 +44,11 @@ static __always_inline bool same_packet(const struct fragment_packet *a,
 }
 
 /*
- * Sent by this host, or taken out of an SA, ports and identification are those of one who may say so.
+ * Sent by this host, or taken out of an SA, ports and identification are those of one who may say
+ * so.
  * A forwarded first fragment may be anybody's: it must not take the protection from fragments that
- * another sender counts under the same identification. Which of the policy's SAs those get it can say.
+ * another sender counts under the same identification. Which of the policy's SAs those get it can
+ * say.
  */
 static __always_inline bool may_be_followed(const struct fragment_packet *packet,
 					    const struct spd_verdict *verdict)
@@ -56,8 +59,8 @@ static __always_inline bool may_be_followed(const struct fragment_packet *packet
 /* Functions of their own: what they need of the stack is not taken from the search's. */
 
 /*
- * What was said of the first fragment of this packet, by the policy that is in force still? Of what it
- * says a copy is looked at: the map may give its place to another packet at any moment.
+ * What was said of the first fragment of this packet, by the policy that is in force still? Of what
+ * it says a copy is looked at: the map may give its place to another packet at any moment.
  */
 static __noinline int verdict_of_first(const struct packet_info *info, __u32 way, __u32 serial,
 				       struct spd_verdict *verdict)
@@ -98,10 +101,10 @@ static __noinline int note_first(const struct packet_info *info, __u32 way,
 }
 
 /*
- * Clear text that arrived and may pass, where policy tells applications apart: a later fragment does
- * not show whose it is, so that what the host's rules let in may be an application's, which must not
- * have it. It has to follow a first that passed; and not one that came out of an SA, the rest of which
- * does not come in the clear. 0, or a negative drop reason.
+ * Clear text that arrived and may pass, where policy tells applications apart: a later fragment
+ * does not show whose it is, so that what the host's rules let in may be an application's, which
+ * must not have it. It has to follow a first that passed; and not one that came out of an SA, the
+ * rest of which does not come in the clear. 0, or a negative drop reason.
  */
 static __always_inline int clear_fragment(const struct packet_info *info, __u32 serial,
 					  const struct spd_verdict *verdict)

@@ -86,8 +86,8 @@ static __always_inline int by_sa(struct xdp_md *ctx, struct packet_info *info,
  * addresses, as only the first one has the SPI; one of ESP in UDP by having come after its first.
  *
  * A forged source goes before all else, essential traffic included; what tc_host_port re-enters has
- * gone by. Where the source is an SA's it is the peer's, which saves that look-up where most packets
- * go.
+ * gone by. Where the source is an SA's it is the peer's, which saves that look-up where most
+ * packets go.
  *
  * `end`: offset of the octet after the headers that were read. `udp_sas`: see struct control. Not
  * inlined: the verifier then sees these steps once, not again for each way through the headers.

@@ -9,8 +9,11 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "accounts.h"
 #include "app_words.h"
 #include "lib/app_live.h"
+#include "lib/policy_json.h"
+#include "lib/script.h"
 #include "output.h"
 #include "verbs.h"
 
@@ -50,6 +53,7 @@ struct inquiry {
 	struct app_identity who;
 	struct app_facts facts;
 	bool uid_known, gid_known;
+	bool script;		/* --exe is one, and facts.exe its interpreter */
 	struct ipsecbpf_report *report;
 };
 
@@ -71,8 +75,11 @@ static int check_args(const struct identify_args *args, struct ipsecbpf_report *
 	if (args->pid && described)
 		return usage_error(report, "--pid says it all: without --cgroup, --exe, --user and "
 				   "--group");
-	if (args->cgroup && *args->cgroup != '/')
-		return usage_error(report, "--cgroup is a path from the root of cgroup2: /...");
+	if (args->cgroup && strcmp(args->cgroup, "/") && policy_path_fault(args->cgroup)) {
+		report_error(report, OBJECT " --cgroup", "a path from the root of cgroup2: /...", "%s",
+			     policy_path_fault(args->cgroup));
+		return -EINVAL;
+	}
 	if (args->exe && *args->exe != '/')
 		return usage_error(report, "--exe is an absolute path");
 	return 0;
@@ -102,47 +109,42 @@ static int open_policy(struct inquiry *inquiry)
 			      sizeof(inquiry->attachment.digest_seed), 0) < 0)
 			return -errno;
 	}
+	report_drop_warnings(inquiry->report);	/* `policy check` has them */
 	return app_patterns_init(&inquiry->patterns, inquiry->policy, &inquiry->attachment,
 				 inquiry->report);
-}
-
-static int no_such(struct inquiry *inquiry, const char *option, const char *value)
-{
-	report_error(inquiry->report, OBJECT, NULL, "--%s: this host has no %s \"%s\"", option, option,
-		     value);
-	return -EINVAL;
 }
 
 static int take_ids(struct inquiry *inquiry)
 {
 	const struct identify_args *args = inquiry->args;
-	const struct passwd *user;
-	const struct group *group;
-	uint64_t number;
+	int err = 0;
 
 	inquiry->who.uid = inquiry->who.gid = ID_UNKNOWN;
 	inquiry->uid_known = args->user != NULL;
 	inquiry->gid_known = args->group != NULL;
-	if (args->user && parse_uint(args->user, strlen(args->user), ID_UNKNOWN - 1, &number))
-		inquiry->who.uid = (uint32_t)number;
-	else if (args->user && (user = getpwnam(args->user)))
-		inquiry->who.uid = user->pw_uid;
-	else if (args->user)
-		return no_such(inquiry, "user", args->user);
-	if (args->group && parse_uint(args->group, strlen(args->group), ID_UNKNOWN - 1, &number))
-		inquiry->who.gid = (uint32_t)number;
-	else if (args->group && (group = getgrnam(args->group)))
-		inquiry->who.gid = group->gr_gid;
-	else if (args->group)
-		return no_such(inquiry, "group", args->group);
+	if (args->user)
+		err = account_user(args->user, OBJECT " --user", &inquiry->who.uid, inquiry->report);
+	if (!err && args->group)
+		err = account_group(args->group, OBJECT " --group", &inquiry->who.gid,
+				    inquiry->report);
 	inquiry->facts.uid = inquiry->who.uid;
 	inquiry->facts.gid = inquiry->who.gid;
-	return 0;
+	return err;
 }
 
-static int bad_path(struct inquiry *inquiry, const char *option, const char *path, int err)
+/* What runs counts: of a script that is its interpreter. */
+static int take_exe(struct inquiry *inquiry, const uint64_t seed[2])
 {
-	report_error(inquiry->report, OBJECT, NULL, "--%s %s: %s", option, path, strerror(-err));
+	const char *path = inquiry->args->exe;
+	struct app_facts *facts = &inquiry->facts;
+	int err = script_program(path, facts->exe, sizeof(facts->exe), &inquiry->script);
+
+	if (!err)
+		err = app_identity_exe(&inquiry->who, facts->exe, seed);
+	if (err)
+		report_error(inquiry->report, OBJECT, err == -ENOENT ?
+			     "its directory must be there: write where the program is to be" : NULL,
+			     "--exe %s: %s", path, strerror(-err));
 	return err;
 }
 
@@ -155,16 +157,11 @@ static int describe(struct inquiry *inquiry, const uint64_t seed[2])
 		err = app_identity_cgroup(&inquiry->who, args->cgroup, seed);
 		err = err == -E2BIG ? 0 : err;
 		if (err)
-			return bad_path(inquiry, "cgroup", args->cgroup, err);
+			report_error(inquiry->report, OBJECT, NULL, "--cgroup %s: %s", args->cgroup,
+				     strerror(-err));
 		snprintf(inquiry->facts.cgroup, sizeof(inquiry->facts.cgroup), "%s", args->cgroup);
 	}
-	if (!err && args->exe) {
-		err = app_identity_exe(&inquiry->who, args->exe, seed);
-		if (err)
-			return bad_path(inquiry, "exe", args->exe, err);
-		snprintf(inquiry->facts.exe, sizeof(inquiry->facts.exe), "%s", args->exe);
-	}
-	return err;
+	return !err && args->exe ? take_exe(inquiry, seed) : err;
 }
 
 static int find_who(struct inquiry *inquiry)
@@ -181,7 +178,8 @@ static int find_who(struct inquiry *inquiry)
 	err = app_identity_pid(&inquiry->who, (pid_t)inquiry->args->pid, seed, &inquiry->facts);
 	snprintf(object, sizeof(object), "process %u", inquiry->args->pid);
 	if (err == -ESRCH)
-		report_error(inquiry->report, object, NULL, "there is none");
+		report_error(inquiry->report, object, "ipsecbpf app sockets lists those with sockets",
+			     "there is none");
 	return err;
 }
 
@@ -218,6 +216,8 @@ static void show_who(const struct inquiry *inquiry)
 		out_uint(OUT_ANY, "pid", "%" PRIu64 "\n", inquiry->args->pid);
 	}
 	show_fact("cgroup", inquiry->facts.cgroup);
+	if (inquiry->script)
+		show_fact("script", inquiry->args->exe);
 	show_fact("executable", inquiry->facts.exe);
 	show_id("user", inquiry->uid_known, inquiry->facts.uid, user ? user->pw_name : NULL);
 	show_id("group", inquiry->gid_known, inquiry->facts.gid, group ? group->gr_name : NULL);
@@ -241,6 +241,7 @@ static void show_decided(const struct inquiry *inquiry, const struct app_candida
 	out_label("application");
 	if (!winner) {
 		out_null(OUT_JSON, "application", NULL);
+		out_null(OUT_JSON, "by", NULL);
 		out_text("none: the host's rules apply\n");
 		return;
 	}
@@ -328,7 +329,7 @@ const struct verb verb_app_identify = {
 		   "unit is the cgroup it runs in), among those the one that names the "
 		   "executable, then the user, then the group, then the first in the file. A "
 		   "process may be made up: what is not given is unknown then, and matches "
-		   "nothing. A socket keeps the application of the process that made it, "
+		   "nothing; of a script it is the interpreter that counts. A socket keeps the application of the process that made it, "
 		   "whatever becomes of that; app sockets shows it.",
 	.operands = operands,
 	.options = options,

@@ -16,8 +16,8 @@ extern const char *const explain_headings[];
 #define EXPLAIN_COLUMNS 7
 void explain_show_row(const struct explanation *explanation, uint32_t number);
 
-/* One packet's verdict alone: three cells of a row (verdict, rule, SA); in JSON "decision", "reason",
- * "policy" and "sas". NULL: nothing was asked. */
+/* One packet's verdict alone: three cells of a row (verdict, rule, SA); in JSON "decision",
+ * "reason", "policy" and "sas". NULL: nothing was asked. */
 void explain_show_verdict(const struct explain_part *part);
 
 #endif /* CTL_EXPLAIN_OUTPUT_H */

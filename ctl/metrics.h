@@ -18,6 +18,7 @@
 
 #include <sys/types.h>
 
+#include "lib/app_live.h"
 #include "lib/exposition.h"
 #include "lib/ipsecbpf.h"
 #include "lib/observe.h"
@@ -47,6 +48,7 @@ struct metrics_source {
 	size_t top_count;
 	struct metrics_app *apps;	/* most packets first */
 	size_t app_count;
+	struct app_live_policy live_policy;	/* from one reading to the next, as the view is */
 };
 
 struct metrics {
@@ -107,8 +109,8 @@ int metrics_listen(struct metrics *metrics, const struct metrics_listen_opts *op
 
 /*
  * The process that answers: has given up everything but `socket` and `reader`, from which it gets
- * the text for each octet it writes to it (uint64_t length in host order, then the text). Returns when
- * the reader closes. 0 or -errno.
+ * the text for each octet it writes to it (uint64_t length in host order, then the text). Returns
+ * when the reader closes. 0 or -errno.
  */
 int metrics_http(int socket, int reader);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * What each application tells of itself. How many sockets it has is not among it: to find that out takes
- * the right to look into every process, and that is not for a listener.
+ * What each application tells of itself. How many sockets it has is not among it: to find that out
+ * takes the right to look into every process, and that is not for a listener.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@ struct metrics_app {
 	char name[NAME_LEN];
 	struct app_info info;
 	size_t index;		/* in the policy */
+	uint32_t flows_max;	/* of its connections */
 };
 
 void metrics_apps_free(struct metrics_source *source)
@@ -61,6 +62,7 @@ static int read_apps(struct metrics_source *source, const struct app_live *live,
 		app->info = items[i];
 		app->info.name = NULL;	/* the policy's, which is not kept */
 		app->index = i;
+		app->flows_max = live->policy->applications[i].flows_max;
 	}
 	free(items);
 	if (!source->apps)
@@ -77,12 +79,12 @@ int metrics_apps_read(struct metrics_source *source, struct ipsecbpf_report *rep
 
 	if (!source->view.policy || !source->view.policy->application_count)
 		return 0;
-	err = app_live_open(&live, source->ifname, report);
+	err = app_live_reopen(&live, source->ifname, &source->live_policy, report);
 	if (err)
 		return err == -ENODATA ? 0 : err;
 	if (live.policy->application_count)
 		err = read_apps(source, &live, report);
-	app_live_close(&live);
+	app_live_close_keep(&live, &source->live_policy);
 	return err;
 }
 
@@ -108,6 +110,7 @@ static size_t described(const struct metrics_writer *writer)
 
 FOR_EACH_APP(write_endpoints, metrics_whole(writer, app->info.endpoints, app->name))
 FOR_EACH_APP(write_connections, metrics_whole(writer, app->info.connections, app->name))
+FOR_EACH_APP(write_flows_max, metrics_whole(writer, app->flows_max, app->name))
 FOR_EACH_APP(write_sas, metrics_whole(writer, app->info.sas, app->name))
 
 FOR_EACH_APP(write_packets, {
@@ -132,6 +135,8 @@ static void write_left_out(const struct metrics_writer *writer)
 	X("app_connections", GAUGE,							\
 	  "TCP connections of an application, which its \"max_flows\" bounds; of those "	\
 	  "with most packets, see --apps.", write_connections, "application")		\
+	X("app_max_flows", GAUGE, "The bound of app_connections, of the policy.",		\
+	  write_flows_max, "application")						\
 	X("app_endpoints", GAUGE,							\
 	  "Local addresses and ports that it is spoken to at: sockets that listen, and UDP; one "	\
 	  "for IPv6 that serves IPv4 counts twice.", write_endpoints, "application")	\

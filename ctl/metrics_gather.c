@@ -45,8 +45,10 @@ static int read_source(struct metrics_source *source, const struct metrics_limit
 	forget(source);
 	err = ipsecbpf_view_update(&source->view, source->ifname, report);
 	/* Names are kept from one reading to the next, but not beyond an attachment. */
-	if (source->view.identity != identity)
+	if (source->view.identity != identity) {
 		rule_stats_fini(&source->rules);
+		app_live_forget(&source->live_policy);
+	}
 	if (!err)
 		err = read_rules(source, limits->rules, report);
 	if (!err)
@@ -70,6 +72,7 @@ static void free_source(struct metrics_source *source)
 {
 	forget(source);
 	ipsecbpf_view_fini(&source->view);
+	app_live_forget(&source->live_policy);
 	rule_stats_fini(&source->rules);
 	free(source);
 }

@@ -68,8 +68,9 @@ static void link_path(const struct paths *paths, size_t hook, char *out, size_t 
 	snprintf(out, out_len, "%s/links/%s", paths->pins, hooks[hook].name);
 }
 
-/* Where those of an attach are that is not done yet. An attach that was killed may have left some, and
- * the NIC's hooks with their maps: they act until the next one is done, which then takes another place. */
+/* Where those of an attach are that is not done yet. An attach that was killed may have left some,
+ * and the NIC's hooks with their maps: they act until the next one is done, which then takes
+ * another place. */
 static void stage_path(const struct paths *paths, size_t hook, unsigned int stage, char *out,
 		       size_t out_len)
 {
@@ -106,7 +107,8 @@ int app_hooks_count(const struct pins *pins, int *ret_alive)
 
 		if (fd < 0)
 			continue;
-		/* Of a cgroup that was removed, the kernel has taken it off; a guard's has its own maps. */
+		/* Of a cgroup that was removed, the kernel has taken it off; a guard's has its own
+		 * maps. */
 		alive += info.cgroup.cgroup_id &&
 			 pins_program_uses(info.prog_id, pins->app_sockets_fd);
 		close(fd);
@@ -162,7 +164,8 @@ void app_hooks_remove(const struct paths *paths)
 
 /* ---- the cgroup ------------------------------------------------------------------------------ */
 
-/* A descriptor of a directory of cgroup2, and its inode, which is the kernel's number of the cgroup; or
+/* A descriptor of a directory of cgroup2, and its inode, which is the kernel's number of the
+ * cgroup; or
  * -errno (-ENOTDIR: of another file system). */
 static int open_cgroup(const char *path, uint64_t *ret_id)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The socket hooks (bpf/ipsecbpf_sockets.bpf.c) of a live attachment: loaded, attached to a cgroup and
- * pinned when the first policy that names applications comes; they stay until detach. They act on
- * sockets of the NIC's network namespace only.
+ * The socket hooks (bpf/ipsecbpf_sockets.bpf.c) of a live attachment: loaded, attached to a cgroup
+ * and pinned when the first policy that names applications comes; they stay until detach. They act
+ * on sockets of the NIC's network namespace only.
  *
  * Included by: policy_apply.c, attach.c, status.c.
  */
@@ -20,10 +20,11 @@ int app_hooks_check_cgroup(const char *path, char *ret_real, size_t real_len,
 int app_hooks_ensure(const struct pins *pins, struct ipsecbpf_report *report);
 
 /*
- * The same for an attach over a guard, whose hooks have their own maps: new ones are put beside them, so
- * that the NIC's hooks know every socket whichever maps they have, before and after they are moved. Then
- * either app_hooks_commit(), when the NIC's are ours: the guard's go; or app_hooks_abandon(): the new
- * ones go, and nothing has changed. The number of the stage (>= 0), or -errno, explained.
+ * The same for an attach over a guard, whose hooks have their own maps: new ones are put beside
+ * them, so that the NIC's hooks know every socket whichever maps they have, before and after they
+ * are moved. Then either app_hooks_commit(), when the NIC's are ours: the guard's go; or
+ * app_hooks_abandon(): the new ones go, and nothing has changed. The number of the stage (>= 0), or
+ * -errno, explained.
  */
 int app_hooks_stage(const struct pins *pins, struct ipsecbpf_report *report);
 /* stage < 0: none, for a policy without applications. */

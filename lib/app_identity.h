@@ -23,8 +23,9 @@ struct app_facts {
 /* Where cgroup2 is mounted, with its own root at the top. 0, or -ENOENT; explained in report. */
 int app_cgroup_mount(char *out, size_t out_len, struct ipsecbpf_report *report);
 
-/* Identity of a path below the root of cgroup2, or of an executable: the other fields stay. 0 or -errno
- * (-E2BIG: deeper than APP_CGROUP_LEVELS, of a path that a policy names, or than DIGEST_DEPTH_MAX). */
+/* Identity of a path below the root of cgroup2, or of an executable: the other fields stay. 0 or
+ * -errno (-E2BIG: deeper than APP_CGROUP_LEVELS, of a path that a policy names, or than
+ * DIGEST_DEPTH_MAX). */
 int app_identity_cgroup(struct app_identity *who, const char *path, const uint64_t seed[2]);
 int app_identity_exe(struct app_identity *who, const char *path, const uint64_t seed[2]);
 uint64_t app_digest_unit(const char *unit, const uint64_t seed[2]);

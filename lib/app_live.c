@@ -26,11 +26,25 @@ const char *app_traffic_name(unsigned int class)
 	return class < TRAFFIC_CLASSES ? names[class] : "unknown";
 }
 
+static void list_names(const struct policy *policy, char *out, size_t out_len)
+{
+	size_t len = (size_t)snprintf(out, out_len, "its applications are");
+
+	for (size_t i = 0; i < policy->application_count; i++) {
+		if (len + strlen(policy->applications[i].name) + sizeof(", \"\", ...") > out_len) {
+			snprintf(out + len, out_len - len, ", ...");
+			return;
+		}
+		len += (size_t)snprintf(out + len, out_len - len, "%s \"%s\"", i ? "," : "",
+					policy->applications[i].name);
+	}
+}
+
 size_t app_find(const struct policy *policy, const char *name, const char *object,
 		struct ipsecbpf_report *report)
 {
 	struct suggest near = { .word = name };
-	char next[NAME_LEN + 32] = "";
+	char next[512];
 
 	for (size_t i = 0; i < policy->application_count; i++) {
 		if (!strcmp(policy->applications[i].name, name))
@@ -41,8 +55,9 @@ size_t app_find(const struct policy *policy, const char *name, const char *objec
 		snprintf(next, sizeof(next), "did you mean \"%s\"?", near.best);
 	else if (!policy->application_count)
 		snprintf(next, sizeof(next), "its policy has no applications");
-	report_error(report, object, *next ? next : "ipsecbpf app list has the names",
-		     "there is no application \"%s\"", name);
+	else
+		list_names(policy, next, sizeof(next));
+	report_error(report, object, next, "there is no application \"%s\"", name);
 	return SIZE_MAX;
 }
 
@@ -58,8 +73,20 @@ static void forget(struct app_live *live)
 	live->policy = NULL;
 }
 
+/* That of the serial, as it was kept or as it is in force. NULL and errno if there is none. */
+static struct policy *take_policy(const struct app_live *live, struct app_live_policy *kept,
+				  uint32_t serial)
+{
+	struct policy *policy = kept->policy;
+
+	if (!policy || kept->serial != serial)
+		return policy_read_live(&live->pins, NULL);
+	kept->policy = NULL;
+	return policy;
+}
+
 /* Text and snapshot of one policy, or -EAGAIN. */
-static int read_once(struct app_live *live)
+static int read_once(struct app_live *live, struct app_live_policy *kept)
 {
 	uint32_t generation = policy_generation(&live->pins);
 	struct inner_map *map = calloc(1, sizeof(*map));
@@ -74,7 +101,7 @@ static int read_once(struct app_live *live)
 	err = policy_read_head(&live->pins, generation, &head);
 	if (err)
 		return err;
-	live->policy = policy_read_live(&live->pins, NULL);
+	live->policy = take_policy(live, kept, head.serial);
 	if (!live->policy)
 		return errno == ENODATA ? -EAGAIN : -errno;
 	err = inner_map_open(map, live->pins.spd_fd, generation, false);
@@ -85,7 +112,8 @@ static int read_once(struct app_live *live)
 	       policy_generation(&live->pins) == generation ? 0 : -EAGAIN;
 }
 
-int app_live_open(struct app_live *live, const char *ifname, struct ipsecbpf_report *report)
+int app_live_reopen(struct app_live *live, const char *ifname, struct app_live_policy *kept,
+		    struct ipsecbpf_report *report)
 {
 	int err;
 
@@ -96,7 +124,7 @@ int app_live_open(struct app_live *live, const char *ifname, struct ipsecbpf_rep
 	err = -EAGAIN;
 	for (int i = 0; err == -EAGAIN && i < TRIES; i++) {
 		forget(live);
-		err = read_once(live);
+		err = read_once(live, kept);
 	}
 	if (err == -ENODATA)
 		report_error(report, ifname, "ipsecbpf policy apply", "no policy is loaded");
@@ -106,6 +134,25 @@ int app_live_open(struct app_live *live, const char *ifname, struct ipsecbpf_rep
 	if (err)
 		app_live_close(live);
 	return err;
+}
+
+int app_live_open(struct app_live *live, const char *ifname, struct ipsecbpf_report *report)
+{
+	return app_live_reopen(live, ifname, &(struct app_live_policy){ 0 }, report);
+}
+
+void app_live_forget(struct app_live_policy *kept)
+{
+	policy_free(kept->policy);
+	*kept = (struct app_live_policy){ 0 };
+}
+
+void app_live_close_keep(struct app_live *live, struct app_live_policy *kept)
+{
+	app_live_forget(kept);
+	*kept = (struct app_live_policy){ live->policy, live->cells->head.serial };
+	live->policy = NULL;
+	app_live_close(live);
 }
 
 void app_live_close(struct app_live *live)

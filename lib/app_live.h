@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Applications of a live attachment: who they are by the policy in force, what they have open and what
- * became of their packets.
+ * Applications of a live attachment: who they are by the policy in force, what they have open and
+ * what became of their packets.
  *
  * Included by: the CLI's app, explain and metrics. Part of the public interface.
  * Ownership:   struct app_live is the caller's; app_live_close() after a successful open.
@@ -27,6 +27,19 @@ struct app_live {
 /* 0, -ENODATA (no policy is loaded) or -errno, explained. */
 int app_live_open(struct app_live *live, const char *ifname, struct ipsecbpf_report *report);
 void app_live_close(struct app_live *live);
+
+/*
+ * The same for who looks again and again: the policy is read anew only if it is another one. *kept
+ * is zeroed at first, and to be freed with app_live_forget() when the attachment is another one.
+ */
+struct app_live_policy {
+	struct policy *policy;		/* NULL: none yet */
+	uint32_t serial;
+};
+int app_live_reopen(struct app_live *live, const char *ifname, struct app_live_policy *kept,
+		    struct ipsecbpf_report *report);
+void app_live_close_keep(struct app_live *live, struct app_live_policy *kept);
+void app_live_forget(struct app_live_policy *kept);
 
 /* Index of an application by its name; SIZE_MAX, with the nearest name in report. */
 size_t app_find(const struct policy *policy, const char *name, const char *object,
@@ -65,12 +78,13 @@ struct app_info {
 	struct app_traffic traffic[TRAFFIC_CLASSES];
 };
 
-/* What rules have counted, by application: items[i] is of application i + 1. `sums`: of each slot (see
- * RULE_COUNT_SLOTS()). */
+/* What rules have counted, by application: items[i] is of application i + 1. `sums`: of each slot
+ * (see RULE_COUNT_SLOTS()). */
 void app_traffic_sum(const struct policy *policy, const struct rule_count *sums,
 		     struct app_info *items);
 
-/* One for each application of the policy, in its order. *ret_items is malloc'd. 0 or -errno, explained. */
+/* One for each application of the policy, in its order. *ret_items is malloc'd. 0 or -errno,
+ * explained. */
 int app_live_list(const struct app_live *live, struct app_info **ret_items,
 		  struct ipsecbpf_report *report);
 

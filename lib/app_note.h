@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Connections and endpoints of applications, noted from user space by the very code that the hooks note
- * them with (bpf/ipsecbpf_note.bpf.c).
+ * Connections and endpoints of applications, noted from user space by the very code that the hooks
+ * note them with (bpf/ipsecbpf_note.bpf.c).
  *
  * Included by: app_scan.c.
  * Ownership:   app_noter_close() frees what app_noter_open() gave. Not thread safe.

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Sockets that are older than the socket hooks, or than the policy that makes their program an
- * application: finds them by /proc, takes a descriptor of each by pidfd_getfd(2), and notes who made it
- * as the hooks would have. That, and not a BPF iterator, because an iterator sees a socket but not the
- * program that has it open.
+ * application: finds them by /proc, takes a descriptor of each by pidfd_getfd(2), and notes who
+ * made it as the hooks would have. That, and not a BPF iterator, because an iterator sees a socket
+ * but not the program that has it open.
  *
  * Not found: sockets that no process has open but that wait in a queue of descriptors (SCM_RIGHTS),
  * and those of a thread that shares its descriptors with no other.
@@ -29,15 +29,15 @@ struct app_scan_socket {
 	struct app_socket socket;
 };
 
-/* Called for each Internet socket of the attachment's network namespace, once per socket, whoever shares
- * it. Not 0: stops, and is what app_scan() returns. */
+/* Called for each Internet socket of the attachment's network namespace, once per socket, whoever
+ * shares it. Not 0: stops, and is what app_scan() returns. */
 typedef int (*app_scan_fn)(void *context, const struct app_scan_socket *found);
 int app_scan(const struct pins *pins, app_scan_fn each, void *context);
 /* The same of one process. -ESRCH: there is none. */
 int app_scan_process(const struct pins *pins, pid_t pid, app_scan_fn each, void *context);
 
-/* Notes sockets that nobody has noted, and endpoints and flows of all that are an application's by that
- * snapshot. To be called before a policy is in force, and once more after. 0 or -errno. */
+/* Notes sockets that nobody has noted, and endpoints and flows of all that are an application's by
+ * that snapshot. To be called before a policy is in force, and once more after. 0 or -errno. */
 int app_scan_note(const struct pins *pins, const union spd_cell *cells, size_t *ret_noted);
 
 /* The same by the policy in force, with the cause in report; nothing without one. */

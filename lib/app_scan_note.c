@@ -42,8 +42,8 @@ static const struct spd_app *app_of(const union spd_cell *cells, uint32_t app)
 	return (const struct spd_app *)(const void *)&cells[spd_app_cell(apps, app)];
 }
 
-/* Of a socket that is older than its hooks nobody knows whether it chose its port: one that the kernel
- * gives to those who do not is taken for such. */
+/* Of a socket that is older than its hooks nobody knows whether it chose its port: one that the
+ * kernel gives to those who do not is taken for such. */
 static uint32_t guess_flags(const struct noting *noting, int fd)
 {
 	struct socket_name local;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The generated skeleton of the socket hooks, without the warnings we ask of our own code. Included by:
+/* The generated skeleton of the socket hooks, without the warnings we ask of our own code. Included
+ * by:
  * app_hooks.c. */
 #ifndef IPSECBPF_BUILD_SOCKETS_SKELETON_H
 #define IPSECBPF_BUILD_SOCKETS_SKELETON_H

@@ -52,8 +52,8 @@ struct explain_part {
 	const char *app;		/* whose packet it is taken for; NULL: no application's */
 	bool passed;			/* counted under: */
 	enum pass_counter counter;
-	/* Protected: the SA in use, then those around it. Verified: the SA it names. Dropped because it
-	 * should have been protected: the SAs by which it would be accepted. */
+	/* Protected: the SA in use, then those around it. Verified: the SA it names. Dropped
+	 * because it should have been protected: the SAs by which it would be accepted. */
 	struct ipsecbpf_sa_info sas[EXPLAIN_SAS_MAX];
 	size_t sa_count;
 	uint32_t inner_mtu;		/* protected: through all of its SAs; 0: not known */
@@ -69,8 +69,9 @@ struct explain_packet {
 	const struct capture_frame *frame;	/* or, if that is NULL: */
 	const struct packet_spec *spec;
 	bool forwarded;
-	/* Whose packet: an application, from 1, 0: none's, or APP_ASK_MAPS: as noted of its addresses and
-	 * ports at this moment. Of an application, so is the answer; otherwise that is as noted. */
+	/* Whose packet: an application, from 1, 0: none's, or APP_ASK_MAPS: as noted of its
+	 * addresses and ports at this moment. Of an application, so is the answer; otherwise that
+	 * is as noted. */
 	uint32_t app;
 };
 

@@ -6,7 +6,8 @@
  * happens to SAs the supervisor knows: it is asked once a second.
  *
  * The ring has one reader's position: two at once would take events from each other, and set it
- * back. So there is one, who holds a lock on the directory of the pins. Called by: `ipsecbpf monitor`.
+ * back. So there is one, who holds a lock on the directory of the pins. Called by: `ipsecbpf
+ * monitor`.
  */
 #include <bpf/libbpf.h>
 #include <errno.h>

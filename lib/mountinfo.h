@@ -24,8 +24,8 @@ struct mount_entry {
 bool mountinfo_line(const char *line, struct mount_entry *ret_entry);
 
 /*
- * Looks for the mount of that id, or, if `type` is not NULL, for the first of that type whose root is
- * its file system's. `path`: of a mountinfo file. 0, -ENOENT or -errno.
+ * Looks for the mount of that id, or, if `type` is not NULL, for the first of that type whose root
+ * is its file system's. `path`: of a mountinfo file. 0, -ENOENT or -errno.
  */
 int mountinfo_find(const char *path, uint64_t id, const char *type,
 		   struct mount_entry *ret_entry);

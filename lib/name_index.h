@@ -26,7 +26,8 @@ struct name_index {
 int name_index_init(struct name_index *index, const void *array, size_t stride, size_t count);
 void name_index_fini(struct name_index *index);
 
-/* Adds the element at `position`, unless one has its name: that one's position, else NAME_INDEX_NONE. */
+/* Adds the element at `position`, unless one has its name: that one's position, else
+ * NAME_INDEX_NONE. */
 size_t name_index_add(struct name_index *index, size_t position);
 
 /* Position of the element of this name, or NAME_INDEX_NONE. */

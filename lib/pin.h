@@ -76,8 +76,8 @@ bool pins_gone(const struct pins *pins);
 bool pins_replaced(const struct pins *pins);
 
 /*
- * Do the hooks run other programs than those of the pinned maps? After an attach over a guard that died
- * half way they are still the guard's: what is written into the maps would have no effect.
+ * Do the hooks run other programs than those of the pinned maps? After an attach over a guard that
+ * died half way they are still the guard's: what is written into the maps would have no effect.
  */
 bool pins_stale(const struct pins *pins);
 
@@ -98,7 +98,8 @@ void pins_remove(const struct paths *paths);
 
 /*
  * Takes the lock that serialises attach, detach and policy apply; waits at most two seconds.
- * The descriptor to close, or -errno (-EBUSY; the holder's process id and command are in the report).
+ * The descriptor to close, or -errno (-EBUSY; the holder's process id and command are in the
+ * report).
  */
 int pins_lock(const struct paths *paths, struct ipsecbpf_report *report);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Applications -> rules. Pure. Of an application's rules the first match decides, as of others: so the
- * networks stand in their order, in each the protections in theirs, and behind them what closes it.
+ * Applications -> rules. Pure. Of an application's rules the first match decides, as of others: so
+ * the networks stand in their order, in each the protections in theirs, and behind them what closes
+ * it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -123,8 +124,8 @@ static int add_simple(struct expanding *expanding, enum spd_action action, struc
 
 /* ---- protections --------------------------------------------------------------------------- */
 
-/* What becomes of packets of which so much is asked, if they are with this peer. PEER_NONE: with a host
- * that never has an SA, so that what must be protected is dropped at once. */
+/* What becomes of packets of which so much is asked, if they are with this peer. PEER_NONE: with a
+ * host that never has an SA, so that what must be protected is dropped at once. */
 static struct rule demanded(enum app_demand demand, const struct app_protect *protect, size_t peer)
 {
 	struct rule rule = { .at = protect->at };

@@ -240,8 +240,8 @@ static int drop_equal(struct box_list *boxes)
 }
 
 /*
- * What the rule says of packets in this tree. On a guess nothing passes in the clear: what is optional
- * is not, if the packet hides whether the rule is about it at all.
+ * What the rule says of packets in this tree. On a guess nothing passes in the clear: what is
+ * optional is not, if the packet hides whether the rule is about it at all.
  */
 static struct spd_box box_of(const struct rule_plan *plan, struct tree_name tree)
 {

@@ -40,8 +40,8 @@ struct box_list {
 size_t policy_rule_boxes(const struct rule_plan *plan, struct tree_name tree);
 
 /*
- * The boxes of a tree, sorted by rule; of equal ones only the first. 0, -ENOMEM, or -E2BIG: more than
- * POLICY_BOXES_MAX.
+ * The boxes of a tree, sorted by rule; of equal ones only the first. 0, -ENOMEM, or -E2BIG: more
+ * than POLICY_BOXES_MAX.
  */
 int policy_boxes(const struct rule_plans *plans, struct tree_name tree,
 		 struct box_list *ret_boxes);

@@ -146,8 +146,8 @@ static bool has_objects(json_t *array)
 
 static void print_objects(struct printing *to, json_t *before, json_t *after);
 
-/* What comes before the first and behind the last change is passed over, so that one that was put in or
- * taken out does not make all behind it look different. */
+/* What comes before the first and behind the last change is passed over, so that one that was put
+ * in or taken out does not make all behind it look different. */
 static void print_arrays(struct printing *to, json_t *before, json_t *after)
 {
 	size_t old_end = json_array_size(before), new_end = json_array_size(after), i = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* What a (peer, protection) pair means for SAs, and what a rule says, as numbers: the one of SHA-256
- * over a canonical text, the other quickly. */
+/* What a (peer, protection) pair means for SAs, and what a rule says, as numbers: the one of
+ * SHA-256 over a canonical text, the other quickly. */
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>

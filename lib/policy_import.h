@@ -26,8 +26,9 @@ struct policy_import_opts {
 };
 
 /*
- * Our policy of the same meaning, as JSON text with a final newline. malloc'd; NULL with errno EINVAL
- * (the causes are in `report`, objects like "ftp.app:3:7") or ENOMEM. The text need not end in NUL.
+ * Our policy of the same meaning, as JSON text with a final newline. malloc'd; NULL with errno
+ * EINVAL (the causes are in `report`, objects like "ftp.app:3:7") or ENOMEM. The text need not end
+ * in NUL.
  * Programs without a path are looked for on this host.
  */
 char *policy_import(const char *text, size_t len, const char *name,

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * What the grammar of the paper's language cannot say: that names stand for something, and what each
- * line leaves to those behind it. And what the language leaves to IKE: who the peers are.
+ * What the grammar of the paper's language cannot say: that names stand for something, and what
+ * each line leaves to those behind it. And what the language leaves to IKE: who the peers are.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "policy_import_internal.h"
 #include "policy_internal.h"
+#include "script.h"
 #include "suggest.h"
 
 /* ---- programs ------------------------------------------------------------------------------ */
@@ -58,17 +57,11 @@ static const char *given_value(const char *const *pairs, size_t count, const cha
 /* What runs is the interpreter then, which runs other scripts as well. */
 static void warn_of_script(struct import *import, const struct import_program *program)
 {
-	char start[2] = "";
-	int fd = open(program->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0)
-		return;
-	if (read(fd, start, sizeof(start)) == sizeof(start) && !memcmp(start, "#!", sizeof(start)))
+	if (script_interpreter(program->path, NULL, 0))
 		import_report(import, REPORT_WARNING, program->at,
 			      "match it by \"unit\" or \"cgroup\" in the JSON",
 			      "%s is a script: what runs is its interpreter, and the application "
 			      "would not be known by it", program->path);
-	close(fd);
 }
 
 static void find_program(struct import *import, const struct policy_import_opts *opts,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The paper's language: a tokenizer and a recursive descent, one function for each line of the grammar.
+ * The paper's language: a tokenizer and a recursive descent, one function for each line of the
+ * grammar.
  * After an error reading goes on behind the next ';' or '}', so that all are found.
  */
 #include <ctype.h>

@@ -90,8 +90,8 @@ void policy_application_fini(struct application *application);
 
 /* ---- policy_load.c ---- */
 
-/* A whole file ("-": standard input), at most one octet longer than any that is accepted. *ret_text is
- * malloc'd. 0 or -errno, explained in report. */
+/* A whole file ("-": standard input), at most one octet longer than any that is accepted. *ret_text
+ * is malloc'd. 0 or -errno, explained in report. */
 int policy_read_file(const char *path, char **ret_text, size_t *ret_len,
 		     struct ipsecbpf_report *report);
 /* ---- policy_risk.c, policy_lint*.c, policy_shadow.c: warnings ---- */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "policy_internal.h"
+#include "script.h"
 
 #define WORK_MAX (16u << 20)	/* ranges looked at, before one gives up knowing what is covered */
 
@@ -57,6 +58,22 @@ static void warn_of_executable(const struct app_linting *app)
 			app_warn(app, EXECUTABLE_ALONE, match->at, "application \"%s\" is whoever runs "
 				 "\"%s\", and may pass in the clear what the policy's rules and "
 				 "defaults may stop", application->name, match->exe);
+	}
+}
+
+/* As far as it can be seen on this host, which need not be that of the policy. */
+static void warn_of_scripts(const struct app_linting *app)
+{
+	const struct application *application = app->application;
+	char interpreter[NAME_LEN * 4];
+
+	for (size_t i = 0; i < application->match_count; i++) {
+		const struct app_match *match = &application->matches[i];
+
+		if (match->exe && script_interpreter(match->exe, interpreter, sizeof(interpreter)))
+			app_warn(app, SCRIPT, match->at, "application \"%s\": \"%s\" is a script: "
+				 "what runs is its interpreter, \"%s\"", application->name,
+				 match->exe, interpreter);
 	}
 }
 
@@ -259,6 +276,7 @@ static bool lint_application(struct app_linting *app)
 	bool memory = true;
 
 	warn_of_executable(app);
+	warn_of_scripts(app);
 	for (size_t i = 0; i < application->network_count && memory; i++)
 		memory = lint_network(app, &reached, &application->networks[i]);
 	if (memory)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Who is which application: the matches of a policy as the buckets of a snapshot (bpf/spd_app.h), and
- * the look-up that the hooks do. Pure, but for app_patterns_init(), which asks this host what users,
- * groups and executables are (policy_match_host.c).
+ * Who is which application: the matches of a policy as the buckets of a snapshot (bpf/spd_app.h),
+ * and the look-up that the hooks do. Pure, but for app_patterns_init(), which asks this host what
+ * users, groups and executables are (policy_match_host.c).
  *
  * Included by: policy_compile.c, app_scan.c, `app identify`, tests.
  */

@@ -43,8 +43,9 @@ static bool read_number(const char *text, uint32_t *ret_id)
 }
 
 /*
- * The id as the initial user namespace has it, where sockets are judged. From a namespace within others
- * only the next one shows, but from there no BPF program is loaded. `path`: uid_map or gid_map.
+ * The id as the initial user namespace has it, where sockets are judged. From a namespace within
+ * others only the next one shows, but from there no BPF program is loaded. `path`: uid_map or
+ * gid_map.
  */
 static int map_id(const char *path, uint32_t *id)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a policy may do rightly and still be a mistake: the warnings of `policy check`. This table is
- * their only source: identifiers, words of "accept_risk", texts, the manual's list.
+ * What a policy may do rightly and still be a mistake: the warnings of `policy check`. This table
+ * is their only source: identifiers, words of "accept_risk", texts, the manual's list.
  *
  * Included by: policy.h's users that warn, the manual's generator.
  */
@@ -50,6 +50,10 @@
 	X(APPLICATION_DEFAULT, 112, "application-default",					\
 	  "the policy's defaults bypass: with whoever is in no network it speaks in the clear",	\
 	  "\"default\": \"discard\", or a last network with remote \"any\"")			\
+	X(SCRIPT, 113, "script",								\
+	  "no process is known by it, so this match never fits, and the script's packets go by "	\
+	  "other rules",									\
+	  "match it by \"unit\" or \"cgroup\", and start it there (ipsecbpf run)")			\
 	X(WEAK_SUITE, 201, "weak-suite", "it is not to be used any more (RFC 8221)",		\
 	  "use AES-GCM or ChaCha20-Poly1305, or HMAC-SHA-256 where nothing is encrypted")	\
 	X(UNUSED, 202, "unused", "what is meant to be protected may not be",			\

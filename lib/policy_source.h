@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Where the rules of a policy were written, kept behind its canonical text in the map policy_text:
- * at the next multiple of 8 a struct policy_source, the line of each rule, then of each application, its
- * matches and its networks with their protections, the name of the file with its NUL. Host byte order. A policy that came from no file, or was put there by a version that kept
- * no more than the text, has zeroes there.
+ * at the next multiple of 8 a struct policy_source, the line of each rule, then of each
+ * application, its matches and its networks with their protections, the name of the file with its
+ * NUL. Host byte order. A policy that came from no file, or was put there by a version that kept no
+ * more than the text, has zeroes there.
  *
  * Included by: policy_store.c. Threading: pure functions.
  */
@@ -29,9 +30,9 @@ size_t policy_source_end(const struct policy *policy, size_t text_len);
 void policy_source_put(const struct policy *policy, void *area, size_t text_len);
 
 /*
- * Gives the policy that was read from the text its file, and its rules and applications the lines that
- * they have there; so the rules that those have come to. What is not whole and of this policy is passed
- * over: lines are those of the canonical text then. 0 or -ENOMEM.
+ * Gives the policy that was read from the text its file, and its rules and applications the lines
+ * that they have there; so the rules that those have come to. What is not whole and of this policy
+ * is passed over: lines are those of the canonical text then. 0 or -ENOMEM.
  */
 int policy_source_get(struct policy *policy, const void *area, size_t area_len, size_t text_len);
 

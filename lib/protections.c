@@ -209,8 +209,8 @@ bool protections_are_live(const struct protections *protections)
 }
 
 /*
- * An id that the policy in force does not have for this pair. If it has the pair under another, SAs have
- * served it if they have served that; an id that was somebody else's says nothing of it.
+ * An id that the policy in force does not have for this pair. If it has the pair under another, SAs
+ * have served it if they have served that; an id that was somebody else's says nothing of it.
  */
 static int inherit_had_sa(const struct pins *pins, const struct protection_key *live_key,
 			  uint32_t id)

@@ -21,6 +21,19 @@ void report_fini(struct ipsecbpf_report *report)
 	*report = (struct ipsecbpf_report){ 0 };
 }
 
+void report_drop_warnings(struct ipsecbpf_report *report)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < report->count; i++) {
+		if (report->items[i].level == REPORT_WARNING)
+			item_fini(&report->items[i]);
+		else
+			report->items[kept++] = report->items[i];
+	}
+	report->count = kept;
+}
+
 static int item_init(struct report_item *item, const char *object, const char *next,
 		     const char *format, va_list args)
 {

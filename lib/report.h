@@ -31,6 +31,9 @@ struct ipsecbpf_report {
 /* Empties a report and frees its items. A zeroed struct is a valid empty report. */
 void report_fini(struct ipsecbpf_report *report);
 
+/* Takes warnings out again: whoever asks something else about a policy is not told of them. */
+void report_drop_warnings(struct ipsecbpf_report *report);
+
 /*
  * Adds one item. `object` and `next` (may be NULL) are copied; `format` makes the cause.
  * A NULL report is allowed and swallows the item. Returns nothing: on lack of memory the item is

@@ -8,8 +8,8 @@
 
 #include "policy_match.h"
 
-/* Each slot has a digest that says what it counts, whatever other slots there are. Those of rules and
- * of applications' names are as good as random. */
+/* Each slot has a digest that says what it counts, whatever other slots there are. Those of rules
+ * and of applications' names are as good as random. */
 #define DIGEST_DEFAULT	0xdefa017000000000u	/* direction << 8 | action */
 #define DIGEST_HOST	0x0b7f000000000000u	/* passed in the clear by optional rules of the host */
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The counters of a generation's rules (map `rule_counts`): made with the generation, carried over from
- * the one before.
+ * The counters of a generation's rules (map `rule_counts`): made with the generation, carried over
+ * from the one before.
  *
- * Row 0 of a new generation holds what the one before had counted, of rules that stayed the same: it
- * is set before the flip, at it and, as hooks may count there until they are done, set again after
- * that. Each CPU's row starts at 0. So nothing is counted twice. Sums do not go backwards, but for one
- * thing: when a trial goes back, what was counted on trial is lost with its generation.
+ * Row 0 of a new generation holds what the one before had counted, of rules that stayed the same:
+ * it is set before the flip, at it and, as hooks may count there until they are done, set again
+ * after that. Each CPU's row starts at 0. So nothing is counted twice. Sums do not go backwards,
+ * but for one thing: when a trial goes back, what was counted on trial is lost with its generation.
  *
  * Included by: policy_store.c, rule_stats.c. Threading: writers under the attachment's lock.
  */

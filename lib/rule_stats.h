@@ -2,8 +2,8 @@
 /*
  * What each rule of the policy in force has decided: the sums of the map `rule_counts`.
  *
- * A rule that stays the same when policy is replaced keeps its counters, and so does the policy that
- * comes back after a trial. Essential traffic asks no rule and is not in here.
+ * A rule that stays the same when policy is replaced keeps its counters, and so does the policy
+ * that comes back after a trial. Essential traffic asks no rule and is not in here.
  *
  * What an application's network or protection comes to may be several rules of one name: they are
  * one here, for people have written it once.
@@ -43,8 +43,9 @@ struct rule_stats {
 };
 
 /*
- * Fills *stats: zeroed at first, later what the last call left there, which spares reading the names of
- * the same policy again. 0, -ENODATA (no policy is loaded), -EAGAIN (it was replaced again and again) or
+ * Fills *stats: zeroed at first, later what the last call left there, which spares reading the
+ * names of the same policy again. 0, -ENODATA (no policy is loaded), -EAGAIN (it was replaced again
+ * and again) or
  * -errno; to be finished in all cases.
  */
 int rule_stats_read(const struct pins *pins, struct rule_stats *stats);

@@ -79,7 +79,8 @@ int sandbox_supervisor(void)
 
 int sandbox_watch_keeper(void)
 {
-	/* Maps within maps by their ids; hooks; sockets of other processes; the resolver's end of it. */
+	/* Maps within maps by their ids; hooks; sockets of other processes; the resolver's end of
+	 * it. */
 	static const unsigned int keep[] = {
 		CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_IPC_LOCK,
 		CAP_SYS_RESOURCE, CAP_DAC_READ_SEARCH, CAP_KILL, CAP_SETUID, CAP_SETGID, CAP_SETPCAP,

@@ -23,15 +23,15 @@ int sandbox_worker(void);
 
 /*
  * Who reads metrics for others: stays root, with CAP_SYS_ADMIN alone (maps within maps are opened
- * by their ids), and a seccomp filter under which that opens no more: of bpf() only what reads, files
- * only for reading. What is not allowed fails with EPERM. 0 or -errno.
+ * by their ids), and a seccomp filter under which that opens no more: of bpf() only what reads,
+ * files only for reading. What is not allowed fails with EPERM. 0 or -errno.
  */
 int sandbox_reader(void);
 
 /*
- * Who asks for names: nothing, as the worker, under an identity of its own; the filter allows sockets
- * of IP and local ones, and files only for reading. What is not allowed fails with EPERM. Not as root it
- * keeps its identity, which tests have. 0 or -errno.
+ * Who asks for names: nothing, as the worker, under an identity of its own; the filter allows
+ * sockets of IP and local ones, and files only for reading. What is not allowed fails with EPERM.
+ * Not as root it keeps its identity, which tests have. 0 or -errno.
  */
 int sandbox_resolver(void);
 

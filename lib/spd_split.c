@@ -256,10 +256,10 @@ static double division_cost(const struct division *division, const struct choice
 }
 
 /*
- * Is it no progress to set so much aside? All: nothing would be told apart. Most, and what is left is
- * under several children each: all of these rules overlap, the tree set aside is much like this one,
- * and so on, rule by rule. Rules that ask for one field each are another matter: of those most are
- * aside as well, but what is left is parted for good.
+ * Is it no progress to set so much aside? All: nothing would be told apart. Most, and what is left
+ * is under several children each: all of these rules overlap, the tree set aside is much like this
+ * one, and so on, rule by rule. Rules that ask for one field each are another matter: of those most
+ * are aside as well, but what is left is parted for good.
  */
 static bool hardly_divides(const struct division *division, unsigned int children, double sampled)
 {

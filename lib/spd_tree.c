@@ -276,8 +276,8 @@ static int divide(const struct builder *builder, const struct job *job,
 static int build_node(struct builder *builder, size_t cell, struct job *job,
 		      const struct spd_split *split, uint32_t *ret_steps);
 
-/* Entries of a leaf at most: where all children of a node are leaves, together they must not take more
- * cells than spd_node.end can say. */
+/* Entries of a leaf at most: where all children of a node are leaves, together they must not take
+ * more cells than spd_node.end can say. */
 static size_t leaf_max(enum ip_family family)
 {
 	size_t fits = UINT8_MAX / (SPD_THRESHOLDS + 1) / SPD_ENTRY_CELLS(family);

@@ -39,8 +39,8 @@ struct spd_cells {
 
 void spd_cells_fini(struct spd_cells *cells);
 
-/* `count` zeroed cells behind the others: the index of the first, -ENOMEM or -E2BIG (the limit). Cells
- * may move. */
+/* `count` zeroed cells behind the others: the index of the first, -ENOMEM or -E2BIG (the limit).
+ * Cells may move. */
 int64_t spd_cells_add(struct spd_cells *cells, size_t count);
 
 /* What was built. */
@@ -52,13 +52,14 @@ struct spd_tree {
 
 /*
  * Builds a tree of `boxes`, sorted by rule, behind what is in `cells` (SPD_FIRST_FREE_CELL cells at
- * least). 0, -ENOMEM, or -E2BIG: more than cells->limit cells or SPD_STEPS_MAX steps would be needed.
+ * least). 0, -ENOMEM, or -E2BIG: more than cells->limit cells or SPD_STEPS_MAX steps would be
+ * needed.
  */
 int spd_tree_build(const struct spd_box *boxes, size_t count, enum ip_family family,
 		   struct spd_cells *cells, struct spd_tree *ret_tree);
 
-/* The first matching entry, or NULL; as the hooks find it. *ret_steps, unless NULL, is how many nodes
- * and entries were read. */
+/* The first matching entry, or NULL; as the hooks find it. *ret_steps, unless NULL, is how many
+ * nodes and entries were read. */
 const struct spd_entry *spd_search(const union spd_cell *cells, uint32_t root,
 				   enum ip_family family, const struct spd_query *query,
 				   uint32_t *ret_steps);

@@ -2,6 +2,7 @@
 """What the command line says of applications, and sockets that are older than their policy."""
 import json
 import os
+import pwd
 import socket
 import subprocess
 
@@ -208,6 +209,26 @@ def test_metrics_are_served_without_looking_into_processes(scene):
         served.stop()
 
 
+def test_metrics_follow_the_policy(fresh):
+    """The listener reads a policy once; another one it notices."""
+    def of(name, flows):
+        return document({"name": name, "match": {"cgroup": fresh.cgroup.path(name)}, "max_flows": flows,
+                         "networks": [{"remote": "any", "class": "trusted"}]})
+
+    def told():
+        return {dict(labels)["application"]: value for (key, labels), value in
+                served.scrape().samples.items() if key.endswith("app_max_flows")}
+
+    fresh.attach(of("first", 7))
+    served = Listener(fresh.a, "--listen", METRICS_PORT)
+    try:
+        assert told() == {"first": 7}
+        fresh.a.ipsecbpf("policy", "apply", net.IFNAME, fresh.top.write("second.json", of("second", 8)))
+        net.wait_until(lambda: told() == {"second": 8}, "the listener tells of the other policy")
+    finally:
+        served.stop()
+
+
 def test_list_counts_what_is_dropped(scene):
     scene.a.neighbour("10.9.0.99", "02:00:00:00:00:99")
     actor, before = scene.actor(), listed(scene)["dropped"]["packets"]
@@ -309,17 +330,81 @@ def test_run_makes_the_cgroup(scene):
     scene.cgroup.made += [os.path.join(scene.cgroup.top, part) for part in ("made", "made/deep")]
     done = run(scene, "--policy", path, "--app", "new", "--", "cat", "/proc/self/cgroup")
     assert f"0::{scene.cgroup.path('made/deep')}\n" in done.stdout
-    done = run(scene, "--policy", path, "--app", "new", "--", "./no-such")
-    assert (done.returncode, "No such file" in done.stderr) == (1, True)
+    assert os.stat(os.path.join(scene.cgroup.top, "made")).st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("command, code, cause", [
+    (["./no-such"], 127, "there is no such command"), (["no-such"], 127, "there is no such command"),
+    (["/tmp"], 126, "cannot be run"), (["/etc/passwd"], 126, "cannot be run"),
+    (["sh", "-c", "exit 3"], 3, ""),
+])
+def test_run_ends_as_the_command(scene, command, code, cause):
+    done = run(scene, net.IFNAME, "--app", "app", "--", *command)
+    assert (done.returncode, cause in done.stderr) == (code, True)
+
+
+def test_run_executes_what_it_has_checked(scene):
+    """An empty component of PATH is the working directory, for it as for execvp()."""
+    script = scene.top.write("here", "#!/bin/sh\necho ran\n")
+    os.chmod(script, 0o755)
+    done = scene.a.run("env", "-C", os.path.dirname(script), "PATH=", net.IPSECBPF, "run", net.IFNAME,
+                       "--app", "app", "--", "here")
+    assert done.stdout == "ran\n"
+
+
+def test_run_is_for_cgroup2_only(scene, tmp_path):
+    done = run(scene, net.IFNAME, "--app", "app", "--cgroup-root", str(tmp_path), "--", "true")
+    assert (done.returncode, "cgroup2" in done.stderr, os.listdir(tmp_path)) == (125, True, [])
+
+
+def test_run_becomes_the_user(scene):
+    ids = "id -u; id -g; id -G; grep ^0: /proc/self/cgroup; echo $HOME"
+    scene.cgroup.made.append(os.path.join(scene.cgroup.top, "demanding"))
+    done = run(scene, net.IFNAME, "--app", "demanding", "--user", f"{UID}:54321", "--", "sh", "-c", ids)
+    assert done.stdout.splitlines() == [str(UID), "54321", "54321",
+                                        f"0::{scene.cgroup.path('demanding')}", os.environ["HOME"]]
+    user = pwd.getpwnam("nobody")
+    done = run(scene, net.IFNAME, "--app", "app", "--user", "nobody", "--", "sh", "-c", "id -u; id -G")
+    assert done.stdout.splitlines() == [str(user.pw_uid), str(user.pw_gid)]
+    script = "cat /proc/self/status"
+    done = run(scene, net.IFNAME, "--app", "app", "--user", "nobody", "--", "sh", "-c", script)
+    assert "CapEff:\t0000000000000000" in done.stdout, "no right of root's is left"
+
+
+@pytest.mark.parametrize("user, cause", [
+    (UID, f"--user {UID}:GROUP"), ("no-such", 'no user "no-such"'), ("nobody:no-such", "no group"),
+    (":0", "no user"), ("4294967295", "no user"),
+])
+def test_run_as_nobody_knows_whom(scene, user, cause):
+    done = run(scene, net.IFNAME, "--app", "app", "--user", user, "--", "echo", "ran")
+    assert (done.returncode, done.stdout, cause in done.stderr) == (125, "", True)
+
+
+def test_run_and_scripts(scene):
+    """What runs is the interpreter: a match by the script's own name is nobody's."""
+    script = scene.top.write("backup.sh", "#!/bin/sh\necho ran\n")
+    os.chmod(script, 0o755)
+    path = scene.top.write("scripts.json", document(*(
+        {"name": name, "match": {"cgroup": scene.cgroup.path("app"), "executable": executable},
+         "networks": [{"remote": "any", "class": "trusted"}]}
+        for name, executable in (("script", script), ("shell", os.path.realpath("/bin/sh"))))))
+    done = run(scene, "--policy", path, "--app", "script", "--", script)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "application \"shell\"" in done.stderr and "it is a script" in done.stderr
+    assert run(scene, "--policy", path, "--app", "shell", "--", script).stdout == "ran\n"
+    told = json.loads(scene.a.ipsecbpf("-j", "app", "identify", "--policy", path, "--exe", script,
+                                       "--cgroup", scene.cgroup.path("app")).stdout)
+    assert (told["application"], told["script"]) == ("shell", script)
+    assert told["executable"] == "/bin/sh"
 
 
 @pytest.mark.parametrize("name, next_step", [
     ("unit", "systemctl start x.service"), ("python", 'add a match to it: {"cgroup": "/python"}'),
-    ("demanding", "run it as that user"), ("nobody", ""),
+    ("demanding", "--user USER"), ("nobody", "its applications are \"app\""),
 ])
 def test_run_refuses(scene, name, next_step):
     done = run(scene, net.IFNAME, "--app", name, "--", "echo", "ran")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (125, "")
     assert next_step in done.stderr
 
 

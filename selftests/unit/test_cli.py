@@ -484,3 +484,41 @@ def test_completion_does_not_run_a_name(tmp_path):
     assert (done.stderr, list(tmp_path.iterdir())) == ("", [])
     assert sorted(shlex.split(done.stdout)) == sorted(["lo", *names])
     assert len(done.stdout.splitlines()) == 4
+
+
+# ---- applications -------------------------------------------------------------------------------
+
+def identify(tmp_path, executable, *args):
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({
+        "version": 1, "bypass_essential": [], "rules": [],
+        "defaults": {"in": "discard", "out": "discard", "non_ip": "discard"},
+        "applications": [{"name": "it", "match": {"executable": str(executable)},
+                          "networks": [{"remote": "any", "class": "trusted"}]}]}))
+    return run_json("-j", "app", "identify", "--policy", str(path), *args)
+
+
+@pytest.mark.parametrize("lines, program", [
+    (["#!/bin/sh"], "/bin/sh"), (["#! \t/bin/sh -e"], "/bin/sh"), (["#!{0}", "#!/bin/sh"], "/bin/sh"),
+    (["#/bin/sh"], None), ([""], None), (["#!"], 1), (["#!{1}"], 1),
+])
+def test_scripts_are_their_interpreter(tmp_path, lines, program):
+    """Scripts in turn, each the interpreter of the one before; 1: refused."""
+    scripts = [tmp_path / f"script{i}" for i in range(len(lines) + 1)]
+    for i, line in enumerate(lines):
+        scripts[i].write_text(line.format(scripts[i + 1], scripts[0]) + "\n")
+    code, told = identify(tmp_path, scripts[0], "--exe", str(scripts[0]))
+    if program == 1:
+        assert code == 1
+    elif program:
+        assert (told["application"], told["script"]) == (None, str(scripts[0]))
+        assert (told["by"], told["executable"]) == (None, program)
+    else:
+        assert (told["application"], told["executable"]) == ("it", str(scripts[0]))
+        assert "script" not in told
+
+
+@pytest.mark.parametrize("option, value", [("cgroup", "//a"), ("cgroup", "/../a"), ("exe", "a"),
+                                           ("cgroup", "a")])
+def test_identify_refuses_bad_paths(tmp_path, option, value):
+    assert identify(tmp_path, "/bin/sh", f"--{option}", value)[0] == 2
