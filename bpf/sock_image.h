@@ -28,6 +28,7 @@
 #include <stddef.h>
 
 #include "sock_identity.h"
+#include "spd_app.h"
 
 #define IMAGES_MAX 16384
 #define SUM_LANES 4	/* sums that the processor can work on at the same time */
@@ -115,9 +116,10 @@ static __always_inline __u64 image_seal(__u64 key_sum, const struct image *image
 
 /*
  * Who the running process is, and its application by the policy of then, if that is remembered. Leaves
- * the key's sum, or 0, in `seal`, for image_keep(). Not inlined, for the stack's sake.
+ * the key's sum, or 0, in `seal`, for image_keep(). Not inlined, for the stack's sake; static as in
+ * app_entries.h.
  */
-__noinline int image_recall(struct image *image)
+static __noinline int image_recall(struct image *image)
 {
 	const struct image *kept;
 	struct image_key key;
@@ -139,7 +141,7 @@ __noinline int image_recall(struct image *image)
 }
 
 /* Remembers what was found out since image_recall(), if the process is still the same. */
-__noinline int image_keep(struct image *image)
+static __noinline int image_keep(struct image *image)
 {
 	struct image_key key;
 	__u64 sum;
