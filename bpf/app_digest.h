@@ -2,7 +2,8 @@
 /*
  * Names as 64-bit digests, the same in the socket hooks and in user space: SipHash-2-4 (Aumasson and
  * Bernstein 2012) under a random seed of each attachment (attachment.digest_seed), because users
- * choose names of files and of cgroups, and shall not find two that look alike.
+ * choose names of files and of cgroups, and shall not find two that look alike. Words that go in: the
+ * parent's digest, the name with zeros up to a multiple of 8 octets, its length.
  *
  *   cgroup      level 1 is digest(0, name), level i is digest(that of level i - 1, name)
  *   unit        digest(DIGEST_UNIT, name): the first component that is not a slice, if the ones before

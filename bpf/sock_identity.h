@@ -5,7 +5,8 @@
  * there. Reads that fault give 0, so that a process about which something cannot be found out matches
  * no application that asks for it.
  *
- * Called by: sock_hooks.h, where the process that acts is the one that is running. Touches nothing.
+ * Called by: sock_hooks.h, where the process that acts is the one that is running; sock_image.h has the
+ * structures from here. Touches nothing.
  */
 #ifndef IPSECBPF_SOCK_IDENTITY_H
 #define IPSECBPF_SOCK_IDENTITY_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Who makes a socket, remembered for as long as it cannot have changed: to find it out anew means
- * to walk names and to hash them. What is remembered is that of a program in execution by a
- * process, under a key of everything that the answer follows from:
+ * Who makes a socket, remembered for as long as it cannot have changed: to find it out anew means to
+ * walk names and to hash them. What is remembered is that of a program in execution by a process, under
+ * a key of everything that the answer follows from:
  *
  *   cgroup id               the path and its names: cgroup2 renames none, an id is not used again
  *   tgid, start, exec id    a process, by more than its number, and which exec() of it
@@ -12,16 +12,15 @@
  *                           differ when it is renamed or moved, and in another link to the file
  *   user, group
  *
- * Only the names of directories above the executable's are not in it: those are what they were when
- * the program was first seen, or are looked at again when its entry had to give way. Whoever may
- * rename them decides what is executed under the name that policy has, and needs no such trick. A
- * file that was replaced or removed keeps the name that it was executed by, with and without this.
+ * Only the names of directories above the executable's are not in it: those are what they were when the
+ * program was first seen, or are looked at again when its entry had to give way. Whoever may rename
+ * them decides what is executed under the name that policy has, and needs no such trick. A file that
+ * was replaced or removed keeps the name that it was executed by, with and without this.
  *
  * The map gives its entries to others without waiting for readers. So an answer is sealed: a reader
  * takes a copy, and believes it if the seal is that of the copy and of his own key.
  *
- * Called by: sock_hooks.h. Touches its own map `images` alone; without an entry, all is only
- * slower.
+ * Called by: sock_hooks.h. Touches its own map `images` alone; without an entry, all is only slower.
  */
 #ifndef IPSECBPF_SOCK_IMAGE_H
 #define IPSECBPF_SOCK_IMAGE_H
@@ -29,6 +28,7 @@
 #include <stddef.h>
 
 #include "sock_identity.h"
+#include "spd_app.h"
 
 #define IMAGES_MAX 16384
 #define SUM_LANES 4	/* sums that the processor can work on at the same time */
@@ -61,8 +61,8 @@ struct {
 	__type(value, struct image);
 } images SEC(".maps");
 
-/* Of the process that is running. False: it is none that executes a file. Plain loads: what is
- * followed may change meanwhile, and a load that faults gives 0. */
+/* Of the process that is running. False: it is none that executes a file. Plain loads: what is followed
+ * may change meanwhile, and a load that faults gives 0. */
 static __always_inline bool image_key(struct image_key *key)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -115,10 +115,11 @@ static __always_inline __u64 image_seal(__u64 key_sum, const struct image *image
 }
 
 /*
- * Who the running process is, and its application by the policy of then, if that is remembered.
- * Leaves the key's sum, or 0, in `seal`, for image_keep(). Not inlined, for the stack's sake.
+ * Who the running process is, and its application by the policy of then, if that is remembered. Leaves
+ * the key's sum, or 0, in `seal`, for image_keep(). Not inlined, for the stack's sake; static as in
+ * app_entries.h.
  */
-__noinline int image_recall(struct image *image)
+static __noinline int image_recall(struct image *image)
 {
 	const struct image *kept;
 	struct image_key key;
@@ -139,8 +140,7 @@ __noinline int image_recall(struct image *image)
 	return image_seal(image->seal, image) == kept->seal;
 }
 
-/* Remembers what was found out since image_recall(), if the process is still the same. Static: Linux 6.1
- * takes values of maps from the stack, not from what a global function was given. */
+/* Remembers what was found out since image_recall(), if the process is still the same. */
 static __noinline int image_keep(struct image *image)
 {
 	struct image_key key;

@@ -68,11 +68,24 @@ static __always_inline void connection_closed(struct bpf_sock_ops *ctx, struct b
 		app_flow_close(&socket->flow, cookie);
 }
 
+/* Of what the kernel asks and tells here, about a dozen times for each connection. */
+static __always_inline bool matters(const struct bpf_sock_ops *ctx)
+{
+	__u32 op = ctx->op;
+
+	return op == BPF_SOCK_OPS_TCP_CONNECT_CB || op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB ||
+	       op == BPF_SOCK_OPS_TCP_LISTEN_CB ||
+	       (op == BPF_SOCK_OPS_STATE_CB && ctx->args[1] == BPF_TCP_CLOSE);
+}
+
 SEC("sockops")
 int sock_ops(struct bpf_sock_ops *ctx)
 {
-	struct bpf_sock *sk = ctx->sk;
+	struct bpf_sock *sk;
 
+	if (!matters(ctx))
+		return SOCK_ALLOW;
+	sk = ctx->sk;
 	if (!sk || !is_ours(ctx))
 		return SOCK_ALLOW;
 	switch (ctx->op) {
@@ -84,8 +97,7 @@ int sock_ops(struct bpf_sock_ops *ctx)
 		listener_note(ctx, sk);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
-		if (ctx->args[1] == BPF_TCP_CLOSE)
-			connection_closed(ctx, sk);
+		connection_closed(ctx, sk);
 		break;
 	}
 	return SOCK_ALLOW;

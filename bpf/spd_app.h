@@ -8,7 +8,7 @@
  * that user space built so that none overflows (lib/policy_match.c). Of two equal matches it holds
  * the first.
  *
- * Included by: app.h, lib/policy_match.c.
+ * Included by: app.h, sock_image.h, lib/policy_match.c.
  */
 #ifndef IPSECBPF_SPD_APP_H
 #define IPSECBPF_SPD_APP_H
