@@ -395,7 +395,8 @@ struct worker_stats {
 };
 
 /* Map `had_sa`, index protect id: not 0 once an SA served it. An optional protection is mandatory from
- * then on, whether that SA lives or not, until the administrator flushes SAs. Written by the
+ * then on, whether that SA lives or not, until the administrator flushes SAs. A policy that leaves the
+ * pair out, or calls it otherwise, forgets it: the pair begins anew when it comes back. Written by the
  * supervisor, read by the hooks. */
 
 /* ---- applications -------------------------------------------------------------------------- */
