@@ -332,7 +332,7 @@ def test_name_that_is_no_utf8_is_still_json():
     (["app", "identify", "eth0", "--policy", "f", "--pid", "1"], 2, "not both"),
     (["app", "identify", "eth0"], 2, "--pid, --cgroup, --exe, --user or --group is missing"),
     (["app", "identify", "eth0", "--pid", "1", "--exe", "/x"], 2, "--pid says it all"),
-    (["app", "identify", "eth0", "--cgroup", "a"], 2, "--cgroup: the path is relative"),
+    (["app", "identify", "eth0", "--cgroup", "a"], 2, "the path is relative"),
     (["app", "identify", "eth0", "--exe", "a"], 2, "--exe is an absolute path"),
     (["explain", "eth0", "--pid", "1", "--app", "x"], 2, "without --app"),
     (["explain", "eth0", "10.0.0.1", "10.0.0.2", "--forwarded", "--app", "x"], 2, "no application's"),
