@@ -87,8 +87,8 @@ POLICY_CASES = [
         policy_case("ports without protocol", set_rule(remote_port=80), r"(?i)protocol"),
         policy_case("port range", set_rule(protocol="tcp", remote_port="2000-1000"), r"2000-1000"),
         policy_case("icmp type of tcp", set_rule(protocol="tcp", icmp_type=8), r"(?i)icmp"),
-        policy_case("optional", lambda d: d["protections"]["wire"].update(level="optional"),
-                    r"optional", r"mandatory"),
+        policy_case("level", lambda d: d["protections"]["wire"].update(level="sometimes"),
+                    r"sometimes", r"mandatory"),
         policy_case("version", lambda d: d.update(version=2), r"version"),
         policy_case("missing defaults", lambda d: d.pop("defaults") and None, r"defaults"),
         policy_case("unreachable rule", lambda d: d["rules"].append(

@@ -364,7 +364,9 @@ def test_the_end_of_a_daemon(hosts):
     capture = hosts.topology.capture()
     typing = daemons.Block("a", "exec ftp -n 10.9.0.2")
     client = a.spawn(*hosts.stage.command(typing), stdin=subprocess.PIPE)
-    net.wait_until(lambda: "ESTAB" in a.run("ss", "-Htn").stdout, "the control connection")
+    # Accepted, that is: what still waits for that would be reset.
+    net.wait_until(lambda: "vsftpd" in hosts.topology.b.run(
+        "ss", "-Htnp", "state", "established").stdout, "the control connection")
     hosts.stage.end()
     net.wait_until(lambda: "CLOSE-WAIT" in a.run("ss", "-Htn").stdout, "the server's FIN")
     client.stdin.write("quote noop\nquote noop\n")
