@@ -47,7 +47,8 @@ def attached():
 def scene(attached):
     yield attached
     attached.end(list(attached.actors))
-    net.wait_until(lambda: not attached.endpoints() and not attached.flows(), "no entry is left")
+    # A connection whose other end is gone stays in FIN_WAIT2 for a minute (tcp_fin_timeout).
+    net.wait_until(lambda: not attached.endpoints() and not attached.flows(), "no entry is left", 90)
 
 
 @pytest.fixture
