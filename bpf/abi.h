@@ -447,6 +447,7 @@ _Static_assert(sizeof(struct app_flow_key) == 40, "app_flow_key is ABI");
 
 #define APP_SOCKET_SERVER (1u << 0)	/* bound to a port of its choice: expects to be spoken to */
 #define APP_SOCKET_ASKS	  (1u << 1)	/* bind() to such a port has begun, and may fail */
+#define APP_SOCKET_CLOSED (1u << 2)	/* the last descriptor is: nothing is noted of it any more */
 
 /* Socket storage `app_sockets`. */
 struct app_socket {

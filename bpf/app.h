@@ -299,7 +299,7 @@ static __noinline int app_note_flow(struct app_socket *socket, const struct pack
 	err = app_flow_add(&key, &socket->who, &terms);
 	if (!err)
 		socket->flow = key;
-	socket->noted = err ? 0 : cookie;
+	app_socket_settle(socket, err ? 0 : cookie);
 	return err;
 }
 
@@ -345,7 +345,7 @@ static __noinline int app_note_endpoint(struct app_socket *socket, const struct 
 	err = app_endpoint_add(&key, &socket->who, &terms);
 	if (!err)
 		socket->endpoints[0] = key;
-	socket->noted = err ? 0 : cookie;
+	app_socket_settle(socket, err ? 0 : cookie);
 	return err;
 }
 
@@ -373,17 +373,19 @@ static __always_inline bool is_own_exchange(const struct bpf_sock *sk, const str
 
 /*
  * Answers come before their socket is known: notes for them what is not noted yet. A raw socket may
- * write any ports, which are not its own. 0, or a negative drop reason: the packet must not go where
+ * write any ports, which are not its own; packets that waited for their neighbour may be all that is left
+ * of one that was closed, and those of one that was disconnected are from no port. 0, or a negative drop reason: the packet must not go where
  * its answers would be taken for somebody else's.
  */
 static __always_inline int app_note(struct app_socket *socket, const struct bpf_sock *sk,
 				    const struct packet_info *info, __u32 generation, __u64 cookie)
 {
-	if (!info->is_ip || info->fragment == FRAGMENT_LATER)
+	if (!info->is_ip || info->fragment == FRAGMENT_LATER || (socket->flags & APP_SOCKET_CLOSED))
 		return 0;
 	if (!has_ports(info->proto))
 		return is_own_exchange(sk, info) ? app_note_exchange(socket, info, cookie) : 0;
-	if (sk->protocol != info->proto || sk->state == BPF_TCP_LISTEN || sk->type == SOCK_RAW_TYPE)
+	if (sk->protocol != info->proto || sk->state == BPF_TCP_LISTEN || sk->type == SOCK_RAW_TYPE ||
+	    !sk->src_port)
 		return 0;
 	if (info->proto == IPPROTO_TCP)
 		return socket->noted == cookie ? 0 : app_note_flow(socket, info, generation, cookie);

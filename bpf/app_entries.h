@@ -380,4 +380,13 @@ app_entry int app_socket_claim(struct app_socket *socket, __u64 cookie)
 	return true;
 }
 
+/* It was noted by what sends its packets. Closed meanwhile: then what it has goes, as its release has
+ * not seen it. Either this sees that it is closed, or its release that it was noted. */
+static __always_inline void app_socket_settle(struct app_socket *socket, __u64 cookie)
+{
+	__sync_lock_test_and_set(&socket->noted, cookie);
+	if (*(volatile __u32 *)&socket->flags & APP_SOCKET_CLOSED)
+		app_socket_claim(socket, cookie);
+}
+
 #endif /* IPSECBPF_APP_ENTRIES_H */

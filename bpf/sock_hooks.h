@@ -384,17 +384,17 @@ int sock_release(struct bpf_sock *ctx)
 	const struct app_flow *flow;
 	__u64 cookie;
 
-	if (!socket || !socket->noted)
+	if (!socket)
 		return SOCK_ALLOW;
+	__sync_fetch_and_or(&socket->flags, APP_SOCKET_CLOSED);
 	cookie = bpf_get_socket_cookie(ctx);
-	if (socket->noted != cookie)
+	/* Ordered, for app_socket_settle(). */
+	if (__sync_val_compare_and_swap(&socket->noted, cookie, cookie) != cookie)
 		return SOCK_ALLOW;
-	endpoints_forget(socket);
-	if (socket->flow.family == FAMILY_COUNT)
-		return SOCK_ALLOW;
-	flow = bpf_map_lookup_elem(&app_flows, &socket->flow);
-	if (flow && !flow->tracked)
-		app_flow_close(&socket->flow, cookie);
+	flow = socket->flow.family == FAMILY_COUNT ? NULL :
+						     bpf_map_lookup_elem(&app_flows, &socket->flow);
+	if (!flow || !flow->tracked)
+		app_socket_claim(socket, cookie);
 	return SOCK_ALLOW;
 }
 

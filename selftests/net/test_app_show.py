@@ -47,8 +47,7 @@ def attached():
 def scene(attached):
     yield attached
     attached.end(list(attached.actors))
-    # A connection whose other end is gone stays in FIN_WAIT2 for a minute (tcp_fin_timeout).
-    net.wait_until(lambda: not attached.endpoints() and not attached.flows(), "no entry is left", 90)
+    net.wait_until(lambda: not attached.endpoints() and not attached.flows(), "no entry is left")
 
 
 @pytest.fixture

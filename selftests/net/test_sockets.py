@@ -257,9 +257,29 @@ def test_disconnected_and_bound_anew(scene):
     actor.do("import ctypes")
     actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
     actor.do("s.sendto(b'x', ('10.9.0.2', 7103))")
-    actor.do("ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16)")
+    actor.do(DISCONNECT)
     actor.do("s.sendto(b'x', ('10.9.0.2', 7103))")
     assert scene.endpoints() == {(UDP, V4, "0.0.0.0", actor.do("s.getsockname()[1]")): 1}
+
+
+DISCONNECT = "ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16)"
+
+
+@pytest.mark.parametrize("absent,end", [("10.9.0.201", "s.close()"), ("10.9.0.202", DISCONNECT)],
+                         ids=["closed", "disconnected"])
+def test_datagrams_that_outlive_their_port(scene, absent, end):
+    """They wait for their neighbour, and are sent when their socket has no port any more."""
+    actor = scene.actor()
+    actor.do("import ctypes")
+    actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    actor.do(f"s.connect(('{absent}', 7104))")
+    actor.do("s.send(b'x')")
+    actor.do(end)
+    assert not scene.endpoints()
+    sent = scene.a.passed("out_bypass")
+    scene.a.neighbour(absent, "02:00:00:00:00:77")
+    net.wait_until(lambda: scene.a.passed("out_bypass") > sent, "it is sent")
+    assert not scene.endpoints()
 
 
 def test_a_listener_that_becomes_a_connection(scene):
@@ -269,7 +289,7 @@ def test_a_listener_that_becomes_a_connection(scene):
     actor.do("l = socket.create_server(('127.0.0.1', 7106))")
     actor.do("s = socket.create_server(('', 7107))")
     assert list(scene.endpoints()) == [(TCP, V4, "0.0.0.0", 7107)]  # what 127.0.0.1 has is on no wire
-    actor.do("ctypes.CDLL(None).connect(s.fileno(), bytes(16), 16)")
+    actor.do(DISCONNECT)
     actor.do("s.connect(('127.0.0.1', 7106))")
     assert not scene.endpoints()
 
