@@ -391,7 +391,9 @@ struct worker_stats {
 	__u64 fragmented_out;		/* packets sent in fragments, cut after or before protection */
 	__u64 ptb_accepted;		/* path MTUs learnt from packet-too-big messages */
 	__u64 keepalives;		/* NAT keep-alives sent (RFC 3948 2.3) */
-	__u64 pad[4];
+	__u64 busy_polls;		/* times it had nothing to do, and work came before it slept */
+	__u64 busy_poll_ns;		/* for how long it looked again and again, ns */
+	__u64 pad[2];
 };
 
 /* Map `had_sa`, index protect id: not 0 once an SA served it. An optional protection is mandatory from

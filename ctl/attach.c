@@ -11,7 +11,8 @@ struct attach_args {
 	bool fresh, force;
 	unsigned int xdp;
 	struct mark_arg mark;
-	uint32_t sa_slots, trial;
+	bool no_busy_poll;
+	uint32_t sa_slots, trial, busy_poll;
 };
 
 const char *xdp_mode_word(size_t index)
@@ -48,6 +49,11 @@ static const struct option_def options[] = {
 	  "directory of cgroup2 are never an application (default: its root)", AT(cgroup) },
 	{ "engine", 0, OPT_STRING, "NAME", "crypto engine (default: the fastest on this CPU)",
 	  AT(engine) },
+	{ "busy-poll", 0, OPT_UINT, "USEC",
+	  "how long the worker goes on looking for packets, at most, before it sleeps (default: 200)",
+	  AT(busy_poll), 1, BUSY_POLL_US_MAX },
+	{ "no-busy-poll", 0, OPT_FLAG, NULL, "sleep as soon as there is nothing to do",
+	  AT(no_busy_poll) },
 	{ "trial", 0, OPT_UINT, "SECONDS",
 	  "detach with --open after this time unless \"ipsecbpf confirm\" comes first", AT(trial),
 	  1, 86400 },
@@ -65,6 +71,7 @@ static int run(const void *data, struct ipsecbpf_report *report)
 		.mark_value = args->mark.value, .mark_mask = args->mark.mask,
 		.sa_slots = args->sa_slots, .trial_seconds = args->trial, .engine = args->engine,
 		.force = args->force, .cgroup = args->cgroup,
+		.busy_poll_us = args->no_busy_poll ? -1 : (int32_t)args->busy_poll,
 	};
 	int err;
 
@@ -76,6 +83,11 @@ static int run(const void *data, struct ipsecbpf_report *report)
 	if (args->fresh && !args->sa) {
 		report_error(report, "ipsecbpf attach", "add --sa FILE",
 			     "--fresh says something about the SAs of --sa");
+		return EXIT_USAGE;
+	}
+	if (args->busy_poll && args->no_busy_poll) {
+		report_error(report, "ipsecbpf attach", "leave one of them out",
+			     "--busy-poll and --no-busy-poll exclude each other");
 		return EXIT_USAGE;
 	}
 	err = ipsecbpf_attach(args->ifname, &opts, report);

@@ -162,6 +162,11 @@ static void show_processes(const struct ipsecbpf_status *status)
 	out_uint(OUT_ANY, "worker_restarts", ", %" PRIu64 " restarts\n", status->worker_restarts);
 	out_label("engines");
 	out_string(OUT_ANY, "engine", "%s\n", status->engine);
+	out_label("busy poll");
+	if (status->busy_poll_us)
+		out_uint(OUT_ANY, "busy_poll_us", "up to %" PRIu64 " us\n", status->busy_poll_us);
+	else
+		out_uint(OUT_ANY, "busy_poll_us", "off\n", 0);
 }
 
 static void show_policy(const struct ipsecbpf_status *status)

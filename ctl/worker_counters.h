@@ -16,6 +16,8 @@
 	X(fragmented_out, "packets sent in fragments")				\
 	X(ptb_accepted, "path MTUs learnt from packet-too-big messages")	\
 	X(keepalives, "NAT keep-alives sent")					\
-	X(polls, "times the worker had nothing to do and slept")
+	X(polls, "times the worker had nothing to do and slept")		\
+	X(busy_polls, "times work came while it waited for it awake") \
+	X(busy_poll_ns, "nanoseconds for which it waited awake")
 
 #endif /* CTL_WORKER_COUNTERS_H */

@@ -264,6 +264,13 @@ static int load_programs(struct attach *attach)
 	return err;
 }
 
+static uint32_t busy_poll_us(const struct ipsecbpf_attach_opts *opts)
+{
+	if (opts->busy_poll_us < 0)
+		return 0;
+	return opts->busy_poll_us ? (uint32_t)opts->busy_poll_us : BUSY_POLL_US_DEFAULT;
+}
+
 static int start_supervisor(struct attach *attach)
 {
 	struct supervisor_config config = {
@@ -274,6 +281,7 @@ static int start_supervisor(struct attach *attach)
 		.queues = attach->nic.queues,
 		.mtu = attach->nic.mtu,
 		.frame_size = attach->frame_size,
+		.busy_poll_us = busy_poll_us(attach->opts),
 		.trial_seconds = attach->opts->trial_seconds,
 		.over_guard = attach->over_guard,
 	};

@@ -52,6 +52,7 @@ struct control_status {
 	int64_t trial_left;
 	uint8_t zero_copy;
 	uint8_t names_unwatched; /* nobody is left who could follow host names */
+	uint32_t busy_poll_us;
 	char host_port[16];
 	char engine[64];
 };

@@ -38,10 +38,15 @@ struct ipsecbpf_attach_opts {
 	uint32_t sa_slots;		/* 0: SA_SLOTS_DEFAULT */
 	uint32_t trial_seconds;		/* 0: none; else detach --open by itself unless confirmed */
 	const char *engine;		/* crypto engine by name; NULL: the best */
+	int32_t busy_poll_us;		/* longest time the worker looks for packets before it
+					 * sleeps; 0: BUSY_POLL_US_DEFAULT; negative: none */
 	bool force;			/* attach although the ssh session would be cut off */
 	const char *cgroup;		/* where the socket hooks go, a directory of cgroup2; NULL: its
 					 * root, if it is mounted */
 };
+
+#define BUSY_POLL_US_DEFAULT 200	/* as guest_halt_poll_ns of the kernel's haltpoll */
+#define BUSY_POLL_US_MAX     10000
 
 #define IPSECBPF_MARK_VALUE 0xe5000000u
 #define IPSECBPF_MARK_MASK  0xff000000u
@@ -66,6 +71,7 @@ struct ipsecbpf_status {
 	const char *wire_mode;		/* "zero-copy", "copy" */
 	char host_port[16];
 	char engine[64];		/* crypto engines in use, in order of priority */
+	uint32_t busy_poll_us;		/* 0: the worker does not busy-poll */
 	uint32_t queues;
 	uint32_t policy_serial;		/* 0: none loaded */
 	uint32_t rules;

@@ -67,6 +67,7 @@ static bool read_supervisor(const struct pins *pins, struct ipsecbpf_status *sta
 		status->names_unwatched = answer.names_unwatched && has_names(pins);
 		status->wire_mode = answer.zero_copy ? "zero-copy" : "copy";
 		memcpy(status->host_port, answer.host_port, sizeof(status->host_port));
+		status->busy_poll_us = answer.busy_poll_us;
 		memcpy(status->engine, answer.engine, sizeof(status->engine));
 	}
 	free(call.reply);

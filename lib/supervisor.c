@@ -471,6 +471,7 @@ static void prepare_worker(struct supervisor *supervisor)
 		.port_count = config->queues,
 		.mtu = config->mtu,
 		.engine = config->engine,
+		.busy_poll_us = config->busy_poll_us,
 	};
 	memcpy(worker->config.nic_mac, config->nic_mac, sizeof(config->nic_mac));
 	snprintf(worker->ifname, sizeof(worker->ifname), "%s", config->ifname);

@@ -17,6 +17,7 @@ struct supervisor_config {
 	const char *ifname;
 	const char *engine; /* NULL: the best */
 	uint32_t queues, mtu, frame_size;
+	uint32_t busy_poll_us; /* 0: none */
 	uint32_t trial_seconds; /* 0: none */
 	uint8_t nic_mac[6];
 	bool over_guard; /* giving up means back to the guard, not to open */

@@ -62,6 +62,7 @@ static int reply_status(struct supervisor *supervisor, int fd)
 		.inner_mtu = smallest_inner_mtu(supervisor),
 		.trial_left = trial_left(supervisor),
 		.zero_copy = supervisor->worker.ports[0].zero_copy,
+		.busy_poll_us = supervisor->config->busy_poll_us,
 		.names_unwatched = !supervisor->keeper.pid,
 	};
 

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,10 @@
 #include "sandbox.h"
 #include "worker_internal.h"
 
-#define ROUNDS_PER_CHECK 64	     /* rounds of work between looks at the supervisor's messages */
+#define ROUNDS_PER_CHECK 64	     /* rounds of work between looks at what is no packet */
 #define TICK_NS		 1000000000u /* how often time is looked at */
 #define NS_PER_MS	 1000000u
+#define NS_PER_US	 1000u
 
 /* ---- the supervisor ------------------------------------------------------------------------ */
 
@@ -67,7 +69,8 @@ static int idle_ms(const struct worker *worker)
 	return next <= worker->now_ns ? 1 : (int)((next - worker->now_ns) / NS_PER_MS) + 1;
 }
 
-static void wait_for_work(struct worker *worker)
+/* Looks at all descriptors, for up to timeout_ms (-1: for ever). */
+static void look_around(struct worker *worker, int timeout_ms)
 {
 	const struct worker_config *config = worker->config;
 	struct pollfd fds[2 + QUEUES_MAX] = {
@@ -80,13 +83,20 @@ static void wait_for_work(struct worker *worker)
 			_exit(4);	/* the supervisor opens it anew for the next worker */
 		fds[2 + i] = (struct pollfd){ wire_port_fd(&config->ports[i]), POLLIN, 0 };
 	}
-	worker->stats->polls++;
-	poll(fds, worker->running ? 2 + config->port_count : 1, idle_ms(worker));
+	poll(fds, worker->running ? 2 + config->port_count : 1, timeout_ms);
 	/* A port that has gone away stays readable for ever: let the supervisor see to it. */
 	for (uint32_t i = 1; i < 2 + config->port_count; i++)
 		if (fds[i].revents & (POLLERR | POLLHUP | POLLNVAL))
 			_exit(4);
-	take_message(worker);
+	worker->host_ready |= fds[1].revents & POLLIN;
+	if (fds[0].revents)
+		take_message(worker);
+}
+
+static void sleep_until_work(struct worker *worker)
+{
+	worker->stats->polls++;
+	look_around(worker, idle_ms(worker));
 }
 
 static void look_at_time(struct worker *worker)
@@ -99,23 +109,48 @@ static void look_at_time(struct worker *worker)
 	worker_out_tick(worker);
 }
 
-static void run(struct worker *worker)
+/*
+ * A round of work in both directions. Was there any? To look at the wire is to look at memory; the host
+ * port costs a system call, and is read when poll() says so, or when there was no poll() for a while.
+ */
+static bool work(struct worker *worker)
 {
 	const struct worker_config *config = worker->config;
+	bool wire = false, host = false;
 
+	for (uint32_t i = 0; i < config->port_count; i++)
+		wire |= worker_in_round(worker, &config->ports[i]);
+	if (worker->host_ready || (wire && worker->was_busy))
+		host = worker_out_round(worker);
+	worker->was_busy = wire || host;
+	return worker->was_busy;
+}
+
+/* Awake, in case something comes soon. */
+static void look_again(struct worker *worker)
+{
+	uint64_t now;
+
+	worker->host_ready = true;
+	sched_yield();
+	now = clock_ns();
+	busy_poll_back(&worker->busy_poll, now - worker->now_ns, now);
+}
+
+static void run(struct worker *worker)
+{
 	while (!worker->running)
-		wait_for_work(worker);
-	for (unsigned int round = 0;; round++) {
-		bool busy = false;
-
+		sleep_until_work(worker);
+	for (unsigned int round = 1;; round++) {
 		look_at_time(worker);
-		for (uint32_t i = 0; i < config->port_count; i++)
-			busy |= worker_in_round(worker, &config->ports[i]);
-		busy |= worker_out_round(worker);
-		if (!busy)
-			wait_for_work(worker);
-		else if (round % ROUNDS_PER_CHECK == 0)
-			take_message(worker);
+		if (work(worker))
+			busy_poll_met(&worker->busy_poll, worker->now_ns);
+		else if (busy_poll_again(&worker->busy_poll, worker->now_ns))
+			look_again(worker);
+		else
+			sleep_until_work(worker);
+		if (round % ROUNDS_PER_CHECK == 0)
+			look_around(worker, 0);
 	}
 }
 
@@ -126,7 +161,11 @@ static int worker_init(struct worker *worker, const struct worker_config *config
 		.timeout_ns = FRAGMENTS_WAIT_NS,
 	};
 
-	*worker = (struct worker){ .config = config, .stats = config->stats };
+	*worker = (struct worker){
+		.config = config,
+		.stats = config->stats,
+		.busy_poll = { .stats = config->stats, .max_ns = config->busy_poll_us * NS_PER_US },
+	};
 	worker->host_buffer = malloc(HOST_FRAME_MAX);
 	if (getrandom(&worker->fragment_id, sizeof(worker->fragment_id), 0) !=
 		    sizeof(worker->fragment_id) ||

@@ -30,6 +30,7 @@ struct worker_config {
 	int message_fd;		    /* SOCK_SEQPACKET to the supervisor: struct worker_message */
 	int need_fd;		    /* eventfd: "an SA runs low on sequence numbers" */
 	const char *engine;	    /* crypto engine by name; NULL: the best */
+	uint32_t busy_poll_us;	    /* longest window of busy_poll.h; 0: none */
 };
 
 /* A new worker moves no packet before WORKER_RUN: it would drop what belongs to SAs it has not got

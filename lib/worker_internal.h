@@ -13,6 +13,7 @@
 #ifndef IPSECBPF_WORKER_INTERNAL_H
 #define IPSECBPF_WORKER_INTERNAL_H
 
+#include "busy_poll.h"
 #include "coalesce.h"
 #include "reassembly.h"
 #include "worker_sas.h"
@@ -29,6 +30,9 @@ struct worker {
 	uint64_t now_ns;
 	uint64_t tick_ns;		/* when time is looked at next */
 	bool running;
+	bool host_ready;		/* the host port has something, as far as is known */
+	bool was_busy;			/* in the round before */
+	struct busy_poll busy_poll;
 	/* outbound */
 	uint8_t *host_buffer;
 	struct worker_sa *tx_sa;	/* of all packets in tx */

@@ -536,6 +536,7 @@ bool worker_out_round(struct worker *worker)
 		outbound(worker, &frame);
 		frames++;
 	}
+	worker->host_ready = frames == HOST_READS;
 	worker_out_flush(worker);
 	for (uint32_t i = 0; i < config->port_count; i++)
 		if (config->ports[i].queued)

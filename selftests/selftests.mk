@@ -94,8 +94,8 @@ demo: deps
 demo-run: all $(B)/wirecount
 	$(Q)B=$(abspath $(B)) $(PYTHON) -B selftests/demo
 
-# BENCH=tcp (the default), spd, presence or app: selftests/bench/bench_$(BENCH). ROUNDS=n makes it shorter
-# or longer.
+# BENCH=tcp (the default), latency, spd, presence or app: selftests/bench/bench_$(BENCH). ROUNDS=n makes it
+# shorter or longer.
 BENCH ?= tcp
 BENCH_NEEDS_spd := $(B)/bench/spd_bench
 BENCH_NEEDS_app := $(B)/bench/app_loops

@@ -140,6 +140,10 @@ CLI_CASES = [
          code=2),
         Case("missing argument", lambda t: ["policy", "apply", net.IFNAME], [r"(?i)file"], code=2),
         Case("number", lambda t: ["attach", net.IFNAME, "--sa-slots", "many"], [r"many"], code=2),
+        Case("busy poll", lambda t: ["attach", net.IFNAME, "--busy-poll", "0"], [r"busy-poll", r"1"],
+             code=2),
+        Case("busy poll, and none", lambda t: ["attach", net.IFNAME, "--busy-poll", "50",
+                                               "--no-busy-poll"], [r"exclude each other"], code=2),
         Case("key on the command line", lambda t: ["sa", "apply", net.IFNAME, "00" * 20],
              [r"(?i)no such file"]),
 ]
