@@ -311,6 +311,15 @@ static void index_names(struct json_reader *reader, struct policy_reading *readi
 		name_index_add(&reading->protection_names, i);
 }
 
+/* Applications have rules of their own. */
+static void require_any_rules(struct json_reader *reader, struct json_value root,
+			      const struct policy_reading *reading)
+{
+	if (json_is_object(root.json) && !reading->rules.json && !reading->applications.json)
+		json_error(reader, root, "write \"rules\": [] if the defaults are to decide alone",
+			   "key \"rules\" is missing, and there are no applications either");
+}
+
 static void read_document(struct json_reader *reader, struct policy_reading *reading)
 {
 	static const struct json_key keys[] = {
@@ -319,7 +328,7 @@ static void read_document(struct json_reader *reader, struct policy_reading *rea
 		{ "defaults", true, read_defaults },
 		{ "protections", false, read_protections },
 		{ "peers", false, read_peers },
-		{ "rules", true, keep_rules },
+		{ "rules", false, keep_rules },
 		{ "applications", false, keep_applications },
 		{ "accept_risk", false, read_accept_risk },
 		{ "description", false, policy_read_description },
@@ -328,6 +337,7 @@ static void read_document(struct json_reader *reader, struct policy_reading *rea
 	struct json_value root = { reader->root, JSON_WHERE_ROOT };
 
 	json_read_object(reader, root, keys, reading);
+	require_any_rules(reader, root, reading);
 	index_names(reader, reading);
 	if (reader->no_memory)
 		return;
