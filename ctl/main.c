@@ -56,7 +56,8 @@ int main(int argc, char **argv)
 	err = options_parse(argc, argv, &command, &report);
 	if (err) {
 		add_usage(&command, &report);
-		code = EXIT_USAGE;
+		code = command.verb && command.verb->usage_status ? command.verb->usage_status :
+								    EXIT_USAGE;
 	} else {
 		if (command.globals.json && !out_is_json())
 			out_open(true);

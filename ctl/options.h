@@ -75,6 +75,7 @@ struct verb {
 	const struct operand_def *operands;	/* never NULL */
 	const struct option_def *options;	/* never NULL */
 	size_t args_size;
+	int usage_status;		/* when its command line is wrong; 0: EXIT_USAGE */
 	/* `args` as parsed, zeroed where nothing was given. Returns an exit code; what went wrong
 	 * is in `report`, which the caller shows. */
 	int (*run)(const void *args, struct ipsecbpf_report *report);

@@ -23,7 +23,8 @@
 #define OBJECT "ipsecbpf run"
 #define PATH_LEN PATH_MAX
 
-/* As of env(1) and others that become a command: 1 and 2 are the command's to say. */
+/* As of env(1) and others that become a command: 1 and 2 are the command's to say. (A wrong command line
+ * before any verb is known is 2 all the same.) */
 enum { EXIT_NOT_RUN = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
 
 struct run_args {
@@ -331,7 +332,8 @@ static int find_root(const struct program *command, char out[PATH_LEN])
 	if (statfs(given, &fs)) {
 		int err = -errno;
 
-		report_error(command->report, given, NULL, "%s", strerror(-err));
+		report_error(command->report, given, "findmnt -t cgroup2 shows where it is",
+			     "%s", strerror(-err));
 		return err;
 	}
 	if (fs.f_type != CGROUP2_SUPER_MAGIC) {
@@ -399,7 +401,7 @@ static int run(const void *data, struct ipsecbpf_report *report)
 	if (!args->ifname == !args->policy) {
 		report_error(report, OBJECT, OBJECT " --help", args->ifname ?
 			     "IFNAME or --policy, not both" : "IFNAME or --policy FILE is missing");
-		return EXIT_USAGE;
+		return EXIT_NOT_RUN;
 	}
 	code = explain_program(&command, find_program(&command));
 	if (code)
@@ -422,10 +424,11 @@ const struct verb verb_run = {
 		   "if need be, and becomes the command: no socket of it is ever another's. Refused if "
 		   "the command would not be that application there; of a script it is the "
 		   "interpreter that counts. It runs as who calls it, or as --user. The exit status "
-		   "is the command's; 125: refused, 126: it cannot be run, 127: there is none. The "
-		   "cgroup stays when the command ends.",
+		   "is the command's; 125: refused, failed, or a wrong command line, 126: it cannot be "
+		   "run, 127: there is none. The cgroup stays when the command ends.",
 	.operands = operands,
 	.options = options,
 	.args_size = sizeof(struct run_args),
+	.usage_status = EXIT_NOT_RUN,
 	.run = run,
 };
