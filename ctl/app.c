@@ -230,7 +230,7 @@ static void show_match(const struct inquiry *inquiry, const struct app_candidate
 	char text[512];
 
 	app_match_text(match, text, sizeof(text));
-	out_uint(OUT_ANY, "match", "match[%" PRIu64 "] ", candidate->match);
+	out_uint(OUT_ANY, "match_index", "match[%" PRIu64 "] ", candidate->match);
 	out_uint(OUT_JSON, "line", out_plain, match->at.line);
 	app_match_json(match);
 	out_string(OUT_TEXT, NULL, "%s", text);
@@ -260,7 +260,7 @@ static void show_losers(const struct inquiry *inquiry, const struct app_candidat
 {
 	bool first = true;
 
-	out_array("lost");
+	out_array("also_matches");
 	for (size_t i = 0; i < count; i++) {
 		if (items[i].decided)
 			continue;
@@ -329,8 +329,9 @@ const struct verb verb_app_identify = {
 		   "unit is the cgroup it runs in), among those the one that names the "
 		   "executable, then the user, then the group, then the first in the file. A "
 		   "process may be made up: what is not given is unknown then, and matches "
-		   "nothing; of a script it is the interpreter that counts. A socket keeps the application of the process that made it, "
-		   "whatever becomes of that; app sockets shows it.",
+		   "nothing; of a script it is the interpreter that counts. A socket keeps the "
+		   "application of the process that made it, whatever becomes of that; app sockets "
+		   "shows it.",
 	.operands = operands,
 	.options = options,
 	.args_size = sizeof(struct identify_args),

@@ -92,7 +92,7 @@ static int show_verdict(struct explainer *explainer, const struct app_socket_inf
 static int show(const struct app_live *live, size_t only, struct ipsecbpf_report *report)
 {
 	static const char *const headings[] = {
-		"application", "pid", "program", "proto", "local", "remote", "verdict", "by", "SA",
+		"application", "pid", "program", "proto", "local", "remote", "decision", "by", "SA",
 	};
 	struct app_socket_info *sockets;
 	struct explainer *explainer;
@@ -152,7 +152,7 @@ const struct verb verb_app_sockets = {
 	.name = "sockets",
 	.summary = "each socket, which application's it is, and what becomes of what it sends",
 	.details = "Internet sockets of the interface's network namespace, those of applications "
-		   "first. The verdict is that of explain on a packet to where the socket is "
+		   "first. The decision is that of explain on a packet to where the socket is "
 		   "connected; one that is not connected has none. A socket that is shared is "
 		   "shown once, with one of its processes.",
 	.operands = operands,

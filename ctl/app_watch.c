@@ -121,7 +121,8 @@ const struct verb verb_app_watch = {
 		   "after an hour; after a minute if it is not from DNS. What changes is put in force at "
 		   "most every 30 s, and said on standard error and in the system log. An address that "
 		   "answers do not have any more stays for three TTLs, at least 5 minutes; a name that "
-		   "cannot be resolved keeps its addresses. ipsecbpf app names shows them. During a trial nothing is applied. Ends when the policy has no names.",
+		   "cannot be resolved keeps its addresses. ipsecbpf app names shows them. During a "
+		   "trial nothing is applied. Ends when the policy has no names.",
 	.operands = ifname_operand,
 	.options = no_options,
 	.args_size = sizeof(struct ifname_args),

@@ -3,9 +3,19 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "output.h"
+
+/* A number, or a name, which no policy has of digits alone. */
+static void show_account(const char *key, const char *value)
+{
+	if (value[strspn(value, "0123456789")])
+		out_string(OUT_JSON, key, out_plain, value);
+	else
+		out_uint(OUT_JSON, key, out_plain, strtoul(value, NULL, 10));
+}
 
 void app_match_json(const struct app_match *match)
 {
@@ -13,12 +23,16 @@ void app_match_json(const struct app_match *match)
 		const char *key, *value;
 	} members[] = {
 		{ "cgroup", match->cgroup }, { "unit", match->unit },
-		{ "executable", match->exe }, { "user", match->user }, { "group", match->group },
+		{ "executable", match->exe },
 	};
 
 	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
 		if (members[i].value)
 			out_string(OUT_JSON, members[i].key, out_plain, members[i].value);
+	if (match->user)
+		show_account("user", match->user);
+	if (match->group)
+		show_account("group", match->group);
 }
 
 const char *app_end_text(const struct socket_name *name, char *out, size_t out_len)

@@ -178,7 +178,8 @@ static void explain_failure(int pid, int err, struct ipsecbpf_report *report)
 
 	snprintf(object, sizeof(object), "process %d", pid);
 	if (err == -ESRCH)
-		report_error(report, object, NULL, "there is none");
+		report_error(report, object, "ipsecbpf app sockets lists those with sockets",
+			     "there is none");
 	else if (err == -EXDEV)
 		report_error(report, object, "run ipsecbpf in its namespace: nsenter --net",
 			     "lives in another network namespace");

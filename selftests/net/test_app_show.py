@@ -99,15 +99,15 @@ def identify(scene, *args):
 def test_identify_a_process(scene):
     actor = scene.actor(uid=UID, gid=UID)
     told = identify(scene, "--pid", actor.pid)
-    assert (told["application"], told["by"]["match"]) == ("app", 0)
+    assert (told["application"], told["by"]["match_index"]) == ("app", 0)
     assert (told["cgroup"], told["executable"]) == (scene.cgroup.path("app"), PYTHON)
     assert (told["user"], told["group"]) == (UID, UID)
-    assert [(lost["application"], lost["match"], lost["because"]) for lost in told["lost"]] == \
+    assert [(lost["application"], lost["match_index"], lost["because"]) for lost in told["also_matches"]] == \
         [("python", 0, "it names no cgroup"), ("python", 1, "it names no cgroup")]
     elsewhere = scene.actor("other", uid=UID)
     told = identify(scene, "--pid", elsewhere.pid)
-    assert (told["application"], told["by"]["match"]) == ("python", 0)
-    assert [lost["because"] for lost in told["lost"]] == ["it names no executable"]
+    assert (told["application"], told["by"]["match_index"]) == ("python", 0)
+    assert [lost["because"] for lost in told["also_matches"]] == ["it names no executable"]
     assert identify(scene, "--pid", scene.actor("other").pid)["application"] is None
 
 

@@ -368,7 +368,8 @@ def test_app_identify_by_a_file(tmp_path):
     def asked(*args):
         code, told = run_json("-j", "app", "identify", "--policy", path, *args)
         assert code == 0
-        return told["application"], [(lost["application"], lost["because"]) for lost in told["lost"]]
+        return told["application"], [(other["application"], other["because"])
+                                     for other in told["also_matches"]]
 
     assert asked("--cgroup", "/a/b/c") == ("deep", [("shallow", "its cgroup is less deep")])
     assert asked("--cgroup", "/s.slice/c.service", "--user", "7") == \
@@ -376,6 +377,10 @@ def test_app_identify_by_a_file(tmp_path):
     assert asked("--cgroup", "/ab") == (None, [])
     assert asked("--pid", str(os.getpid()))[0] == "me"
     assert asked("--user", str(os.getuid())) == (None, [])
+    by = run_json("-j", "app", "identify", "--policy", path, "--pid", str(os.getpid()))[1]["by"]
+    assert by.pop("line") == 1 and by == \
+        {"match_index": 1, "user": os.getuid(), "executable": sys.executable}, \
+        "as in the policy"
 
 
 def test_run_finds_no_application(tmp_path):
