@@ -18,16 +18,18 @@ struct gathering {
 };
 
 /* What the process is now. Its program is shown in any case. */
-static int identify(struct gathering *gathering, pid_t pid)
+static int identify(struct gathering *gathering, const struct app_scan_socket *found)
 {
 	const __u64 *words = gathering->live->pins.attachment.digest_seed;
 	const uint64_t seed[2] = { words[0], words[1] };
 	int err;
 
-	if (pid == gathering->last_pid)
+	if (found->pid == gathering->last_pid)
 		return 0;
-	err = app_identity_pid(&gathering->last, pid, seed, gathering->facts);
-	gathering->last_pid = err ? 0 : pid;
+	err = app_identity_pid(&gathering->last, found->pid, seed, gathering->facts);
+	if (!err && !app_scan_is_there(found))
+		err = -ESRCH;
+	gathering->last_pid = err ? 0 : found->pid;
 	return err;
 }
 
@@ -48,7 +50,7 @@ static int gather(void *context, const struct app_scan_socket *found)
 	struct gathering *gathering = context;
 	struct app_socket_info *info;
 	const char *name;
-	int err = identify(gathering, found->pid);
+	int err = identify(gathering, found);
 
 	if (err == -ESRCH)
 		return 0;

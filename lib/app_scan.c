@@ -55,6 +55,15 @@ static int grow(struct scan *scan)
 	return 0;
 }
 
+static bool is_seen(const struct scan *scan, unsigned long inode)
+{
+	size_t at = inode * 0x9e3779b97f4a7c15ul & (scan->seen_room - 1);
+
+	while (scan->seen_room && scan->seen[at] && scan->seen[at] != inode)
+		at = (at + 1) & (scan->seen_room - 1);
+	return scan->seen_room && scan->seen[at];
+}
+
 /* 1: seen for the first time, 0: not, or -ENOMEM. */
 static int see(struct scan *scan, unsigned long inode)
 {
@@ -84,14 +93,12 @@ static bool is_of_namespace(int fd, uint64_t cookie)
 	return !getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &value, &len) && value == cookie;
 }
 
-/* False: none of ours, or the number is another file's by now. */
+/* False: none of ours. */
 static bool describe(const struct scan *scan, struct app_scan_socket *found)
 {
 	int family = socket_option(found->fd, SO_DOMAIN);
-	struct stat st;
 
-	if ((family != AF_INET && family != AF_INET6) || fstat(found->fd, &st) ||
-	    st.st_ino != found->inode ||
+	if ((family != AF_INET && family != AF_INET6) ||
 	    !is_of_namespace(found->fd, scan->pins->attachment.netns_cookie))
 		return false;
 	found->family = (uint8_t)family;
@@ -102,17 +109,28 @@ static bool describe(const struct scan *scan, struct app_scan_socket *found)
 	return true;
 }
 
-static int look_at(struct scan *scan, int pidfd, struct app_scan_socket *found)
+/* The number may be another file's by now: what counts is whose it is in our hands. */
+static int look_at(struct scan *scan, struct app_scan_socket *found)
 {
+	struct stat st;
 	int result = 0;
 
-	found->fd = (int)syscall(SYS_pidfd_getfd, pidfd, found->pid_fd_number, 0);
+	found->fd = (int)syscall(SYS_pidfd_getfd, found->pidfd, found->pid_fd_number, 0);
 	if (found->fd < 0)	/* the process or the socket is gone */
 		return errno == ESRCH || errno == EBADF ? 0 : -errno;
-	if (describe(scan, found))
-		result = scan->each(scan->context, found);
+	if (!fstat(found->fd, &st) && S_ISSOCK(st.st_mode)) {
+		found->inode = st.st_ino;
+		result = see(scan, found->inode);
+	}
+	if (result > 0)
+		result = describe(scan, found) ? scan->each(scan->context, found) : 0;
 	close(found->fd);
 	return result;
+}
+
+bool app_scan_is_there(const struct app_scan_socket *found)
+{
+	return !syscall(SYS_pidfd_send_signal, found->pidfd, 0, NULL, 0) || errno != ESRCH;
 }
 
 /* ---- processes ------------------------------------------------------------------------------ */
@@ -134,14 +152,13 @@ static int scan_directory(struct scan *scan, pid_t pid, int pidfd, DIR *director
 	int result = 0;
 
 	while (!result && (entry = readdir(directory))) {
-		struct app_scan_socket found = { .pid = pid };
+		struct app_scan_socket found = { .pid = pid, .pidfd = pidfd };
 
-		if (!read_inode(dirfd(directory), entry->d_name, &found.inode))
+		if (!read_inode(dirfd(directory), entry->d_name, &found.inode) ||
+		    is_seen(scan, found.inode))
 			continue;
 		found.pid_fd_number = atoi(entry->d_name);
-		result = see(scan, found.inode);
-		if (result > 0)
-			result = look_at(scan, pidfd, &found);
+		result = look_at(scan, &found);
 	}
 	return result;
 }

@@ -6,7 +6,8 @@
  * but not the program that has it open.
  *
  * Not found: sockets that no process has open but that wait in a queue of descriptors (SCM_RIGHTS),
- * and those of a thread that shares its descriptors with no other.
+ * those of a thread that shares its descriptors with no other, and those of processes that the mounted
+ * /proc does not show: it has to be the host's, not a container's.
  *
  * Included by: policy_apply.c, `app sockets`.
  */
@@ -19,6 +20,7 @@
 /* A socket that a process has open, with what is noted of it. */
 struct app_scan_socket {
 	pid_t pid;
+	int pidfd;		/* of the process; open during the call only */
 	int pid_fd_number;	/* its number in that process */
 	int fd;			/* ours; open during the call only */
 	unsigned long inode;
@@ -35,6 +37,9 @@ typedef int (*app_scan_fn)(void *context, const struct app_scan_socket *found);
 int app_scan(const struct pins *pins, app_scan_fn each, void *context);
 /* The same of one process. -ESRCH: there is none. */
 int app_scan_process(const struct pins *pins, pid_t pid, app_scan_fn each, void *context);
+
+/* Whether `pid` is still that process: what was read about it before the question was of no other. */
+bool app_scan_is_there(const struct app_scan_socket *found);
 
 /* Notes sockets that nobody has noted, and endpoints and flows of all that are an application's by
  * that snapshot. To be called before a policy is in force, and once more after. 0 or -errno. */

@@ -156,6 +156,8 @@ static int identify(struct noting *noting, const struct app_scan_socket *found,
 	}
 	if (found->pid != noting->last_pid)
 		err = app_identity_pid(&noting->last, found->pid, seed, NULL);
+	if (!err && !app_scan_is_there(found))
+		err = -ESRCH;
 	noting->last_pid = err ? 0 : found->pid;
 	*socket = (struct app_socket){ .who = noting->last };
 	socket->flags = guess_flags(noting, found->fd);
