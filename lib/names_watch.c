@@ -262,8 +262,11 @@ static int reapply(struct look *look, const struct pins *pins, struct ipsecbpf_r
 static int put_in_force_locked(struct look *look, const struct pins *pins)
 {
 	struct ipsecbpf_report causes = { 0 };
-	int err = copy_table(&look->now, &look->policy->names);
+	int err = pins_check_nic(pins, look->report);
 
+	if (err)
+		return err;
+	err = copy_table(&look->now, &look->policy->names);
 	for (size_t i = 0; !err && i < look->watch->known.count; i++)
 		if (differs(look, &look->watch->known.items[i]))
 			err = name_table_set(&look->now, &look->watch->known.items[i]);
@@ -340,17 +343,19 @@ int names_watch_look(struct names_watch *watch, struct ipsecbpf_report *report)
 	watch->detached = err == -ENOENT;
 	if (err)
 		return err;
+	/* Which policy's names they are is not settled before its end; nothing is asked, nor read. */
+	if (policy_trial_left(&pins) >= 0) {
+		pins_close(&pins);
+		return 0;
+	}
 	paths = pins.paths;
 	look.identity = policy_identity(&pins);
 	look.policy = policy_read_live(&pins, report);
 	err = look.policy ? 0 : -errno;
 	watch->none = err == -ENODATA || (!err && !names_are_in(look.policy));
-	if (!err && !watch->none && policy_trial_left(&pins) < 0) {
-		pins_close(&pins);
+	pins_close(&pins);
+	if (!err && !watch->none)
 		err = refresh(&look, &paths);
-	} else {
-		pins_close(&pins);
-	}
 	policy_free(look.policy);
 	name_table_fini(&look.now);
 	return watch->none ? 0 : err;
