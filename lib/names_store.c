@@ -368,7 +368,7 @@ int names_keep_prepare(const char *ifname, const struct name_table *table, struc
 		if (table->items[i].addresses.count)
 			err = name_table_set(&kept, &table->items[i]);
 	if (!err)
-		err = paths_mkdir(NAMES_DIR, 0700);
+		err = policy_keep_directory(NAMES_DIR);
 	if (err)
 		report_error(report, path, "see that " STATE_ROOT " is writable; the live policy is "
 			     "unchanged", "cannot keep what names were resolved to: %s",

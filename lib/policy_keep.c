@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "policy_keep.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,6 +41,41 @@ static int boot_id(char out[BOOT_ID_LEN + 1])
 	if (fd >= 0)
 		close(fd);
 	out[err ? 0 : BOOT_ID_LEN] = '\0';
+	return err;
+}
+
+/* Of a network namespace that an earlier boot had: nothing will ever ask for it. */
+static bool is_of_earlier_boot(const char *name, const char *boot)
+{
+	const char *at = strrchr(name, '@');
+	char seen[BOOT_ID_LEN + 1];
+	int end = 0;
+
+	return at && sscanf(at, "@%*[0-9a-f]-%8[0-9a-f].json%n", seen, &end) == 1 && end &&
+	       (!at[end] || !strcmp(at + end, ".new")) && strcmp(seen, boot) != 0;
+}
+
+static void forget_earlier_boots(const char *path)
+{
+	DIR *directory = opendir(path);
+	char boot[BOOT_ID_LEN + 1];
+	const struct dirent *entry;
+
+	if (!directory)
+		return;
+	if (!boot_id(boot))
+		while ((entry = readdir(directory)))
+			if (is_of_earlier_boot(entry->d_name, boot))
+				unlinkat(dirfd(directory), entry->d_name, 0);
+	closedir(directory);
+}
+
+int policy_keep_directory(const char *path)
+{
+	int err = paths_mkdir(path, 0700);
+
+	if (!err)
+		forget_earlier_boots(path);
 	return err;
 }
 
@@ -133,7 +170,7 @@ static int prepare_policy(const char *ifname, const char *text, struct keep_file
 	int err = policy_keep_path(ifname, path, sizeof(path));
 
 	if (!err)
-		err = paths_mkdir(POLICY_DIR, 0700);
+		err = policy_keep_directory(POLICY_DIR);
 	if (!err)
 		err = keep_file_write(file, path, text);
 	if (err)

@@ -6,7 +6,7 @@
  * Written in two steps, so that a full disk is known before policy changes, and the file never holds
  * a policy that was not in force: prepare (a file beside it, synced), flip, commit (rename).
  *
- * Included by: policy_apply.c, attach.c. Threading: under the attachment's lock.
+ * Included by: policy_apply.c, names_store.c, attach.c. Threading: under the attachment's lock.
  */
 #ifndef IPSECBPF_POLICY_KEEP_H
 #define IPSECBPF_POLICY_KEEP_H
@@ -34,6 +34,10 @@ int policy_keep_path(const char *ifname, char *out, size_t out_len);
 
 /* The same without directory and ending: for what else is kept of an interface. 0 or -errno. */
 int policy_keep_name(const char *ifname, char *out, size_t out_len);
+
+/* Makes the directory, if need be, and removes what an earlier boot's network namespaces left there: their
+ * cookies mean nothing any more. 0 or -errno. */
+int policy_keep_directory(const char *path);
 
 /* A file for the path: written under the temporary name, synced; then renamed, and its directory synced.
  * 0 or -errno. */

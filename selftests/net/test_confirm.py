@@ -294,6 +294,18 @@ def test_the_last_good_policy_is_loaded_at_attach(lone_policy):
     assert kept_file(a) == shown(a) != good
 
 
+def test_what_earlier_boots_left_goes(lone_policy):
+    """Of other network namespaces: the name bears the boot, and nobody will ask for it again."""
+    a, directory = lone_policy.a, f"{net.STATE_ROOT}/policy"
+    own = a.run("ls", directory).stdout.split()
+    boot = a.run("cut", "-c-8", "/proc/sys/kernel/random/boot_id").stdout.strip()
+    gone = ["eth0@7-00000000.json", "a@b@7f-00000000.json.new"]
+    stay = [f"eth0@7-{boot}.json", "eth0.json", "eth0@7-00000000", "eth0@7-00000000.json.old", "x@y.json"]
+    a.run("sh", "-c", 'cd "$0" && touch "$@"', directory, *gone, *stay)
+    apply(a, lone_policy.write("closed.json", CLOSED))
+    assert sorted(a.run("ls", directory).stdout.split()) == sorted(own + stay)
+
+
 def test_a_full_disk_leaves_the_policy(lone_policy):
     a = lone_policy.a
     before = shown(a)
