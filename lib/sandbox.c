@@ -9,7 +9,9 @@
 #include <linux/capability.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -53,13 +55,31 @@ static int no_dumps(void)
 	return 0;
 }
 
+/* What is executed gets no others either, whatever its file has. */
+static int bound_capabilities(const unsigned int *keep, size_t count)
+{
+	for (unsigned int cap = 0; cap <= CAP_LAST_CAP; cap++) {
+		bool kept = false;
+
+		for (size_t i = 0; i < count; i++)
+			kept |= keep[i] == cap;
+		/* Unknown to this kernel, or not ours to drop: then no_new_privs alone stands for it. */
+		if (!kept && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EINVAL &&
+		    errno != EPERM)
+			return -errno;
+	}
+	return 0;
+}
+
 static int keep_capabilities(const unsigned int *keep, size_t count)
 {
 	int err = no_dumps();
 
+	if (!err)
+		err = bound_capabilities(keep, count);
 	if (err)
 		return err;
-	capng_clear(CAPNG_SELECT_BOTH);
+	capng_clear(CAPNG_SELECT_CAPS);
 	for (size_t i = 0; i < count; i++)
 		if (capng_update(CAPNG_ADD, (capng_type_t)(CAPNG_EFFECTIVE | CAPNG_PERMITTED),
 				 keep[i]))
@@ -75,26 +95,6 @@ int sandbox_supervisor(void)
 					     CAP_KILL,	    CAP_SETUID,	 CAP_SETGID, CAP_SETPCAP };
 
 	return keep_capabilities(keep, sizeof(keep) / sizeof(keep[0]));
-}
-
-int sandbox_watch_keeper(void)
-{
-	/* Maps within maps by their ids; hooks; sockets of other processes; the resolver's end of
-	 * it. */
-	static const unsigned int keep[] = {
-		CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_IPC_LOCK,
-		CAP_SYS_RESOURCE, CAP_DAC_READ_SEARCH, CAP_KILL, CAP_SETUID, CAP_SETGID, CAP_SETPCAP,
-	};
-	unsigned int held[sizeof(keep) / sizeof(keep[0])];
-	size_t count = 0;
-
-	/* In a container some may be missing: who attached did so without them. */
-	if (capng_get_caps_process())
-		return -EPERM;
-	for (size_t i = 0; i < sizeof(keep) / sizeof(keep[0]); i++)
-		if (capng_have_capability(CAPNG_PERMITTED, keep[i]))
-			held[count++] = keep[i];
-	return keep_capabilities(held, count);
 }
 
 static int drop_identity(unsigned int id)
@@ -206,7 +206,8 @@ static int allow_open(scmp_filter_ctx filter)
 				SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
 }
 
-/* Sockets of IP, without raw ones, and local ones: of systemd-resolved, nscd. */
+/* Sockets of IP, without raw ones, and local ones: of systemd-resolved, nscd. Of ioctl() only how much
+ * there is to read. */
 static int allow_resolver_sockets(scmp_filter_ctx filter)
 {
 	static const struct {
@@ -223,6 +224,9 @@ static int allow_resolver_sockets(scmp_filter_ctx filter)
 				       SCMP_A0(SCMP_CMP_EQ, (unsigned int)sockets[i].family),
 				       SCMP_A1(SCMP_CMP_MASKED_EQ, kind,
 					       (unsigned int)sockets[i].type));
+	if (!err)
+		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+				       SCMP_A1(SCMP_CMP_EQ, FIONREAD));
 	return err ? err : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
 					    SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 }
@@ -232,7 +236,7 @@ int sandbox_resolver(void)
 	static const int allowed[] = {
 		SCMP_SYS(connect), SCMP_SYS(sendmsg), SCMP_SYS(sendmmsg), SCMP_SYS(recvmsg),
 		SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(setsockopt), SCMP_SYS(getsockopt),
-		SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(ioctl), SCMP_SYS(fcntl),
+		SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(fcntl),
 		SCMP_SYS(fstat), SCMP_SYS(stat), SCMP_SYS(newfstatat), SCMP_SYS(access),
 		SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(lseek), SCMP_SYS(pread64),
 		SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(geteuid), SCMP_SYS(getuid),
@@ -304,4 +308,92 @@ int sandbox_reader(void)
 		return err;
 	}
 	return load_filter(filter);
+}
+
+/* ---- the watch over names ------------------------------------------------------------------- */
+
+/* Where programs' memory lies, unless they are of the kind that is always in the same place. */
+#define LOW_END (1ull << 32)
+
+/* No call of these is made in any of its processes. They are what CAP_SYS_ADMIN, CAP_SYS_PTRACE and
+ * CAP_DAC_READ_SEARCH would be good for otherwise: other processes, other namespaces, mounts, file
+ * systems behind their mounts, the clock. Hooks are not among it: those of sockets may have to be put
+ * back (app_hooks.c). */
+static int forbid_calls(scmp_filter_ctx filter)
+{
+	static const int forbidden[] = {
+		SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev),
+		SCMP_SYS(kcmp), SCMP_SYS(process_madvise), SCMP_SYS(perf_event_open),
+		SCMP_SYS(userfaultfd), SCMP_SYS(setns), SCMP_SYS(unshare), SCMP_SYS(mount),
+		SCMP_SYS(umount2), SCMP_SYS(pivot_root), SCMP_SYS(chroot), SCMP_SYS(move_mount),
+		SCMP_SYS(open_tree), SCMP_SYS(fsopen), SCMP_SYS(fsconfig), SCMP_SYS(fsmount),
+		SCMP_SYS(fspick), SCMP_SYS(mount_setattr), SCMP_SYS(swapon), SCMP_SYS(swapoff),
+		SCMP_SYS(open_by_handle_at), SCMP_SYS(mknod), SCMP_SYS(mknodat), SCMP_SYS(keyctl),
+		SCMP_SYS(add_key), SCMP_SYS(request_key), SCMP_SYS(sethostname),
+		SCMP_SYS(setdomainname), SCMP_SYS(settimeofday), SCMP_SYS(clock_settime),
+		SCMP_SYS(adjtimex), SCMP_SYS(clock_adjtime), SCMP_SYS(quotactl), SCMP_SYS(syslog),
+		/* Other ways to read and write at an offset, or to make calls unseen. */
+		SCMP_SYS(preadv), SCMP_SYS(preadv2), SCMP_SYS(pwritev), SCMP_SYS(pwritev2),
+		SCMP_SYS(sendfile), SCMP_SYS(splice), SCMP_SYS(copy_file_range),
+		SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register),
+	};
+	int err = 0;
+
+	for (size_t i = 0; !err && i < sizeof(forbidden) / sizeof(forbidden[0]); i++)
+		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), forbidden[i], 0);
+	return err;
+}
+
+/* /proc/PID/mem has a process's memory at its addresses as offsets: those cannot be reached. */
+static int forbid_offsets(scmp_filter_ctx filter)
+{
+	int err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(pread64), 1,
+				   SCMP_A3(SCMP_CMP_GE, LOW_END));
+
+	if (!err)
+		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(pwrite64), 1,
+				       SCMP_A3(SCMP_CMP_GE, LOW_END));
+	if (!err)
+		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(lseek), 2,
+				       SCMP_A1(SCMP_CMP_GE, LOW_END),
+				       SCMP_A2(SCMP_CMP_EQ, SEEK_SET));
+	/* Forward by nothing but what it reads; back as stdio does, but not past the beginning. */
+	return err ? err : seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(lseek), 2,
+					    SCMP_A1(SCMP_CMP_NE, 0),
+					    SCMP_A2(SCMP_CMP_EQ, SEEK_CUR));
+}
+
+static int filter_watch(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	int err = filter ? forbid_calls(filter) : -ENOMEM;
+
+	if (!err)
+		err = forbid_offsets(filter);
+	if (!err)
+		return load_filter(filter);
+	seccomp_release(filter);
+	return err;
+}
+
+int sandbox_watch_keeper(void)
+{
+	/* Maps within maps by their ids; programs; sockets of other processes; the resolver's end of
+	 * it. */
+	static const unsigned int keep[] = {
+		CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_IPC_LOCK,
+		CAP_SYS_RESOURCE, CAP_DAC_READ_SEARCH, CAP_KILL, CAP_SETUID, CAP_SETGID, CAP_SETPCAP,
+	};
+	unsigned int held[sizeof(keep) / sizeof(keep[0])];
+	size_t count = 0;
+	int err;
+
+	/* In a container some may be missing: who attached did so without them. */
+	if (capng_get_caps_process())
+		return -EPERM;
+	for (size_t i = 0; i < sizeof(keep) / sizeof(keep[0]); i++)
+		if (capng_have_capability(CAPNG_PERMITTED, keep[i]))
+			held[count++] = keep[i];
+	err = keep_capabilities(held, count);
+	return err ? err : filter_watch();
 }

@@ -146,8 +146,12 @@ static void keep(struct keeping *keeping)
 		    clock_ns() >= keeping->start_at_ns)
 			start_watch(keeping);
 	}
-	if (keeping->pid)
-		kill(keeping->pid, SIGKILL);
+	if (!keeping->pid)
+		return;
+	/* It may hold the interface's lock: whoever waits for our end gets that as well. */
+	kill(keeping->pid, SIGKILL);
+	while (waitpid(keeping->pid, NULL, 0) < 0 && errno == EINTR)
+		;
 }
 
 /* Nobody else could fork another keeper: so the first process does nothing but that. */

@@ -266,12 +266,22 @@ def test_watch_begins_and_ends_with_the_names(names):
     net.wait_until(lambda: not names.watches(), "that it ends with the supervisor", 10)
 
 
+def test_detach_waits_for_the_watch(names):
+    """A watch that is about to put something in force does so before, or never."""
+    names.attach(names.policy(NAME))
+    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
+    names.host.ipsecbpf("detach", net.IFNAME, "--open")
+    assert names.watches() == []
+
+
 def test_watch_holds_no_descriptor_of_the_supervisor(names):
     names.attach(names.policy(NAME))
     net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
     pid = names.watches()[0]
-    status = open(f"/proc/{pid}/status", encoding="utf-8").read()
-    assert "NoNewPrivs:\t1" in status
+    with open(f"/proc/{pid}/status", encoding="utf-8") as source:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in source if ":\t" in line)
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert status["CapBnd"] == status["CapPrm"]
     targets = set()
     for number in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -279,7 +289,8 @@ def test_watch_holds_no_descriptor_of_the_supervisor(names):
         except FileNotFoundError:
             pass
     # What it may be writing at this moment is its own.
-    own = {"/dev/null", "socket", "anon_inode", "pidfd", f"/run/ipsecbpf/{names.host.key}.names.new"}
+    own = {"/dev/null", "socket", "anon_inode", "pidfd", "/run/ipsecbpf",
+           f"/run/ipsecbpf/{names.host.key}.names.new"}
     assert targets <= own | {target for target in targets if target.startswith("anon_inode")}, targets
 
 
