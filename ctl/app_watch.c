@@ -18,7 +18,8 @@ static bool wait_for(const sigset_t *signals, struct names_watch *watch)
 	const struct timespec timeout = { .tv_sec = watch->wait_s };
 	int signal_number = sigtimedwait(signals, NULL, &timeout);
 
-	/* Another policy is in force: it may have been one before, with what its names were then. */
+	/* Another policy is in force: it may have been one before, with what its names were
+	 * then. */
 	watch->all |= signal_number == SIGHUP;
 	return signal_number < 0 || signal_number == SIGHUP;
 }

@@ -23,8 +23,8 @@
 #define OBJECT "ipsecbpf run"
 #define PATH_LEN PATH_MAX
 
-/* As of env(1) and others that become a command: 1 and 2 are the command's to say. (A wrong command line
- * before any verb is known is 2 all the same.) */
+/* As of env(1) and others that become a command: 1 and 2 are the command's to say. (A wrong command
+ * line before any verb is known is 2 all the same.) */
 enum { EXIT_NOT_RUN = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
 
 struct run_args {

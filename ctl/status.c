@@ -83,8 +83,9 @@ static void name_problems(const struct ipsecbpf_status *status)
 
 	if (!status->names_unwatched)
 		return;
-	snprintf(next, sizeof(next), "ipsecbpf app watch %s follows them as long as it runs; ipsecbpf detach %s "
-		 "and attach for good", status->ifname, status->ifname);
+	snprintf(next, sizeof(next),
+		 "ipsecbpf app watch %s follows them as long as it runs; ipsecbpf detach %s and "
+		 "attach for good", status->ifname, status->ifname);
 	problem("nobody follows host names: their addresses stay as they are", next);
 }
 

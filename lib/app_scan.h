@@ -6,8 +6,8 @@
  * but not the program that has it open.
  *
  * Not found: sockets that no process has open but that wait in a queue of descriptors (SCM_RIGHTS),
- * those of a thread that shares its descriptors with no other, and those of processes that the mounted
- * /proc does not show: it has to be the host's, not a container's.
+ * those of a thread that shares its descriptors with no other, and those of processes that the
+ * mounted /proc does not show: it has to be the host's, not a container's.
  *
  * Included by: policy_apply.c, `app sockets`.
  */
@@ -38,7 +38,8 @@ int app_scan(const struct pins *pins, app_scan_fn each, void *context);
 /* The same of one process. -ESRCH: there is none. */
 int app_scan_process(const struct pins *pins, pid_t pid, app_scan_fn each, void *context);
 
-/* Whether `pid` is still that process: what was read about it before the question was of no other. */
+/* Whether `pid` is still that process: what was read about it before the question was of no
+ * other. */
 bool app_scan_is_there(const struct app_scan_socket *found);
 
 /* Notes sockets that nobody has noted, and endpoints and flows of all that are an application's by

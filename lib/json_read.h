@@ -54,8 +54,8 @@ struct json_key {
 };
 
 /*
- * Parses the text, unless it is too much of it. 0; -EINVAL with the error in the report; -ENOMEM. To be closed in every case.
- * Afterwards the root is { reader->root, JSON_WHERE_ROOT }.
+ * Parses the text, unless it is too much of it. 0; -EINVAL with the error in the report; -ENOMEM.
+ * To be closed in every case. Afterwards the root is { reader->root, JSON_WHERE_ROOT }.
  */
 int json_reader_open(struct json_reader *reader, const char *text, size_t len);
 void json_reader_close(struct json_reader *reader);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The resolver itself, in its sandbox. Addresses are what getaddrinfo(3) says, so that /etc/hosts and
- * nsswitch.conf(5) hold; TTL and DNSSEC state are those of DNS, if DNS says the same addresses.
+ * The resolver itself, in its sandbox. Addresses are what getaddrinfo(3) says, so that /etc/hosts
+ * and nsswitch.conf(5) hold; TTL and DNSSEC state are those of DNS, if DNS says the same addresses.
  */
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
@@ -129,8 +129,8 @@ struct dns {
 	unsigned int unanswered;	/* of the two questions */
 };
 
-/* The administrator says so in resolv.conf (trust-ad), or every server is on this host. (Those of IPv6
- * are kept elsewhere and have no family here: for ::1 it has to be said.) */
+/* The administrator says so in resolv.conf (trust-ad), or every server is on this host. (Those of
+ * IPv6 are kept elsewhere and have no family here: for ::1 it has to be said.) */
 static bool is_trusted(res_state state)
 {
 	if (state->options & RES_TRUSTAD)

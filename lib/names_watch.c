@@ -343,7 +343,8 @@ int names_watch_look(struct names_watch *watch, struct ipsecbpf_report *report)
 	watch->detached = err == -ENOENT;
 	if (err)
 		return err;
-	/* Which policy's names they are is not settled before its end; nothing is asked, nor read. */
+	/* Which policy's names they are is not settled before its end; nothing is asked, nor
+	 * read. */
 	if (policy_trial_left(&pins) >= 0) {
 		pins_close(&pins);
 		return 0;

@@ -276,8 +276,8 @@ static void read_defaults(struct json_reader *reader, struct json_value value, v
 	reader->subject[0] = '\0';
 }
 
-/* Rules and applications name peers and protections, wherever in the file those stand: they are read
- * last. So is what protections lie within. */
+/* Rules and applications name peers and protections, wherever in the file those stand: they are
+ * read last. So is what protections lie within. */
 static void keep_rules(struct json_reader *reader, struct json_value value, void *target)
 {
 	struct policy_reading *reading = target;

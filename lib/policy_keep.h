@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The last good policy of an interface on disk, as canonical JSON: what `attach` loads where it is
- * told nothing else. A policy is good once it has been in force and nobody has to confirm it any more.
+ * told nothing else. A policy is good once it has been in force and nobody has to confirm it any
+ * more.
  *
- * Written in two steps, so that a full disk is known before policy changes, and the file never holds
- * a policy that was not in force: prepare (a file beside it, synced), flip, commit (rename).
+ * Written in two steps, so that a full disk is known before policy changes, and the file never
+ * holds a policy that was not in force: prepare (a file beside it, synced), flip, commit (rename).
  *
  * Included by: policy_apply.c, names_store.c, attach.c. Threading: under the attachment's lock.
  */
@@ -35,12 +36,12 @@ int policy_keep_path(const char *ifname, char *out, size_t out_len);
 /* The same without directory and ending: for what else is kept of an interface. 0 or -errno. */
 int policy_keep_name(const char *ifname, char *out, size_t out_len);
 
-/* Makes the directory, if need be, and removes what an earlier boot's network namespaces left there: their
- * cookies mean nothing any more. 0 or -errno. */
+/* Makes the directory, if need be, and removes what an earlier boot's network namespaces left
+ * there: their cookies mean nothing any more. 0 or -errno. */
 int policy_keep_directory(const char *path);
 
-/* A file for the path: written under the temporary name, synced; then renamed, and its directory synced.
- * 0 or -errno. */
+/* A file for the path: written under the temporary name, synced; then renamed, and its directory
+ * synced. 0 or -errno. */
 int keep_file_write(struct keep_file *file, const char *path, const char *text);
 int keep_file_commit(const struct keep_file *file);
 

@@ -63,7 +63,8 @@ static int bound_capabilities(const unsigned int *keep, size_t count)
 
 		for (size_t i = 0; i < count; i++)
 			kept |= keep[i] == cap;
-		/* Unknown to this kernel, or not ours to drop: then no_new_privs alone stands for it. */
+		/* Unknown to this kernel, or not ours to drop: then no_new_privs alone stands for
+		 * it. */
 		if (!kept && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) && errno != EINVAL &&
 		    errno != EPERM)
 			return -errno;
@@ -206,8 +207,8 @@ static int allow_open(scmp_filter_ctx filter)
 				SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
 }
 
-/* Sockets of IP, without raw ones, and local ones: of systemd-resolved, nscd. Of ioctl() only how much
- * there is to read. */
+/* Sockets of IP, without raw ones, and local ones: of systemd-resolved, nscd. Of ioctl() only how
+ * much there is to read. */
 static int allow_resolver_sockets(scmp_filter_ctx filter)
 {
 	static const struct {
@@ -317,8 +318,8 @@ int sandbox_reader(void)
 
 /* No call of these is made in any of its processes. They are what CAP_SYS_ADMIN, CAP_SYS_PTRACE and
  * CAP_DAC_READ_SEARCH would be good for otherwise: other processes, other namespaces, mounts, file
- * systems behind their mounts, the clock. Hooks are not among it: those of sockets may have to be put
- * back (app_hooks.c). */
+ * systems behind their mounts, the clock. Hooks are not among it: those of sockets may have to be
+ * put back (app_hooks.c). */
 static int forbid_calls(scmp_filter_ctx filter)
 {
 	static const int forbidden[] = {
@@ -378,8 +379,8 @@ static int filter_watch(void)
 
 int sandbox_watch_keeper(void)
 {
-	/* Maps within maps by their ids; programs; sockets of other processes; the resolver's end of
-	 * it. */
+	/* Maps within maps by their ids; programs; sockets of other processes; the resolver's end
+	 * of it. */
 	static const unsigned int keep[] = {
 		CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_IPC_LOCK,
 		CAP_SYS_RESOURCE, CAP_DAC_READ_SEARCH, CAP_KILL, CAP_SETUID, CAP_SETGID, CAP_SETPCAP,

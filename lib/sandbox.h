@@ -36,10 +36,11 @@ int sandbox_reader(void);
 int sandbox_resolver(void);
 
 /*
- * Who starts the watch over names again and again, and thereby the watch: stays root, with what putting
- * a policy in force takes, and a filter that takes away what else these capabilities are good for:
- * memory of other processes (but not pidfd_getfd(2), which finding their sockets takes), namespaces,
- * mounts, the clock. What is forbidden fails with EPERM. No wall: it may load BPF programs. 0 or -errno.
+ * Who starts the watch over names again and again, and thereby the watch: stays root, with what
+ * putting a policy in force takes, and a filter that takes away what else these capabilities are
+ * good for: memory of other processes (but not pidfd_getfd(2), which finding their sockets takes),
+ * namespaces, mounts, the clock. What is forbidden fails with EPERM. No wall: it may load BPF
+ * programs. 0 or -errno.
  */
 int sandbox_watch_keeper(void);
 

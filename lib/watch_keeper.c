@@ -178,7 +178,8 @@ static void __attribute__((noreturn)) guard(struct keeping *keeping)
 			_exit(0);
 		syslog(LOG_WARNING, "%s: who keeps the watch over host names died; starting another",
 		       keeping->ifname);
-		/* Orders that it took are lost: the watch looks for itself whether there are names. */
+		/* Orders that it took are lost: the watch looks for itself whether there are
+		 * names. */
 		keeping->wanted = true;
 		nanosleep(&pause, NULL);
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Keeps `ipsecbpf app watch` running beside a supervisor. The watch puts policy in force, for which the
- * supervisor has not the privileges any more once it holds keys: so a process of its own is forked
- * before, which holds nothing but this program, and starts it when it is told to.
+ * Keeps `ipsecbpf app watch` running beside a supervisor. The watch puts policy in force, for which
+ * the supervisor has not the privileges any more once it holds keys: so a process of its own is
+ * forked before, which holds nothing but this program, and starts it when it is told to.
  *
  * Included by: supervisor*.c. Threading: the supervisor's thread.
  */
@@ -15,8 +15,9 @@ struct watch_keeper {
 };
 
 /*
- * Forks it. No key may be in memory. `forget` is called in it first: to unmap what must not be held, as
- * an AF_XDP socket's rings, without which the queue is not free for the next worker. 0 or -errno.
+ * Forks it. No key may be in memory. `forget` is called in it first: to unmap what must not be
+ * held, as an AF_XDP socket's rings, without which the queue is not free for the next worker. 0 or
+ * -errno.
  */
 int watch_keeper_start(struct watch_keeper *keeper, const char *ifname, void (*forget)(void *),
 		       void *context);

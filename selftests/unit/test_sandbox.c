@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* What is left to who keeps the watch over names, and to who asks for them. As root; each case in a process of its own. */
+/* What is left to who keeps the watch over names, and to who asks for them. As root; each case in a
+ * process of its own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
