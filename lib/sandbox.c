@@ -290,18 +290,12 @@ int sandbox_reader(void)
 		SCMP_SYS(faccessat2), SCMP_SYS(lseek), SCMP_SYS(getpid), SCMP_SYS(sysinfo),
 		SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(wait4),
 	};
+	static const unsigned int keep[] = { CAP_SYS_ADMIN };
 	scmp_filter_ctx filter;
-	int err = no_dumps();
+	int err = keep_capabilities(keep, 1);
 
 	if (err)
 		return err;
-	capng_clear(CAPNG_SELECT_BOTH);
-	if (capng_update(CAPNG_ADD, (capng_type_t)(CAPNG_EFFECTIVE | CAPNG_PERMITTED),
-			 CAP_SYS_ADMIN) ||
-	    capng_apply(CAPNG_SELECT_CAPS))
-		return -EPERM;
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return -errno;
 	filter = new_filter(SCMP_ACT_ERRNO(EPERM), allowed, sizeof(allowed) / sizeof(allowed[0]));
 	err = filter ? allow_reading(filter) : -errno;
 	if (err) {

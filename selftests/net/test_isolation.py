@@ -143,7 +143,7 @@ def test_the_supervisor_has_few_capabilities(pair):
     supervisor, _ = pids(pair.a)
     status = status_of(supervisor)
     few = sum(1 << number for number in SUPERVISOR_CAPS.values())
-    assert int(status["CapEff"], 16) == few and int(status["CapPrm"], 16) == few
+    assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd")} == {few}
     assert int(status["CapInh"], 16) == 0 and int(status["CapAmb"], 16) == 0
     assert status["NoNewPrivs"] == "1"
 
