@@ -104,20 +104,35 @@ __noinline __u64 app_resolve(const struct app_identity *who, __u32 generation)
 	return APP_RESOLVED(search.chunk->head.serial, search.app);
 }
 
+/* Against accidents: to see whether it is still the same. */
+static __noinline __u64 app_identity_sum(const struct app_identity *who)
+{
+	const volatile __u64 *words = (const volatile __u64 *)who;
+	__u64 sum = 0;
+
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < sizeof(*who) / sizeof(*words); i++)
+		sum = sum * 0x9e3779b97f4a7c15ull + words[i];
+	return sum;
+}
+
 /*
- * As app_resolve(), remembering the answer in *resolved, which lies beside `who`. What lies there may by
- * now be another's: such a one has an answer by this policy already, and keeps it.
+ * As app_resolve(), remembering the answer in *resolved, which lies beside `who`. What lies there may
+ * by now be another's: such a one has an answer by this policy already, and keeps it; or it has the
+ * same old one, and what it was given here is taken back.
  */
 static __always_inline __u64 app_known(const struct app_identity *who, __u64 *resolved,
 				       __u32 generation, __u32 serial)
 {
-	__u64 known = *resolved, found;
+	__u64 known = *resolved, found, sum;
 
 	if (APP_RESOLVED_SERIAL(known) == serial)
 		return known;
+	sum = app_identity_sum(who);
 	found = app_resolve(who, generation);
-	if (!explaining)
-		__sync_val_compare_and_swap(resolved, known, found);
+	if (!explaining && __sync_val_compare_and_swap(resolved, known, found) == known &&
+	    app_identity_sum(who) != sum)
+		__sync_val_compare_and_swap(resolved, found, 0);
 	return found;
 }
 
