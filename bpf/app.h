@@ -301,21 +301,32 @@ static __always_inline int app_terms(struct app_flow_terms *terms, const struct 
 	return 0;
 }
 
-/* Notes the connection of a socket whose hooks have not: it is older than they are. */
+/*
+ * Notes the connection of a socket whose hooks have not: it is older than they are, or there was no
+ * room for it then. Those go on without: a place is looked for when there is one.
+ */
 static __noinline int app_note_flow(struct app_socket *socket, const struct packet_info *info,
 				    __u32 generation, __u64 cookie)
 {
 	struct app_flow_key key = app_flow_key(info, false);
+	bool hooked = socket->noted == cookie;
 	struct app_flow_terms terms;
 	int err = app_terms(&terms, socket, generation, info->app, cookie);
 
+	if (hooked) {
+		/* Nor does it take connect()'s share: who opened it is not known any more. */
+		terms.flows_max = APP_FLOWS_ACCEPTED(terms.flows_max);
+		if (err || !app_has_room(terms.name_digest, terms.flows_max))
+			return 0;
+	}
 	if (err || !app_socket_claim(socket, cookie))
 		return err;
+	terms.tracked = hooked;
 	err = app_flow_add(&key, &socket->who, &terms);
 	if (!err)
 		socket->flow = key;
-	app_socket_settle(socket, err ? 0 : cookie);
-	return err;
+	app_socket_settle(socket, err && !hooked ? 0 : cookie);
+	return hooked ? 0 : err;
 }
 
 /* Where the socket is bound, as far as this packet shows: an IPv6 one may serve IPv4, too. */
@@ -336,6 +347,11 @@ static __always_inline void app_endpoint_of(struct app_endpoint_key *key, const 
 		key->local.w[2] = sk->src_ip6[2];
 		key->local.w[3] = sk->src_ip6[3];
 	}
+}
+
+static __always_inline bool app_flow_is_noted(const struct app_socket *socket, __u64 cookie)
+{
+	return socket->noted == cookie && socket->flow.family != FAMILY_COUNT;
 }
 
 /* Are its endpoints those of its port? A socket that is connected anew may have another. */
@@ -402,8 +418,10 @@ static __always_inline int app_note(struct app_socket *socket, const struct bpf_
 	if (sk->protocol != info->proto || sk->state == BPF_TCP_LISTEN || sk->type == SOCK_RAW_TYPE ||
 	    !sk->src_port)
 		return 0;
+	if (info->proto == IPPROTO_TCP && app_flow_is_noted(socket, cookie))
+		return 0;
 	if (info->proto == IPPROTO_TCP)
-		return socket->noted == cookie ? 0 : app_note_flow(socket, info, generation, cookie);
+		return app_note_flow(socket, info, generation, cookie);
 	return app_endpoint_is_noted(socket, sk, cookie) ? 0 :
 							   app_note_endpoint(socket, sk, info,
 								     generation, cookie);

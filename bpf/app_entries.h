@@ -29,6 +29,10 @@
 #define APP_CHARGE_TRIES 32	/* to count, with all CPUs at it */
 #define APP_ENDPOINTS_EACH 16384	/* of an application at most: a quarter of all */
 
+/* Of its connections an application may have so many that others opened: a quarter is left to its
+ * own connect(), which strangers shall not make fail. */
+#define APP_FLOWS_ACCEPTED(flows_max) ((flows_max) - (flows_max) / 4)
+
 /* How a connection is noted. */
 struct app_flow_terms {
 	__u64 resolved;		/* APP_RESOLVED() */

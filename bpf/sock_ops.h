@@ -15,8 +15,11 @@ static __always_inline bool never_leaves(const struct app_flow_key *flow)
 	return is_here(&flow->local, flow->family) && is_here(&flow->remote, flow->family);
 }
 
-/* A connection that begins. The socket of an accepted one came with a copy of all that is noted of its
- * listener, whose endpoints are not its own. */
+/*
+ * A connection that begins. The socket of an accepted one came with a copy of all that is noted of
+ * its listener, whose endpoints are not its own. One for which there is no room is known by its
+ * socket, and by its listener while there is one, until tc_egress finds room for it.
+ */
 static __always_inline void connection_note(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	struct app_socket *socket = bpf_sk_storage_get(&app_sockets, sk, NULL, 0);
@@ -35,7 +38,8 @@ static __always_inline void connection_note(struct bpf_sock_ops *ctx, struct bpf
 		socket->noted = terms.cookie;
 		return;
 	}
-	/* One for which there is no room is known by its socket alone: what needs more is dropped. */
+	if (ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		terms.flows_max = APP_FLOWS_ACCEPTED(terms.flows_max);
 	if (app_flow_add(&key, &socket->who, &terms))
 		refuse(DROP_APP_FULL);
 	else

@@ -362,6 +362,48 @@ static void test_full(struct test *test)
 	close(server);
 }
 
+/* A connection of the second application, which has its one already, as the hooks leave what they had
+ * no room for. Returns it; *ret_accepted: the other end. */
+static int without_room(struct test *test, int server, int *ret_accepted)
+{
+	int client = open_socket(test, SOCK_STREAM, FIRST, 0);
+	struct app_socket value = { .who = { .uid = SECOND }, .noted = cookie_of(client) };
+	struct app_flow_key key;
+
+	value.flow.family = value.endpoints[0].family = value.endpoints[1].family = FAMILY_COUNT;
+	check(test, connects(client, port_of(server)), "connecting");
+	key = app_key_of_flow(IPPROTO_TCP, LOOPBACK, port_of(client), LOOPBACK, port_of(server));
+	check(test, !bpf_map_delete_elem(test->pins->app_flows_fd, &key) &&
+	      !bpf_map_update_elem(test->pins->app_sockets_fd, &client, &value, 0), "its storage");
+	*ret_accepted = accept(server, NULL, NULL);
+	return client;
+}
+
+/* It goes on, and is noted as soon as there is room. */
+static void test_room_later(struct test *test)
+{
+	int server = listener(test), accepted, client;
+	const uint64_t name = app_world_name(SECOND), none = 0;
+	struct app_flow flow = { 0 };
+	struct app_counters before;
+	struct app_flow_key key;
+
+	test->topic = "room later";
+	client = without_room(test, server, &accepted);
+	key = app_key_of_flow(IPPROTO_TCP, LOOPBACK, port_of(client), LOOPBACK, port_of(server));
+	app_world_count(&test->world, &before);
+	check(test, used(test, SECOND) == 1 && send(client, "hello", 5, 0) == 5 &&
+	      app_world_change(&test->world, &before).dropped == -1, "it sends");
+	check(test, bpf_map_lookup_elem(test->pins->app_flows_fd, &key, &flow), "there is no room");
+	check(test, !bpf_map_update_elem(test->pins->app_usage_fd, &name, &none, BPF_EXIST) &&
+	      send(client, "hello", 5, 0) == 5, "now there is");
+	check(test, !bpf_map_lookup_elem(test->pins->app_flows_fd, &key, &flow) && flow.tracked &&
+	      flow.cookie == cookie_of(client) && used(test, SECOND) == 1, "it is noted");
+	close(client);
+	close(accepted);
+	close(server);
+}
+
 /* ---- what is counted of applications that come and go ----------------------------------------- */
 
 static bool has_row(const struct test *test, uint64_t name)
@@ -428,6 +470,7 @@ int main(void)
 	test_asked(&test);
 	test_connections(&test);
 	test_full(&test);
+	test_room_later(&test);
 	test_usage(&test);
 	app_world_close(&test.world);
 	printf("%u passed, %u failed\n", test.passed, test.failed);

@@ -442,6 +442,33 @@ def test_as_many_connections_as_the_policy_says(scene):
     actor.do("c.append(socket.create_connection(('10.9.0.2', 7204)))")
 
 
+def test_what_others_open_leaves_room_to_connect(scene):
+    """A quarter of what it may have. One that finds no room works, and is noted when there is."""
+    app, remote = scene.actor(), scene.actor("other", scene.b)
+    app.do("l = socket.create_server(('10.9.0.1', 7206))")
+    remote.do("l = socket.create_server(('10.9.0.2', 7207))")
+    remote.do(f"c = [socket.create_connection(('10.9.0.1', 7206)) for _ in range({FLOWS_MAX})]")
+    app.do(f"s = [l.accept()[0] for _ in range({FLOWS_MAX})]")
+    assert len(scene.flows()) == FLOWS_MAX - 1
+    app.do("c = socket.create_connection(('10.9.0.2', 7207))")
+    assert len(scene.flows()) == FLOWS_MAX
+    last = (7206, remote.do("c[-1].getsockname()[1]"))
+    app.do("s[-1].send(b'x')")
+    assert remote.do("len(c[-1].recv(9))") == 1
+    assert last not in scene.flows()
+    for gone in ("s[0]", "s[1]"):
+        app.do(f"{gone}.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1] + [0] * 7))")
+        app.do(f"{gone}.close()")
+    app.do("s[-1].send(b'y')")
+    assert remote.do("len(c[-1].recv(9))") == 1
+    assert scene.flows()[last]["tracked"] and len(scene.flows()) == FLOWS_MAX - 1
+    app.do("l.close()")
+    app.do("s[-1].close()")
+    remote.do("c[-1].close()")
+    net.wait_until(lambda: last not in scene.flows(), "its end is told")
+    assert last in scene.flows("app_closed")
+
+
 def test_multipath_tcp_is_refused_to_applications(scene):
     """Its connections are made by the kernel, on sockets that nobody could attribute."""
     app, other = scene.actor(), scene.actor("other")
