@@ -373,6 +373,15 @@ int sock_sendmsg6(struct bpf_sock_addr *ctx)
 	return sendmsg_asked(ctx);
 }
 
+/* Will sock_ops be told when the connection is closed? What asks the kernel for it can be taken back
+ * by another program at that hook. */
+static __always_inline bool is_end_told(struct bpf_sock *ctx, const struct app_socket *socket)
+{
+	const struct app_flow *flow = bpf_map_lookup_elem(&app_flows, &socket->flow);
+
+	return flow && flow->tracked && ctx->state != BPF_TCP_CLOSE && tells_states(ctx);
+}
+
 /*
  * The last descriptor of it is closed. What is noted of a socket itself goes with it, if it was noted
  * for that one. Of a connection whose end the kernel tells, this is not the end.
@@ -381,7 +390,6 @@ SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *ctx)
 {
 	struct app_socket *socket = bpf_sk_storage_get(&app_sockets, ctx, NULL, 0);
-	const struct app_flow *flow;
 	__u64 cookie;
 
 	if (!socket)
@@ -391,9 +399,7 @@ int sock_release(struct bpf_sock *ctx)
 	/* Ordered, for app_socket_settle(). */
 	if (__sync_val_compare_and_swap(&socket->noted, cookie, cookie) != cookie)
 		return SOCK_ALLOW;
-	flow = socket->flow.family == FAMILY_COUNT ? NULL :
-						     bpf_map_lookup_elem(&app_flows, &socket->flow);
-	if (!flow || !flow->tracked)
+	if (!is_end_told(ctx, socket))
 		app_socket_claim(socket, cookie);
 	return SOCK_ALLOW;
 }

@@ -24,6 +24,10 @@ struct sock {
 	struct sock_common __sk_common;
 };
 
+struct tcp_sock {
+	__u8 bpf_sock_ops_cb_flags;
+};
+
 #pragma clang attribute pop
 
 /* The address in the kernel of a socket that the verifier knows as one: it lets a helper read
@@ -42,6 +46,14 @@ static __always_inline bool is_v6only(const void *socket)
 	const struct sock *sk = (const struct sock *)address_of(socket);
 
 	return BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only);
+}
+
+/* Does the kernel tell sock_ops of the state of this TCP socket? */
+static __always_inline bool tells_states(const void *socket)
+{
+	const struct tcp_sock *sk = (const struct tcp_sock *)address_of(socket);
+
+	return BPF_CORE_READ(sk, bpf_sock_ops_cb_flags) & BPF_SOCK_OPS_STATE_CB_FLAG;
 }
 
 static __always_inline bool is_v4_mapped(const union wire_addr *addr)

@@ -15,10 +15,12 @@ from sockets import Refused
 from test_sockets import Scene, application, document, fresh    # noqa: F401
 
 HOOKS = 12
+FLAGS_SET = 59          # bpf_sock_ops_cb_flags_set()
+PROG_SOCK_OPS, CGROUP_SOCK_OPS, ALLOW_MULTI = 13, 3, 2
 BPF_PROG_LOAD, BPF_PROG_ATTACH, BPF_PROG_DETACH, BPF_LINK_CREATE = 5, 8, 9, 28
 PROG_CGROUP_SOCK_ADDR, CGROUP_INET4_CONNECT = 18, 10
 PROG_SCHED_CLS, TCX_INGRESS = 3, 46
-MOV_IMM, STORE_WORD, EXIT, MARK_OFFSET = 0xb7, 0x63, 0x95, 8
+MOV_IMM, STORE_WORD, CALL, EXIT, MARK_OFFSET = 0xb7, 0x63, 0x85, 0x95, 8
 SECOND = "eth1"
 MARK = 0xe5000000
 
@@ -91,22 +93,39 @@ def load_program(kind, attach_type, *instructions):
         0, 0, 0, 0, 0, b"selftest", 0, attach_type))
 
 
-class Exclusive:
-    """A program that holds connect4 of a cgroup for itself, and allows everything."""
+class Attached:
+    """A program at a hook of a cgroup."""
 
-    def __init__(self, cgroup):
+    def __init__(self, cgroup, program, attach_type, flags):
         self.cgroup = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
-        self.program = load_program(PROG_CGROUP_SOCK_ADDR, CGROUP_INET4_CONNECT,
-                                    (MOV_IMM, 0, 0, 1), (EXIT, 0, 0, 0))
-        sockets.bpf(BPF_PROG_ATTACH, self.place())
+        self.program, self.attach_type = program, attach_type
+        sockets.bpf(BPF_PROG_ATTACH, self.place(flags))
 
-    def place(self):
-        return struct.pack("=IIIII", self.cgroup, self.program, CGROUP_INET4_CONNECT, 0, 0)
+    def place(self, flags=0):
+        return struct.pack("=IIIII", self.cgroup, self.program, self.attach_type, flags, 0)
 
     def close(self):
         sockets.bpf(BPF_PROG_DETACH, self.place())
         os.close(self.program)
         os.close(self.cgroup)
+
+
+class Exclusive(Attached):
+    """It holds connect4 of a cgroup for itself, and allows everything."""
+
+    def __init__(self, cgroup):
+        program = load_program(PROG_CGROUP_SOCK_ADDR, CGROUP_INET4_CONNECT,
+                               (MOV_IMM, 0, 0, 1), (EXIT, 0, 0, 0))
+        super().__init__(cgroup, program, CGROUP_INET4_CONNECT, 0)
+
+
+class TakingFlags(Attached):
+    """At each sockops it says that nobody needs to be told anything."""
+
+    def __init__(self, cgroup):
+        program = load_program(PROG_SOCK_OPS, CGROUP_SOCK_OPS, (MOV_IMM, 2, 0, 0),
+                               (CALL, 0, 0, FLAGS_SET), (MOV_IMM, 0, 0, 1), (EXIT, 0, 0, 0))
+        super().__init__(cgroup, program, CGROUP_SOCK_OPS, ALLOW_MULTI)
 
 
 @contextlib.contextmanager
@@ -179,6 +198,22 @@ def test_a_wrong_cgroup_is_refused_at_once(fresh, directory, cause):    # noqa: 
     answer = fresh.a.ipsecbpf("attach", net.IFNAME, "--cgroup", directory, check=False)
     assert answer.returncode == 1 and cause in answer.stderr
     assert not fresh.a.attached()
+
+
+def test_a_connection_whose_end_is_not_told(fresh):     # noqa: F811
+    """Another program at sockops has its way with the flags: it ends with the last descriptor then."""
+    fresh.attach(fresh.policy())
+    other = TakingFlags(fresh.cgroup.top)
+    try:
+        server, app = fresh.actor("other", fresh.b), fresh.actor()
+        server.do("l = socket.create_server(('10.9.0.2', 7208))")
+        app.do("s = socket.create_connection(('10.9.0.2', 7208))")
+        ports, = fresh.flows()
+        assert fresh.flows()[ports]["tracked"]
+        app.do("s.close()")
+        assert not fresh.flows() and ports in fresh.flows("app_closed")
+    finally:
+        other.close()
 
 
 # ---- the guard ----------------------------------------------------------------------------------
