@@ -161,8 +161,8 @@ __noinline int guard_drop(struct __sk_buff *skb, __u32 reason, __u32 rule)
 	struct packet_info info;
 
 	guard_parse(skb, &info);
-	drop(&info, reason, SPD_IN, rule, skb->len);
-	return SOCK_REFUSE;
+	report_drop(&info, reason, SPD_IN, rule, skb->len);
+	return refuse(reason);
 }
 
 /*

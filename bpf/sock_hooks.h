@@ -27,7 +27,8 @@ const volatile __u64 netns_cookie;
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-/* A call was refused. Not by drop(): there is no packet; and processes count, not only softirqs. */
+/* A call was refused, or the guard refused a packet. Not by drop(): processes count here, not only
+ * softirqs. */
 static __always_inline int refuse(__u32 reason)
 {
 	__u64 *value = bpf_map_lookup_elem(&drops, &reason);
