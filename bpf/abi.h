@@ -11,6 +11,7 @@
 #ifndef IPSECBPF_ABI_H
 #define IPSECBPF_ABI_H
 
+#include <linux/bpf.h>
 #include <linux/types.h>
 
 #define IPSECBPF_ABI_VERSION 4
@@ -475,7 +476,7 @@ struct app_asked {
 		__u64 ns;	/* CLOCK_MONOTONIC; 0: empty */
 	} to[APP_ASKED];
 	__u32 next;		/* the oldest, which gives way */
-	__u32 pad;
+	struct bpf_spin_lock lock;	/* of all of it: several CPUs may send at once */
 };
 #define APP_ASKED_NS 60000000000ull
 

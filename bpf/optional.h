@@ -70,6 +70,7 @@ static __always_inline __u32 asked_place(const struct app_asked *asked,
 					 const struct packet_info *info)
 {
 	const __u32 *peer = info->dst.w;
+	__u32 place = asked->next;
 
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < APP_ASKED; i++) {
@@ -78,9 +79,25 @@ static __always_inline __u32 asked_place(const struct app_asked *asked,
 		if (asked->to[i].port == info->dst_port && asked->to[i].family == info->family &&
 		    !((addr[0] ^ peer[0]) | (addr[1] ^ peer[1]) | (addr[2] ^ peer[2]) |
 		      (addr[3] ^ peer[3])))
-			return i;
+			place = i;
 	}
-	return asked->next;
+	return place;
+}
+
+/* With the lock held. */
+static __always_inline void asked_put(struct app_asked *asked, const struct packet_info *info,
+				      __u64 now)
+{
+	__u32 place = asked_place(asked, info);
+
+	if (place == asked->next)
+		asked->next = (place + 1) % APP_ASKED;
+	asm("" : "+r"(place));
+	place &= APP_ASKED - 1;
+	asked->to[place].ns = now;
+	asked->to[place].addr = info->dst;
+	asked->to[place].port = info->dst_port;
+	asked->to[place].family = info->family;
 }
 
 /*
@@ -92,7 +109,7 @@ __noinline int note_asked_peer(struct __sk_buff *skb, const struct packet_info *
 	struct bpf_sock *sk = skb->sk;
 	const struct app_socket *socket;
 	struct app_asked *asked;
-	__u32 place;
+	__u64 now;
 
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
@@ -104,17 +121,10 @@ __noinline int note_asked_peer(struct __sk_buff *skb, const struct packet_info *
 	asked = bpf_sk_storage_get(&app_asked, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!asked)
 		return 0;
-	place = asked_place(asked, info);
-	if (place == asked->next)
-		asked->next = (place + 1) % APP_ASKED;
-	place %= APP_ASKED;
-	asm("" : "+r"(place));
-	place &= APP_ASKED - 1;
-	asked->to[place].ns = 0;
-	asked->to[place].addr = info->dst;
-	asked->to[place].port = info->dst_port;
-	asked->to[place].family = info->family;
-	asked->to[place].ns = bpf_ktime_get_ns();
+	now = bpf_ktime_get_ns();
+	bpf_spin_lock(&asked->lock);
+	asked_put(asked, info, now);
+	bpf_spin_unlock(&asked->lock);
 	return 0;
 }
 

@@ -114,22 +114,25 @@ static __always_inline bool is_verified(const struct __sk_buff *skb)
 }
 
 /* Has the socket sent there in the clear lately? */
-static __always_inline bool was_asked(const struct app_asked *asked, const struct packet_info *info)
+static __always_inline bool was_asked(struct app_asked *asked, const struct packet_info *info)
 {
 	__u64 now = bpf_ktime_get_ns();
 	const __u32 *src = info->src.w;
 	bool found = false;
 
+	bpf_spin_lock(&asked->lock);
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < APP_ASKED; i++) {
 		const __u32 *addr = asked->to[i].addr.w;
 
-		found |= asked->to[i].ns && now - asked->to[i].ns < APP_ASKED_NS &&
+		/* It may have asked again since `now`. */
+		found |= asked->to[i].ns && (__s64)(now - asked->to[i].ns) < (__s64)APP_ASKED_NS &&
 			 asked->to[i].port == info->src_port &&
 			 asked->to[i].family == info->family &&
 			 !((addr[0] ^ src[0]) | (addr[1] ^ src[1]) | (addr[2] ^ src[2]) |
 			   (addr[3] ^ src[3]));
 	}
+	bpf_spin_unlock(&asked->lock);
 	return found;
 }
 
@@ -143,8 +146,8 @@ __noinline int guard_clear(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
 	const struct app_socket *socket;
-	const struct app_asked *asked;
 	struct packet_info info;
+	struct app_asked *asked;
 
 	if (!sk || guard_parse(skb, &info) || is_group_address(&info.dst, info.family) ||
 	    !is_own_address(&info.dst, info.family))

@@ -267,7 +267,8 @@ static void test_asked(struct test *test)
 	      bpf_map_lookup_elem(test->pins->app_asked_fd, &client, &asked), "not by a bypass");
 	change = send_to(test, client, LOOPBACK, ASKED_PORT);
 	check(test, change.optional == FIRST && change.passed == PASS_OUT_OPTIONAL, "in the clear");
-	check(test, !bpf_map_lookup_elem(test->pins->app_asked_fd, &client, &asked) &&
+	check(test,
+	      !bpf_map_lookup_elem_flags(test->pins->app_asked_fd, &client, &asked, BPF_F_LOCK) &&
 	      has_asked(&asked, LOOPBACK) && asked.next == 1, "noted");
 	send_to(test, client, LOOPBACK + 1, ASKED_PORT);
 	send_to(test, client, LOOPBACK, ASKED_PORT);
