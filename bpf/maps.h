@@ -176,17 +176,14 @@ struct {
 	__type(value, __u64);
 } app_usage SEC(".maps");
 
-/* Application -> clear text accepted under an optional protection in this slice of time. Written and
- * read by xdp_ingress. */
-struct optional_budget {
-	__u64 slice;	/* with whose it is: optional_within_rate() */
-	__u64 used;
-};
+/* Application -> clear text accepted under an optional protection in this slice of time: the slice,
+ * with whose it is, << 32 | packets; one word, so that a new slice begins at once. Written and read by
+ * xdp_ingress and the guard (optional_within_rate()). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, APPS_MAX + 1);
 	__type(key, __u32);
-	__type(value, struct optional_budget);
+	__type(value, __u64);
 } optional_budgets SEC(".maps");
 
 /* SAs of both directions by (destination, protocol, SPI). Written by the supervisor, read by

@@ -27,19 +27,22 @@ static __always_inline bool optional_is_open(const struct control *ctl,
  * another's in the next policy, who has used nothing: slices are told apart by name as well. */
 static __noinline int optional_within_rate(__u32 generation, __u32 app)
 {
-	struct optional_budget *budget = bpf_map_lookup_elem(&optional_budgets, &app);
+	__u64 *budget = bpf_map_lookup_elem(&optional_budgets, &app), slice, old;
 	struct app_limits limits;
-	__u64 slice, old;
 
-	if (!budget || app_limits(generation, app, &limits))
+	if (!budget || app_limits(generation, app, &limits) || !limits.optional_rate)
 		return 0;
-	slice = bpf_ktime_get_ns() / OPTIONAL_SLICE_NS + limits.name_digest;
-	old = budget->slice;
-	if (old != slice && __sync_val_compare_and_swap(&budget->slice, old, slice) == old)
-		budget->used = 0;
-	/* Looked at first: what is refused need not be counted by all CPUs. */
-	return budget->used < limits.optional_rate &&
-	       __sync_fetch_and_add(&budget->used, 1) < limits.optional_rate;
+	slice = (bpf_ktime_get_ns() / OPTIONAL_SLICE_NS + limits.name_digest) << 32;
+	old = *(volatile __u64 *)budget;
+	if ((old ^ slice) >> 32) {
+		if (__sync_val_compare_and_swap(budget, old, slice | 1) == old)
+			return 1;
+		old = *(volatile __u64 *)budget;
+	}
+	/* Looked at first: what is refused need not be counted by all CPUs, nor ever goes beyond
+	 * the packets' half of the word. */
+	return (__u32)old < limits.optional_rate &&
+	       (__u32)__sync_fetch_and_add(budget, 1) < limits.optional_rate;
 }
 
 static __noinline int count_optional(__u32 generation, __u32 app, __u32 octets)

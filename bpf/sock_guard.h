@@ -179,11 +179,19 @@ static __always_inline int guard_protected(struct __sk_buff *skb, const struct c
 					   const struct spd_verdict *verdict)
 {
 	struct spd_verdict other = {};
+	int step;
 
 	if (owner->app) {
 		if (is_verified(skb) && admitted == owner->app)
 			return GUARD_PASS;
-		return optional_is_open(ctl, verdict) ? guard_clear(skb) : -DROP_UNVERIFIED;
+		if (!optional_is_open(ctl, verdict))
+			return -DROP_UNVERIFIED;
+		step = guard_clear(skb);
+		/* xdp_ingress has counted what it let in for this application, and nothing else. */
+		if (step == GUARD_PASS && admitted != owner->app &&
+		    !optional_within_rate(owner->generation, owner->app))
+			step = -DROP_OPTIONAL_RATE;
+		return step;
 	}
 	if (!is_verified(skb) || guard_search(skb, question, owner, admitted, &other) != GUARD_ASK)
 		return -DROP_UNVERIFIED;

@@ -138,6 +138,37 @@ def test_each_application_has_its_own_budget(scene):
     assert got + scene.a.drops("optional_rate") - before == 10 * RATE
 
 
+def test_what_comes_in_as_anothers_is_counted(scene):
+    """Both share the port. What is let in as the other's, in the clear, reaches the first all the same."""
+    trusting = application("trusting", {"cgroup": scene.cgroup.path("trusting")},
+                           [{"remote": "any", "class": "trusted"}])
+    scene.install(scene.policy(scene.a, scene.app(optional(), optional_rate=RATE), trusting),
+                  scene.plain(scene.b))
+    one, two = scene.actor(scene.a), scene.actor(scene.a, "trusting")
+    for actor in (one, two):
+        actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+        actor.do("s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)")
+        actor.do(f"s.bind(('', {PORT}))")
+        actor.do("s.setblocking(False)")
+    stranger = scene.actor(scene.b, "other")
+    stranger.do("every = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(400)]")
+    before = scene.a.drops("optional_rate")
+    begun = time.monotonic()
+    stranger.do(f"for s in every: s.sendto(b'x', ({scene.a.address(4)!r}, {PORT}))")
+    for actor in (one, two):
+        actor.do("got = 0")
+
+    def heard(actor):
+        actor.do("try:\n    while s.recv(9): got += 1\nexcept BlockingIOError: pass")
+        return actor.do("got")
+
+    def refused():
+        return scene.a.drops("optional_rate") - before
+
+    net.wait_until(lambda: heard(one) + heard(two) + refused() == 400, "all have come or are refused")
+    assert refused() and RATE <= heard(one) <= (int(time.monotonic() - begun) + 2) * RATE
+
+
 def test_a_budget_goes_by_name_not_by_place(scene):
     """The next policy's first application has not used what the last one's has."""
     greedy = scene.app(optional(), optional_rate=1)
