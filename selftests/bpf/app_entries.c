@@ -140,6 +140,95 @@ static void test_flows(struct test *test)
 	       (unsigned long long)result->refused);
 }
 
+/* ---- no room --------------------------------------------------------------------------------- */
+
+enum { ROOM = 4 };
+
+/* What the entry point returns: 0 or a drop reason. */
+static int ask(struct test *test, enum app_entries_what what, uint16_t port, uint64_t cookie)
+{
+	uint8_t frame[64] = { 0 };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame),
+		    .repeat = 1);
+
+	test->object->bss->asked = (struct app_entries_asked){ what, port, cookie };
+	if (bpf_prog_test_run_opts(bpf_program__fd(test->object->progs.one), &opts))
+		return -1;
+	return (int)opts.retval;
+}
+
+static uint64_t used(const struct test *test, uint64_t name)
+{
+	uint64_t count = 0;
+
+	bpf_map_lookup_elem(bpf_map__fd(test->object->maps.app_usage), &name, &count);
+	return count;
+}
+
+static bool has(const struct bpf_map *map, uint16_t port)
+{
+	const struct app_flow_key key = { .proto = IPPROTO_TCP, .local_port = port };
+	struct app_flow flow;
+
+	return !bpf_map_lookup_elem(bpf_map__fd(map), &key, &flow);
+}
+
+/* Refused, and not charged for; what goes makes room. */
+static void test_no_room(struct test *test)
+{
+	const uint64_t endpoints = APP_ENTRIES_NAME ^ APP_ENTRIES_ENDPOINTS;
+
+	for (uint16_t i = 0; i < ROOM; i++) {
+		check(test, !ask(test, APP_ENTRIES_BIND, i, 1), "no room", "an endpoint");
+		check(test, !ask(test, APP_ENTRIES_OPEN, i, 1), "no room", "a connection");
+	}
+	check(test, ask(test, APP_ENTRIES_BIND, ROOM, 1) == DROP_APP_FULL, "no room",
+	      "one endpoint more");
+	check(test, ask(test, APP_ENTRIES_OPEN, ROOM, 1) == DROP_APP_FULL, "no room",
+	      "one connection more");
+	check(test, used(test, endpoints) == ROOM && used(test, APP_ENTRIES_NAME) == ROOM,
+	      "no room", "what was refused is charged for");
+	check(test, !ask(test, APP_ENTRIES_BIND, 0, 1), "no room", "one that is there is shared");
+	ask(test, APP_ENTRIES_UNBIND, 1, 1);
+	check(test, !ask(test, APP_ENTRIES_BIND, ROOM, 1), "no room", "an endpoint in its place");
+}
+
+/* One that cannot be kept as closed stays among those that are open, until its key is used anew. */
+static void test_no_room_for_closed(struct test *test)
+{
+	const struct bpf_map *closed = test->object->maps.app_closed;
+	const struct bpf_map *flows = test->object->maps.app_flows;
+
+	check(test, !ask(test, APP_ENTRIES_CLOSE, 0, 1) && has(closed, 0) && !has(flows, 0),
+	      "no room for closed", "one has room");
+	check(test, ask(test, APP_ENTRIES_CLOSE, 1, 1) == DROP_APP_FULL && has(flows, 1),
+	      "no room for closed", "the next stays");
+	check(test, used(test, APP_ENTRIES_NAME) == ROOM - 1, "no room for closed",
+	      "it is charged for");
+	check(test, !ask(test, APP_ENTRIES_OPEN, 1, 2) && used(test, APP_ENTRIES_NAME) == ROOM - 1,
+	      "no room for closed", "a new one takes its place");
+	check(test, !ask(test, APP_ENTRIES_CLOSE, 1, 1) && has(flows, 1), "no room for closed",
+	      "the old one's end is not the new one's");
+}
+
+/* Maps that are full soon; and of those that are closed the kernel never makes room by itself. */
+static struct app_entries_probe_bpf *load_small(void)
+{
+	struct app_entries_probe_bpf *object = app_entries_probe_bpf__open();
+
+	if (!object)
+		return NULL;
+	if (bpf_map__set_max_entries(object->maps.app_flows, ROOM) ||
+	    bpf_map__set_max_entries(object->maps.app_endpoints, ROOM) ||
+	    bpf_map__set_type(object->maps.app_closed, BPF_MAP_TYPE_HASH) ||
+	    bpf_map__set_max_entries(object->maps.app_closed, 1) ||
+	    app_entries_probe_bpf__load(object)) {
+		app_entries_probe_bpf__destroy(object);
+		return NULL;
+	}
+	return object;
+}
+
 int main(void)
 {
 	struct test test = { .object = app_entries_probe_bpf__open_and_load() };
@@ -151,6 +240,14 @@ int main(void)
 	test_endpoints(&test);
 	test_going(&test);
 	test_flows(&test);
+	app_entries_probe_bpf__destroy(test.object);
+	test.object = load_small();
+	if (!test.object) {
+		fprintf(stderr, "cannot load the probe with small maps: %s\n", strerror(errno));
+		return 1;
+	}
+	test_no_room(&test);
+	test_no_room_for_closed(&test);
 	app_entries_probe_bpf__destroy(test.object);
 	printf("%u passed, %u failed\n", test.passed, test.failed);
 	return test.failed != 0;

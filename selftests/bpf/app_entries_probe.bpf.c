@@ -81,4 +81,30 @@ int flows(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
+/* ---- one at a time --------------------------------------------------------------------------- */
+
+struct app_entries_asked asked = {};
+
+SEC("tc")
+int one(struct __sk_buff *skb)
+{
+	struct app_flow_terms terms = { .cookie = asked.cookie, .name_digest = APP_ENTRIES_NAME,
+					.flows_max = APP_ENTRIES_MANY, .tracked = 1 };
+	struct app_endpoint_key endpoint = { .proto = IPPROTO_UDP, .port = asked.port };
+	struct app_flow_key flow = { .proto = IPPROTO_TCP, .local_port = asked.port };
+	struct app_identity who = { .uid = 1 };
+
+	switch (asked.what) {
+	case APP_ENTRIES_BIND:
+		return -app_endpoint_add(&endpoint, &who, &terms);
+	case APP_ENTRIES_UNBIND:
+		return -app_endpoint_remove(&endpoint);
+	case APP_ENTRIES_OPEN:
+		return -app_flow_add(&flow, &who, &terms);
+	case APP_ENTRIES_CLOSE:
+		return -app_flow_close(&flow, asked.cookie);
+	}
+	return -1;
+}
+
 char LICENSE[] SEC("license") = "GPL";
