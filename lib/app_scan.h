@@ -5,9 +5,10 @@
  * made it as the hooks would have. That, and not a BPF iterator, because an iterator sees a socket
  * but not the program that has it open.
  *
- * Not found: sockets that no process has open but that wait in a queue of descriptors (SCM_RIGHTS),
- * those of a thread that shares its descriptors with no other, and those of processes that the
- * mounted /proc does not show: it has to be the host's, not a container's.
+ * Not found: sockets that no process has open but that wait in a queue of descriptors (SCM_RIGHTS)
+ * or are direct descriptors of io_uring, TCP sockets that were closed and still send, those of a
+ * thread that shares its descriptors with no other, and those of processes that the mounted /proc
+ * does not show: it has to be the host's, not a container's.
  *
  * Included by: policy_apply.c, `app sockets`.
  */

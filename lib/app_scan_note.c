@@ -68,7 +68,7 @@ static struct app_note note_of(const struct noting *noting, const struct app_soc
 	};
 }
 
-static void remove_entries(const struct noting *noting, const struct app_socket *socket)
+static void remove_endpoints(const struct noting *noting, const struct app_socket *socket)
 {
 	struct app_note note = note_of(noting, socket);
 
@@ -78,6 +78,13 @@ static void remove_entries(const struct noting *noting, const struct app_socket 
 		if (note.endpoint.family < FAMILY_COUNT)
 			app_noter_note(noting->noter, &note);
 	}
+}
+
+static void remove_entries(const struct noting *noting, const struct app_socket *socket)
+{
+	struct app_note note = note_of(noting, socket);
+
+	remove_endpoints(noting, socket);
 	note.what = APP_NOTE_FLOW_GONE;
 	note.flow = socket->flow;
 	if (note.flow.family < FAMILY_COUNT)
@@ -165,12 +172,27 @@ static int identify(struct noting *noting, const struct app_scan_socket *found,
 	return err;
 }
 
+/* Has a hook, since it was looked at, noted what it has? */
+static bool is_overtaken(const struct noting *noting, const struct app_scan_socket *found)
+{
+	struct app_socket now;
+
+	return found->known && !bpf_map_lookup_elem(noting->storage, &found->fd, &now) &&
+	       now.noted != found->socket.noted;
+}
+
 static int store(struct noting *noting, const struct app_scan_socket *found,
 		 const struct app_socket *socket)
 {
-	/* A hook that was quicker is right: what it noted stays. */
+	/* A hook that was quicker is right: what it noted stays. Of what is known the kernel cannot
+	 * make sure of that; an endpoint that is forgotten so would be there for ever. */
 	int flags = found->known ? BPF_EXIST : BPF_NOEXIST;
 
+	if (is_overtaken(noting, found)) {
+		/* Endpoints are counted; the connection is the same one, and the hook's. */
+		remove_endpoints(noting, socket);
+		return 0;
+	}
 	if (!bpf_map_update_elem(noting->storage, &found->fd, socket, (__u64)flags)) {
 		noting->noted++;
 		return 0;
