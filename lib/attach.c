@@ -14,6 +14,7 @@
 
 #include "app_hooks.h"
 #include "app_identity.h"
+#include "app_reach.h"
 #include "app_scan.h"
 #include "control.h"
 #include "host_port.h"
@@ -352,6 +353,7 @@ static int apply_files(struct attach *attach)
 	if (!attach->policy)
 		return 0;
 	policy_warn_nic(attach->policy, attach->ifname, attach->report);
+	app_reach_warn(&attach->pins, attach->policy, attach->report);
 	return policy_install(&attach->pins, attach->ifname, attach->policy, &for_good, &applied,
 			      attach->report);
 }

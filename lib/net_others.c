@@ -97,6 +97,52 @@ int net_master_read(uint32_t ifindex, char ret_name[16])
 	return 0;
 }
 
+struct upper {
+	uint32_t ifindex;	/* of what it lies above */
+	char name[16];
+};
+
+/* Tunnels, too, name what they send by, but what comes out of them is another packet. */
+static bool is_upper_kind(const char *kind)
+{
+	static const char *const kinds[] = { "vlan", "macvlan", "macvtap", "ipvlan", "ipvtap" };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (!strcmp(kind, kinds[i]))
+			return true;
+	return false;
+}
+
+static void on_upper(const struct nlmsghdr *message, void *context)
+{
+	const size_t len = sizeof(struct ifinfomsg);
+	const void *info = netlink_attribute(message, len, IFLA_LINKINFO, 0);
+	const char *kind = info ? netlink_nested(info, IFLA_INFO_KIND, sizeof("vlan")) : NULL;
+	const char *name = netlink_attribute(message, len, IFLA_IFNAME, 2);
+	struct upper *upper = context;
+
+	/* One in another namespace has the number of a device there. */
+	if (!kind || !name || !is_upper_kind(kind) ||
+	    netlink_attribute(message, len, IFLA_LINK_NETNSID, 4) ||
+	    get_u32(netlink_attribute(message, len, IFLA_LINK, 4)) != upper->ifindex)
+		return;
+	snprintf(upper->name, sizeof(upper->name), "%s", name);
+}
+
+int net_upper_read(uint32_t ifindex, char ret_name[16])
+{
+	const struct ifinfomsg head = { 0 };
+	struct upper upper = { .ifindex = ifindex };
+	struct netlink_question question;
+	int err;
+
+	netlink_question_init(&question, RTM_GETLINK, NLM_F_DUMP, &head, sizeof(head));
+	err = netlink_question_ask(NETLINK_ROUTE, &question, on_upper, &upper);
+	if (!err)
+		snprintf(ret_name, sizeof(upper.name), "%s", upper.name);
+	return err;
+}
+
 /* ---- the kernel's IPsec ---------------------------------------------------------------------- */
 
 struct policy_count {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "app_hooks.h"
+#include "app_reach.h"
 #include "app_scan.h"
 #include "clock.h"
 #include "control.h"
@@ -385,6 +386,7 @@ static int apply(const struct pins *pins, const struct policy *policy,
 	if (!how.dry_run)
 		policy_trial_settle(pins);
 	policy_warn_nic(policy, pins->ifname, report);
+	app_reach_warn(pins, policy, report);
 	err = policy_install(pins, pins->ifname, policy, &how, ret_result, report);
 	/* Without one (a guard, say) the hooks go back all the same. */
 	if (!err && how.trial_seconds)

@@ -11,6 +11,7 @@
 
 #include <linux/capability.h>
 
+#include "app_reach.h"
 #include "ipsecbpf.h"
 #include "net_others.h"
 #include "nic.h"
@@ -96,6 +97,7 @@ struct preflight_nic {
 	int err;			/* of reading it; nothing else is filled in then */
 	struct nic nic;
 	char master[16];		/* whose port it is; "": nobody's */
+	struct app_reach reach;
 	uint32_t cpus;
 	int channels_err, rss_err, xdp_features_err, offloads_err, xdp_err, tc_err;
 	struct nic_channels channels;

@@ -51,6 +51,9 @@
 	  "Is it there, Ethernet, up, and nobody's port?")                                  \
 	X(attachment, interface, "attachment",                                              \
 	  "What is left of, or running from, an earlier attach")                            \
+	X(applications, interface, "applications",                                          \
+	  "Do sockets get packets from this interface itself, and is no other attached? "   \
+	  "Policy for applications takes what comes otherwise for unverified")              \
 	X(mtu, interface, "MTU", "Within what AF_XDP frames and the driver's XDP take?")    \
 	X(esp_room, interface, "room for ESP",                                              \
 	  "Do 1280 octets fit into a tunnel, as IPv6 demands?")                             \

@@ -98,6 +98,26 @@ void preflight_judge_attachment(const struct preflight_facts *facts,
 	}
 }
 
+void preflight_judge_applications(const struct preflight_facts *facts,
+				  struct preflight_finding *finding)
+{
+	const struct app_reach *reach = &facts->nic.reach;
+
+	if (no_interface(facts))
+		return;
+	if (reach->above[0])
+		preflight_found(finding, WARNING,
+				"%s lies above: policy for applications drops what SAs have "
+				"verified", reach->above);
+	else if (reach->beside[0])
+		preflight_found(finding, WARNING,
+				"%s is attached beside it: policy for applications drops what the "
+				"other NIC's SAs have verified", reach->beside);
+	else
+		preflight_found(finding, OK,
+				"sockets get packets from here, and no other is attached");
+}
+
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
 void preflight_judge_mtu(const struct preflight_facts *facts, struct preflight_finding *finding)

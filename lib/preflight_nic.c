@@ -90,6 +90,7 @@ void preflight_probe_nic(struct preflight_facts *facts, bool attaching)
 		return;
 	if (net_master_read(nic->nic.ifindex, nic->master))
 		nic->master[0] = '\0';
+	app_reach_read(ifname, nic->nic.ifindex, &nic->reach);
 	cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	nic->cpus = cpus > 0 ? (uint32_t)cpus : 1;
 	nic->channels_err = nic_channels(ifname, &nic->channels);

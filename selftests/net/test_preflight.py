@@ -283,6 +283,30 @@ def test_interface_is_a_port(host):
     mend(host, "interface")
 
 
+def test_devices_that_sockets_get_packets_from(host):
+    assert_check(preflight(host), "applications", "ok", "no other is attached")
+    host.ip("link", "add", "mac0", "link", net.IFNAME, "type", "macvlan")
+    assert_check(preflight(host), "applications", "warning", "^mac0 lies above")
+    host.ip("link", "del", "mac0")
+    host.ip("link", "add", "br0", "type", "bridge")
+    host.ip("link", "set", "dev", net.IFNAME, "master", "br0")
+    assert_check(preflight(host), "applications", "warning", "^br0 lies above")
+
+
+def test_a_device_above_that_is_elsewhere(host):
+    """It came from another namespace, where something else has the interface's number."""
+    index = json.loads(host.ip("-j", "link", "show", "dev", net.IFNAME).stdout)[0]["ifindex"]
+    other = f"{host.netns}-above"
+    net.run_command(["ip", "netns", "add", other])
+    try:
+        net.run_command(["ip", "-n", other, "link", "add", "low0", "index", str(index), "type", "bridge"])
+        net.run_command(["ip", "-n", other, "link", "add", "mac0", "link", "low0", "type", "macvlan"])
+        net.run_command(["ip", "-n", other, "link", "set", "mac0", "netns", host.netns])
+        assert_check(preflight(host), "applications", "ok", "no other is attached")
+    finally:
+        net.run_command(["ip", "netns", "del", other])
+
+
 @pytest.mark.parametrize("mtu, finding", [
     (3600, "3600; native XDP of driver veth takes at most 3506"), (1200, "at least 1280")])
 def test_mtu(host, mtu, finding):

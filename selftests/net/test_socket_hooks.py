@@ -82,6 +82,53 @@ def test_a_guards_go_where_no_policy_needs_them(fresh):     # noqa: F811
     assert links(fresh) == 0 and not programs(fresh.cgroup.top)
 
 
+# ---- what they do not reach ---------------------------------------------------------------------
+
+def warnings(answer):
+    return [line for line in answer.stderr.splitlines() if line.startswith("warning")]
+
+
+def test_a_device_above_is_warned_of(fresh):    # noqa: F811
+    """Only where the policy names applications."""
+    fresh.attach(fresh.policy())
+    assert not warnings(apply(fresh, fresh.policy()))
+    fresh.a.ip("link", "add", "mac0", "link", net.IFNAME, "type", "macvlan")
+    warning, = warnings(apply(fresh, fresh.policy()))
+    assert "mac0 lies above it" in warning
+    assert not warnings(apply(fresh, document()))
+
+
+def test_another_attachment_is_warned_of(fresh):    # noqa: F811
+    """By attach as by apply, and by preflight."""
+    second_wire(fresh)
+    fresh.attach(fresh.policy())
+    answer = fresh.a.ipsecbpf("attach", SECOND, "--cgroup", fresh.cgroup.top, "--policy", "-",
+                              input=json.dumps(fresh.policy()))
+    try:
+        assert any(f"{net.IFNAME} is attached beside it" in line for line in warnings(answer))
+        warning, = warnings(apply(fresh, fresh.policy()))
+        assert f"{SECOND} is attached beside it" in warning
+        checks = json.loads(fresh.a.run(net.IPSECBPF, "-j", "preflight", net.IFNAME,
+                                        check=False).stdout)["checks"]
+        assert checks["applications"]["finding"].startswith(f"{SECOND} is attached beside it")
+    finally:
+        fresh.a.ipsecbpf("detach", SECOND, "--open")
+
+
+@pytest.mark.parametrize("match,warned", [
+    ([{"cgroup": "{}/app"}], False), ([{"cgroup": "{}"}], False), ([{"cgroup": "{}x"}], True),
+    ([{"cgroup": "/elsewhere"}], True), ([{"user": "root"}], True),
+    ([{"cgroup": "{}/app"}, {"unit": "x.service"}], True)],
+    ids=["below", "the same", "beside", "elsewhere", "user", "unit"])
+def test_programs_outside_of_the_cgroup_are_warned_of(fresh, match, warned):    # noqa: F811
+    name = fresh.cgroup.path()
+    app = application("app", "")
+    app["match"] = [{key: value.format(name) for key, value in one.items()} for one in match]
+    fresh.attach(document())
+    said = [line for line in warnings(apply(fresh, document(app))) if fresh.cgroup.top in line]
+    assert len(said) == warned and ('"app"' in "".join(said)) == warned
+
+
 # ---- what stops them ----------------------------------------------------------------------------
 
 def load_program(kind, attach_type, *instructions):

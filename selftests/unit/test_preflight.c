@@ -55,7 +55,7 @@ struct ill {
 	enum preflight_check check;
 	enum preflight_result result;
 	const char *found;	/* a part of it */
-	const char *fix;	/* the whole; NULL: there is none */
+	const char *fix;	/* the whole; "": there is none */
 	void (*spoil)(struct preflight_facts *facts);
 };
 
@@ -95,6 +95,8 @@ SPOIL(no_nic, f->nic.err = -ENODEV)
 SPOIL(no_ethernet, f->nic.nic.ethernet = false)
 SPOIL(down, f->nic.nic.up = false)
 SPOIL(enslaved, strcpy(f->nic.master, "br0"))
+SPOIL(vlan_above, strcpy(f->nic.reach.above, "eth0.5"); strcpy(f->nic.reach.beside, "eth1"))
+SPOIL(another, strcpy(f->nic.reach.beside, "eth1"))
 SPOIL(attached, f->nic.attachment = ATTACHMENT_LIVE)
 SPOIL(guarded, f->nic.attachment = ATTACHMENT_GUARD; f->nic.attachment_generic = true)
 SPOIL(other_abi, f->nic.attachment = ATTACHMENT_FOREIGN_ABI;
@@ -188,6 +190,8 @@ static const struct ill ills[] = {
 	ILL(attachment, FAILURE, "already", "ipsecbpf detach eth0", attached)
 	ILL(attachment, WARNING, "a guard", "ipsecbpf attach eth0 --xdp generic", guarded)
 	ILL(attachment, FAILURE, "older", "ipsecbpf detach eth0 --open", other_abi)
+	ILL(applications, WARNING, "eth0.5 lies above", "", vlan_above)
+	ILL(applications, WARNING, "eth1 is attached beside", "", another)
 	ILL(mtu, FAILURE, "native XDP of driver ice takes at most 3046",
 	    "ip link set dev eth0 mtu 1500",
 	    jumbo)
