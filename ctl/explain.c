@@ -470,7 +470,9 @@ const struct verb verb_explain = {
 		   "PROTOCOL, a ping; one port is DPORT. UDP to or from port 4500 is IKE, with --spi "
 		   "ESP in UDP. The answer is what comes back, in the same VLAN and with the same "
 		   "DSCP, through the other hook. Where the policy has applications, the packet is that of the "
-		   "one whose socket has these addresses and ports now, if there is one, or of --app.",
+		   "one whose socket has these addresses and ports now, if there is one, or of --app. "
+		   "What the guard before an application's sockets would refuse of it after that is "
+		   "not asked: stats counts that, by reason.",
 	.operands = operands,
 	.options = options,
 	.args_size = sizeof(struct explain_args),
