@@ -84,6 +84,7 @@ def test_one_socket_and_three_networks(everywhere, family, how):
             assert other.do("data.decode()") == text
             other.do("s.sendto(data, sender)")
             assert hear(one) == text
+    everywhere.wire.wait(lambda packet: packet.payload == text.encode(), "the last, in the clear", "a")
     spoken = {(packet.secured, packet.dst) for packet in everywhere.wire.packets("a") if packet.proto == UDP}
     assert spoken == {(True, protected), (False, TRUSTED[family][1])}
     assert everywhere.a.drops("policy_discard") >= drops + 3
@@ -180,7 +181,8 @@ def test_sockets_that_are_older(fresh, older_than, family):
     accept(other)
     datagram_socket(other, family, PORT, "d")
     talk(one, other, "in the clear")
-    assert fresh.wire.unprotected()
+    fresh.wire.wait(lambda packet: not packet.secured and packet.payload == b"in the clear",
+                    "what b says", "b")
     if older_than == "policy":
         for host in (fresh.a, fresh.b):
             fresh.apply(host, fresh.policy(host))
