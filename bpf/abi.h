@@ -14,7 +14,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define IPSECBPF_ABI_VERSION 4
+#define IPSECBPF_ABI_VERSION 5
 
 /* ---- limits ------------------------------------------------------------------------------- */
 
