@@ -263,6 +263,10 @@ _Static_assert(sizeof(struct attachment) == 328, "attachment is ABI");
 
 /* Map `protections`: a pair's id. It stands for one immutable definition; see lib/protections.h. Each
  * generation has its own, so that going back to a policy goes back to its ids. */
+/* As a generation: pairs that no policy in the map names, but that an SA has served (`had_sa`). One
+ * without names stands for all others: more than PROTECT_MAX are not told apart. */
+#define PROTECTION_HAD_SA 2
+
 struct protection_key {
 	__u32 generation;
 	char peer[NAME_LEN];
@@ -398,9 +402,10 @@ struct worker_stats {
 };
 
 /* Map `had_sa`, index protect id: not 0 once an SA served it. An optional protection is mandatory from
- * then on, whether that SA lives or not, until the administrator flushes SAs. A policy that leaves the
- * pair out, or calls it otherwise, forgets it: the pair begins anew when it comes back. Written by the
- * supervisor, read by the hooks. */
+ * then on, whether that SA lives or not, until the administrator flushes SAs. A pair that a policy leaves
+ * out is remembered by its names (PROTECTION_HAD_SA) for when it comes back; one that is called otherwise
+ * is another. Written by the supervisor and, for ids that it gives out, by policy apply; read by the
+ * hooks. */
 
 /* ---- applications -------------------------------------------------------------------------- */
 
