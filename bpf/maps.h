@@ -86,8 +86,8 @@ struct {
 	});
 } policy_text SEC(".maps");
 
-/* Names -> protect ids, of both generations, and PROTECTION_HAD_SA. Written (the spare one's) by policy
- * apply; read by sa apply. No hook reads it. */
+/* Names -> protect ids, of both generations, and PROTECTION_HAD_SA. Written (the spare one's) by
+ * policy apply; read by sa apply. No hook reads it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 3 * PROTECT_MAX);

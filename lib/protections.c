@@ -205,7 +205,7 @@ static bool is_remembered(const struct pins *pins, const struct protection_key *
 	return !bpf_map_lookup_elem(pins->protections_fd, &key, &value);
 }
 
-/* A pair whose generation goes; the other one, if that names it, has an entry of its own in had_sa. */
+/* A pair whose generation goes; the other one, if that names it, has one of its own in had_sa. */
 static void remember(const struct pins *pins, const struct protection_key *pair, uint32_t *count)
 {
 	const struct protection_val none = { 0 };
@@ -261,8 +261,8 @@ bool protections_are_live(const struct protections *protections)
 
 /*
  * An id that the policy in force does not have for this pair. If it has the pair under another, SAs
- * have served it if they have served that; if not, a policy before may have had it. What was there of
- * an id that was somebody else's says nothing of it.
+ * have served it if they have served that; if not, a policy before may have had it. What was there
+ * of an id that was somebody else's says nothing of it.
  */
 static int inherit_had_sa(const struct pins *pins, const struct protection_key *live_key,
 			  uint32_t id)
