@@ -81,7 +81,8 @@ enum essential_bit {
 #define DROP_REASONS(X)									\
 	X(NONE, "none", "-", "not dropped")						\
 	X(MALFORMED, "malformed", "bpf+worker", "a header is cut short or its lengths lie")	\
-	X(NO_POLICY, "no_policy", "bpf", "no policy is loaded yet, and the packet is not essential")	\
+	X(NO_POLICY, "no_policy", "bpf",						\
+	  "not essential, and no policy is loaded yet, or socket hooks that it needs are off")	\
 	X(GUARD, "guard", "bpf", "detached, the guard is left in place, and policy says protect")	\
 	X(POLICY_DISCARD, "policy_discard", "bpf", "an SPD rule or default says discard")	\
 	X(NON_IP, "non_ip", "bpf", "not IP, and the policy's default for other ethertypes is discard")	\
@@ -217,6 +218,8 @@ enum attach_state {
 	ATTACH_BLOCKED,		/* no policy yet: everything but ESSENTIAL_ALL is dropped */
 	ATTACH_RUNNING,
 	ATTACH_GUARD,		/* detached, links left: bypass works, protect means drop */
+	ATTACH_CLOSED,		/* the policy needs socket hooks that are off: everything but what
+				 * it calls essential is dropped; sockets are noted as ever */
 };
 
 /*
@@ -234,7 +237,8 @@ struct control {
 	__u32 state;		/* enum attach_state */
 	__u64 active;		/* GENERATION_AT() says which it is */
 	__u8 nic_mac[6];	/* put back where a host tag stood */
-	__u16 pad;
+	__u8 app_generations;	/* bit n: generation n has applications, needs the socket hooks */
+	__u8 pad;
 	__u32 udp_sas;		/* inbound SAs in UDP: without any, no UDP packet costs a look-up */
 	__u32 last_serial;	/* the last that was given to a policy: none is given twice */
 	__u64 events_until;	/* CLOCK_MONOTONIC ns until which drop events are wanted */
@@ -263,6 +267,10 @@ _Static_assert(sizeof(struct attachment) == 328, "attachment is ABI");
 
 /* Map `protections`: a pair's id. It stands for one immutable definition; see lib/protections.h. Each
  * generation has its own, so that going back to a policy goes back to its ids. */
+/* As a generation: pairs that no policy in the map names, but that an SA has served (`had_sa`). One
+ * without names stands for all others: more than PROTECT_MAX are not told apart. */
+#define PROTECTION_HAD_SA 2
+
 struct protection_key {
 	__u32 generation;
 	char peer[NAME_LEN];
@@ -397,10 +405,11 @@ struct worker_stats {
 	__u64 pad[2];
 };
 
-/* Map `had_sa`, index protect id: not 0 once an SA served it. An optional protection is mandatory from
- * then on, whether that SA lives or not, until the administrator flushes SAs. A policy that leaves the
- * pair out, or calls it otherwise, forgets it: the pair begins anew when it comes back. Written by the
- * supervisor, read by the hooks. */
+/* Map `had_sa`, index protect id: not 0 once an SA served it. An optional protection is mandatory
+ * from then on, whether that SA lives or not, until the administrator flushes SAs. A pair that a
+ * policy leaves out is remembered by its names (PROTECTION_HAD_SA) for when it comes back; one that
+ * is called otherwise is another. Written by the supervisor and, for ids that it gives out, by
+ * policy apply; read by the hooks. */
 
 /* ---- applications -------------------------------------------------------------------------- */
 

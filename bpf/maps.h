@@ -86,11 +86,11 @@ struct {
 	});
 } policy_text SEC(".maps");
 
-/* Names -> protect ids, of both generations. Written (the spare one's) by policy apply; read by sa
- * apply. No hook reads it. */
+/* Names -> protect ids, of both generations, and PROTECTION_HAD_SA. Written (the spare one's) by
+ * policy apply; read by sa apply. No hook reads it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 2 * PROTECT_MAX);
+	__uint(max_entries, 3 * PROTECT_MAX);
 	__type(key, struct protection_key);
 	__type(value, struct protection_val);
 } protections SEC(".maps");

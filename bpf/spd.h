@@ -128,6 +128,12 @@ static __always_inline __u32 generation_in_force(const struct control *ctl)
 	return ctl->state == ATTACH_BLOCKED ? NO_GENERATION : live_generation(ctl);
 }
 
+/* Is this packet one that nobody can judge, as the hooks are off that would know whose it is? */
+static __always_inline bool is_closed(const struct control *ctl, const struct spd_verdict *verdict)
+{
+	return ctl->state == ATTACH_CLOSED && !verdict->essential;
+}
+
 /* The first cells of a generation's snapshot; NULL: there is none. */
 static __always_inline union spd_cell *spd_first_chunk(__u32 generation)
 {

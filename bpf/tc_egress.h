@@ -93,6 +93,8 @@ static __always_inline int egress(struct __sk_buff *skb, const struct control *c
 	err = egress_decide(skb, info, generation, verdict);
 	if (err)
 		return err;
+	if (is_closed(ctl, verdict))
+		return -DROP_NO_POLICY;
 	switch (verdict->action) {
 	case SPD_BYPASS:
 		count(verdict->essential ? PASS_OUT_ESSENTIAL : PASS_OUT_BYPASS);

@@ -37,6 +37,8 @@ static __always_inline int inner_policy(const struct control *ctl, struct packet
 	err = tc_decide(info, head, generation, SPD_WAY_IN, verdict);
 	if (err)
 		return err;
+	if (is_closed(ctl, verdict))
+		return -DROP_NO_POLICY;
 	if (verdict->action != SPD_PROTECT || verdict->protect_id != sa->protect_id)
 		return -DROP_INNER_POLICY;
 	return 0;

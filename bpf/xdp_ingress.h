@@ -148,6 +148,8 @@ static __always_inline int clear_text(const struct control *ctl, struct packet_i
 	passed = clear_verdict(ctl, info, head, generation, verdict);
 	if (passed < 0)
 		return passed;
+	if (is_closed(ctl, verdict))
+		return -DROP_NO_POLICY;
 	if (apps && info->fragment != FRAGMENT_NONE)
 		err = clear_fragment(info, spd_serial(head), verdict);
 	if (err)

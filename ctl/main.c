@@ -16,7 +16,7 @@ const struct verb *const verbs[] = {
 	&verb_sa_genkey, &verb_sa_export,
 	&verb_app_list, &verb_app_sockets, &verb_app_identify, &verb_run,
 	&verb_app_names,
-	&verb_app_watch,
+	&verb_app_watch, &verb_app_mend,
 	&verb_explain, &verb_stats, &verb_metrics, &verb_monitor, &verb_preflight,
 	&verb_version, &verb_help,
 	NULL,

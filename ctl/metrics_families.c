@@ -163,6 +163,19 @@ static void write_worker(const struct metrics_writer *writer)
 
 /* ---- policy -------------------------------------------------------------------------------- */
 
+/* Of a policy that needs none, when none are there, nothing is said. */
+static void write_hooks(const struct metrics_writer *writer)
+{
+	if (writer->source->status.socket_hooks)
+		metrics_whole(writer, (uint64_t)writer->source->status.socket_hooks);
+}
+
+static void write_hooks_attached(const struct metrics_writer *writer)
+{
+	if (writer->source->status.socket_hooks)
+		metrics_whole(writer, (uint64_t)writer->source->status.socket_hooks_attached);
+}
+
 static void write_on_trial(const struct metrics_writer *writer)
 {
 	metrics_whole(writer, writer->source->status.confirm_left >= 0);
@@ -267,7 +280,8 @@ static void write_map_max(const struct metrics_writer *writer)
 	X("attachment_info", GAUGE, "How the interface is attached; always 1.",			\
 	  write_attachment, "xdp_mode", "tc_mode", "wire_mode", "host_port", "engines")		\
 	X("attachment_state", GAUGE,								\
-	  "1 for the state that the attachment is in: running; blocked (no policy); guard "	\
+	  "1 for the state that the attachment is in: running; blocked (no policy, or socket "	\
+	  "hooks that it needs are off); guard "						\
 	  "(detached, protected traffic is dropped); supervisor-dead (the same); gone (the "	\
 	  "interface is not protected any more).", write_state, "state")			\
 	X("attachment_trial_remaining_seconds", GAUGE,						\
@@ -299,6 +313,11 @@ static void write_map_max(const struct metrics_writer *writer)
 	  write_on_trial)									\
 	X("policy_trial_remaining_seconds", GAUGE,						\
 	  "Until the policy before comes back; absent without a trial.", write_confirm_left)	\
+	X("socket_hooks", GAUGE,								\
+	  "Socket hooks that there are to be; absent without applications.", write_hooks)	\
+	X("socket_hooks_attached", GAUGE,							\
+	  "Of them, those that are attached; as long as some are off, nothing but essential "	\
+	  "traffic passes, unless their cgroup is gone.", write_hooks_attached)			\
 	X("rule_packets_total", COUNTER,							\
 	  "Packets that a rule has decided (super-packets count once); of the rules hit "	\
 	  "most, see --rules.",									\

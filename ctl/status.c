@@ -29,7 +29,12 @@ static void state_problems(const struct ipsecbpf_status *status)
 {
 	char next[128], cause[128];
 
-	if (!strcmp(status->state, "blocked")) {
+	if (!strcmp(status->state, "blocked") && status->policy_serial) {
+		snprintf(next, sizeof(next), "it is tried again by itself; ipsecbpf app mend %s says "
+			 "what stands in the way", status->ifname);
+		problem("socket hooks that policy needs are off: only essential traffic passes",
+			next);
+	} else if (!strcmp(status->state, "blocked")) {
 		snprintf(next, sizeof(next), "ipsecbpf policy apply %s FILE", status->ifname);
 		problem("no policy is loaded: only essential traffic passes", next);
 	} else if (!strcmp(status->state, "guard")) {
@@ -65,15 +70,26 @@ static void state_problems(const struct ipsecbpf_status *status)
 /* Known sockets stay known; what is lost is who makes new ones. */
 static void socket_hook_problems(const struct ipsecbpf_status *status)
 {
-	char next[128], cause[160];
+	char next[ATTACH_CGROUP_LEN + 64], cause[160];
 
+	if (status->hooks_unwatched) {
+		snprintf(next, sizeof(next), "ipsecbpf app mend %s does so once; ipsecbpf detach %s and "
+			 "attach for good", status->ifname, status->ifname);
+		problem("nobody puts socket hooks back that are taken off: all is blocked then",
+			next);
+	}
 	if (!status->applications || status->socket_hooks_attached == status->socket_hooks)
 		return;
-	snprintf(cause, sizeof(cause), "%d of %d socket hooks are attached: new sockets are nobody's, "
-		 "the host's rules apply to them", status->socket_hooks_attached,
-		 status->socket_hooks);
-	snprintf(next, sizeof(next), "ipsecbpf policy apply %s FILE, with the same file",
-		 status->ifname);
+	snprintf(cause, sizeof(cause), "%d of %d socket hooks are attached: %s",
+		 status->socket_hooks_attached, status->socket_hooks,
+		 status->cgroup_gone ?
+			 "their cgroup is gone, and nobody in it; they come back with it" :
+			 "new sockets are nobody's, the host's rules apply to them");
+	if (status->cgroup_gone)
+		snprintf(next, sizeof(next), "mkdir %s; or detach, then attach with --cgroup DIR",
+			 status->cgroup);
+	else
+		snprintf(next, sizeof(next), "ipsecbpf app mend %s", status->ifname);
 	problem(cause, next);
 }
 

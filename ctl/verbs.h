@@ -24,7 +24,7 @@ extern const struct verb verb_sa_genkey;
 extern const struct verb verb_sa_export;
 extern const struct verb verb_app_identify, verb_app_list, verb_app_sockets;
 extern const struct verb verb_run;
-extern const struct verb verb_app_watch, verb_app_names;
+extern const struct verb verb_app_watch, verb_app_names, verb_app_mend;
 extern const struct verb verb_explain;
 extern const struct verb verb_stats;
 extern const struct verb verb_metrics;

@@ -1,45 +1,19 @@
 // SPDX-License-Identifier: BSD-2-Clause
-#include "app_hooks.h"
+#include "app_hooks_internal.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "build_sockets_skeleton.h"
 #include "loader.h"
 
 #define KERNEL_BTF "/sys/kernel/btf/vmlinux"
-
-/* X(program, attach type), in the order in which they are attached: what is noted is forgotten in time,
- * and nobody is guarded before he is known. */
-#define SOCKET_HOOKS(X)                                   \
-	X(sock_release, BPF_CGROUP_INET_SOCK_RELEASE)     \
-	X(sock_ops, BPF_CGROUP_SOCK_OPS)                  \
-	X(sock_create, BPF_CGROUP_INET_SOCK_CREATE)       \
-	X(sock_bind4, BPF_CGROUP_INET4_BIND)              \
-	X(sock_bind6, BPF_CGROUP_INET6_BIND)              \
-	X(sock_bound4, BPF_CGROUP_INET4_POST_BIND)        \
-	X(sock_bound6, BPF_CGROUP_INET6_POST_BIND)        \
-	X(sock_connect4, BPF_CGROUP_INET4_CONNECT)        \
-	X(sock_connect6, BPF_CGROUP_INET6_CONNECT)        \
-	X(sock_sendmsg4, BPF_CGROUP_UDP4_SENDMSG)         \
-	X(sock_sendmsg6, BPF_CGROUP_UDP6_SENDMSG)         \
-	X(sock_guard, BPF_CGROUP_INET_INGRESS)
-
-enum socket_hook {
-#define X(program, type) SOCKET_HOOK_##program,
-	SOCKET_HOOKS(X)
-#undef X
-	SOCKET_HOOK_COUNT
-};
 
 static const struct {
 	const char *name;
@@ -63,11 +37,6 @@ struct app_hooks {
 
 /* ---- what is there --------------------------------------------------------------------------- */
 
-static void link_path(const struct paths *paths, size_t hook, char *out, size_t out_len)
-{
-	snprintf(out, out_len, "%s/links/%s", paths->pins, hooks[hook].name);
-}
-
 /* Where those of an attach are that is not done yet. An attach that was killed may have left some,
  * and the NIC's hooks with their maps: they act until the next one is done, which then takes
  * another place. */
@@ -75,53 +44,6 @@ static void stage_path(const struct paths *paths, size_t hook, unsigned int stag
 		       size_t out_len)
 {
 	snprintf(out, out_len, "%s/links/new%u_%s", paths->pins, stage, hooks[hook].name);
-}
-
-/* The pinned link of a hook, or -errno. */
-static int open_link(const struct paths *paths, size_t hook, struct bpf_link_info *ret_info)
-{
-	struct bpf_link_info info = { 0 };
-	uint32_t len = sizeof(info);
-	char path[256];
-	int fd;
-
-	link_path(paths, hook, path, sizeof(path));
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return -errno;
-	if (bpf_obj_get_info_by_fd(fd, &info, &len)) {
-		close(fd);
-		return -errno;
-	}
-	*ret_info = info;
-	return fd;
-}
-
-int app_hooks_count(const struct pins *pins, int *ret_alive)
-{
-	struct bpf_link_info info;
-	int alive = 0;
-
-	for (size_t hook = 0; hook < SOCKET_HOOK_COUNT; hook++) {
-		int fd = open_link(&pins->paths, hook, &info);
-
-		if (fd < 0)
-			continue;
-		/* Of a cgroup that was removed, the kernel has taken it off; a guard's has its own
-		 * maps. */
-		alive += info.cgroup.cgroup_id &&
-			 pins_program_uses(info.prog_id, pins->app_sockets_fd);
-		close(fd);
-	}
-	*ret_alive = alive;
-	return SOCKET_HOOK_COUNT;
-}
-
-bool app_hooks_attached(const struct pins *pins)
-{
-	int alive;
-
-	return app_hooks_count(pins, &alive) == alive;
 }
 
 static void remove_pinned(const char *path)
@@ -140,7 +62,7 @@ static void remove_link(const struct paths *paths, size_t hook)
 {
 	char path[256];
 
-	link_path(paths, hook, path, sizeof(path));
+	app_hooks_link_path(paths, hook, path, sizeof(path));
 	remove_pinned(path);
 }
 
@@ -164,28 +86,6 @@ void app_hooks_remove(const struct paths *paths)
 
 /* ---- the cgroup ------------------------------------------------------------------------------ */
 
-/* A descriptor of a directory of cgroup2, and its inode, which is the kernel's number of the
- * cgroup; or
- * -errno (-ENOTDIR: of another file system). */
-static int open_cgroup(const char *path, uint64_t *ret_id)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
-	struct statfs file_system;
-	struct stat st;
-
-	if (fd < 0)
-		return -errno;
-	err = fstatfs(fd, &file_system) || fstat(fd, &st) ? -errno : 0;
-	if (!err && file_system.f_type != CGROUP2_SUPER_MAGIC)
-		err = -ENOTDIR;
-	if (err) {
-		close(fd);
-		return err;
-	}
-	*ret_id = st.st_ino;
-	return fd;
-}
-
 static void explain_cgroup(const char *path, const char *next, int err,
 			   struct ipsecbpf_report *report)
 {
@@ -204,7 +104,7 @@ int app_hooks_check_cgroup(const char *path, char *ret_real, size_t real_len,
 	uint64_t id;
 
 	if (!err) {
-		fd = open_cgroup(real, &id);
+		fd = app_hooks_open_cgroup(real, &id);
 		if (fd >= 0)
 			close(fd);
 		err = fd < 0 ? fd : 0;
@@ -229,7 +129,7 @@ static int find_cgroup(struct app_hooks *work)
 			     "belongs to cannot be known");
 		return -ENOENT;
 	}
-	work->cgroup_fd = open_cgroup(path, &work->cgroup_id);
+	work->cgroup_fd = app_hooks_open_cgroup(path, &work->cgroup_id);
 	if (work->cgroup_fd >= 0)
 		return 0;
 	explain_cgroup(path, "detach, then attach with --cgroup DIR", work->cgroup_fd, work->report);
@@ -386,7 +286,7 @@ static int take_over_link(struct app_hooks *work, size_t hook)
 {
 	const struct paths *paths = &work->pins->paths;
 	struct bpf_link_info info;
-	int fd = open_link(paths, hook, &info), err = -ENOENT;
+	int fd = app_hooks_open_link(paths, hook, &info), err = -ENOENT;
 
 	if (fd < 0)
 		return fd;
@@ -422,7 +322,7 @@ static int attach_hook(struct app_hooks *work, size_t hook)
 
 	if (!take_over_link(work, hook))
 		return 0;
-	link_path(&work->pins->paths, hook, path, sizeof(path));
+	app_hooks_link_path(&work->pins->paths, hook, path, sizeof(path));
 	return create_link(work, hook, path);
 }
 
@@ -531,7 +431,7 @@ void app_hooks_commit(const struct paths *paths, int stage)
 	for (size_t hook = 0; stage >= 0 && hook < SOCKET_HOOK_COUNT; hook++) {
 		remove_link(paths, hook);
 		stage_path(paths, hook, (unsigned int)stage, staged, sizeof(staged));
-		link_path(paths, hook, path, sizeof(path));
+		app_hooks_link_path(paths, hook, path, sizeof(path));
 		rename(staged, path);
 	}
 	for (unsigned int other = 0; other < STAGES; other++)

@@ -4,7 +4,7 @@
  * and pinned when the first policy that names applications comes; they stay until detach. They act
  * on sockets of the NIC's network namespace only.
  *
- * Included by: policy_apply.c, attach.c, status.c.
+ * Included by: policy_apply.c, attach.c, status.c, app_mend.c, supervisor_hooks.c.
  */
 #ifndef IPSECBPF_APP_HOOKS_H
 #define IPSECBPF_APP_HOOKS_H
@@ -31,11 +31,19 @@ int app_hooks_stage(const struct pins *pins, struct ipsecbpf_report *report);
 void app_hooks_commit(const struct paths *paths, int stage);
 void app_hooks_abandon(const struct paths *paths, int stage);
 
-/* Are they all attached? What status and preflight say. */
+/* Are they all attached, to what is attachment.cgroup now? What status and preflight say. */
 bool app_hooks_attached(const struct pins *pins);
 
 /* How many socket hooks there are, and how many links of theirs are alive. */
 int app_hooks_count(const struct pins *pins, int *ret_alive);
+
+/* Was attachment.cgroup removed? Then no process is in it that could make a socket, nor below it;
+ * the hooks stay until the last socket that was made there is closed. */
+bool app_hooks_cgroup_is_gone(const struct pins *pins);
+
+/* May sockets be made that no hook sees: is there that cgroup, and a hook not attached to it? For
+ * the supervisor, which may not ask whose program it is: 40 system calls. */
+bool app_hooks_are_off(const struct pins *pins);
 
 /* Takes links and pins away: detach --open. */
 void app_hooks_remove(const struct paths *paths);

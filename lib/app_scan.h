@@ -47,7 +47,10 @@ bool app_scan_is_there(const struct app_scan_socket *found);
  * that snapshot. To be called before a policy is in force, and once more after. 0 or -errno. */
 int app_scan_note(const struct pins *pins, const union spd_cell *cells, size_t *ret_noted);
 
-/* The same by the policy in force, with the cause in report; nothing without one. */
+/* The same by the policy of a generation, with the cause in report; nothing without one. */
+int app_scan_note_generation(const struct pins *pins, uint32_t generation,
+			     struct ipsecbpf_report *report);
+/* ... by the policy in force. */
 int app_scan_note_live(const struct pins *pins, struct ipsecbpf_report *report);
 
 #endif /* IPSECBPF_APP_SCAN_H */

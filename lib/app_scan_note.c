@@ -265,11 +265,12 @@ int app_scan_note(const struct pins *pins, const union spd_cell *cells, size_t *
 	return err;
 }
 
-int app_scan_note_live(const struct pins *pins, struct ipsecbpf_report *report)
+int app_scan_note_generation(const struct pins *pins, uint32_t generation,
+			     struct ipsecbpf_report *report)
 {
 	struct inner_map map;
 	size_t noted;
-	int err = inner_map_open(&map, pins->spd_fd, policy_generation(pins), false);
+	int err = inner_map_open(&map, pins->spd_fd, generation, false);
 
 	if (err)
 		return err == -ENODATA ? 0 : err;
@@ -279,4 +280,9 @@ int app_scan_note_live(const struct pins *pins, struct ipsecbpf_report *report)
 		report_error(report, pins->ifname, "run it as root, with CAP_SYS_PTRACE",
 			     "cannot note the sockets that are open already: %s", strerror(-err));
 	return err;
+}
+
+int app_scan_note_live(const struct pins *pins, struct ipsecbpf_report *report)
+{
+	return app_scan_note_generation(pins, policy_generation(pins), report);
 }

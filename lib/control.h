@@ -51,7 +51,7 @@ struct control_status {
 	uint32_t mtu, inner_mtu;
 	int64_t trial_left;
 	uint8_t zero_copy;
-	uint8_t names_unwatched; /* nobody is left who could follow host names */
+	uint8_t keeper_gone; /* nobody is left to follow host names and to put back socket hooks */
 	uint32_t busy_poll_us;
 	char host_port[16];
 	char engine[64];

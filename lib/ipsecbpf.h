@@ -85,9 +85,11 @@ struct ipsecbpf_status {
 	uint64_t dropped;		/* all reasons */
 	uint32_t applications;		/* of the policy */
 	bool names_unwatched;		/* it has host names, and nobody follows them */
+	bool hooks_unwatched;		/* it has applications, and nobody looks after them */
 	int socket_hooks;		/* that there are; 0: neither attached nor needed */
 	int socket_hooks_attached;
 	char cgroup[ATTACH_CGROUP_LEN];	/* where; "": cgroup2 is not mounted */
+	bool cgroup_gone;		/* it was removed since */
 };
 int ipsecbpf_status(const char *ifname, struct ipsecbpf_status *ret_status,
 		    struct ipsecbpf_report *report);

@@ -293,6 +293,7 @@ static void tell_state(struct ipsecbpf_monitor *monitor)
 		[ATTACH_BLOCKED] = "blocked: no policy is loaded",
 		[ATTACH_RUNNING] = "running",
 		[ATTACH_GUARD] = "guard: detached, protected traffic is dropped",
+		[ATTACH_CLOSED] = "blocked: socket hooks that policy needs are off",
 	};
 	const struct control *control = monitor->pins.control;
 	uint32_t generation = policy_generation(&monitor->pins);
@@ -302,7 +303,7 @@ static void tell_state(struct ipsecbpf_monitor *monitor)
 		monitor->ops.notice(monitor->context, "another policy is in force");
 		monitor->events++;
 	}
-	if (control->state != monitor->state && control->state <= ATTACH_GUARD) {
+	if (control->state != monitor->state && control->state <= ATTACH_CLOSED) {
 		monitor->state = control->state;
 		monitor->ops.notice(monitor->context, words[monitor->state]);
 		monitor->events++;

@@ -33,8 +33,13 @@ static int no_trial(const struct pins *pins, struct ipsecbpf_report *report)
 static int end_trial(const struct pins *pins, bool keep, struct ipsecbpf_report *report)
 {
 	uint32_t tried = (uint32_t)(pins->control->active & 1);
-	int err = policy_trial_end(pins, keep);
+	int err;
 
+	/* Of sockets that the one on trial did not take for an application's nothing was noted: so
+	 * that no packet of theirs is anybody else's at any moment. */
+	if (!keep && policy_trial_left(pins) >= 0)
+		app_scan_note_generation(pins, !tried, NULL);
+	err = policy_trial_end(pins, keep);
 	if (err)
 		return no_trial(pins, report);
 	if (keep)
@@ -42,7 +47,7 @@ static int end_trial(const struct pins *pins, bool keep, struct ipsecbpf_report 
 	else
 		policy_free_generation(pins, tried);
 	policy_watch_names(pins, NULL);
-	/* Of sockets that the one on trial did not take for an application's nothing was noted. */
+	/* Those that came meanwhile. */
 	return keep ? 0 : app_scan_note_live(pins, report);
 }
 

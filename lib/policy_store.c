@@ -204,6 +204,18 @@ static void wait_for_hooks(const struct pins *pins, uint32_t generation)
 	inner_map_delete(pins->policy_text_fd, generation);
 }
 
+/* For the supervisor, which may not open maps by their ids. */
+static void note_applications(const struct pins *pins, uint32_t generation, bool has)
+{
+	uint8_t bit = (uint8_t)(1u << generation);
+
+	if (has)
+		__atomic_fetch_or(&pins->control->app_generations, bit, __ATOMIC_ACQ_REL);
+	else
+		__atomic_fetch_and(&pins->control->app_generations, (uint8_t)~bit,
+				   __ATOMIC_ACQ_REL);
+}
+
 static void take_away(const struct pins *pins, uint32_t generation)
 {
 	struct inner_map_change gone[] = {
@@ -212,6 +224,7 @@ static void take_away(const struct pins *pins, uint32_t generation)
 	};
 
 	inner_map_change(gone, 2);
+	note_applications(pins, generation, false);
 	protections_remove(pins, generation);
 	/* What is left over is tried again with the next generation that goes. */
 	app_usage_sweep(pins);
@@ -295,6 +308,8 @@ int policy_store(const struct pins *pins, uint32_t spare, const struct policy *p
 	err = put(pins, spare, &texts, &counts, &spd);
 	if (!err)
 		err = rule_counts_carry(pins, !spare, spare);
+	if (!err)
+		note_applications(pins, spare, policy->application_count);
 	inner_map_close(&spd);
 out_counts:
 	inner_map_close(&counts);

@@ -45,7 +45,7 @@ void policy_flip(const struct pins *pins, uint32_t generation, uint32_t trial_se
 	if (trial_seconds)
 		word |= ACTIVE_DEADLINE(clock_ns() + trial_seconds * NS_PER_S);
 	__atomic_store_n(&pins->control->active, word, __ATOMIC_RELEASE);
-	if (pins->control->state == ATTACH_BLOCKED)
+	if (pins->control->state == ATTACH_BLOCKED || pins->control->state == ATTACH_CLOSED)
 		__atomic_store_n(&pins->control->state, ATTACH_RUNNING, __ATOMIC_RELEASE);
 }
 

@@ -179,12 +179,63 @@ uint32_t protections_id(void *context, size_t peer, size_t protection)
 	return value.id;
 }
 
+/* ---- pairs that no policy names any more, but that an SA has served ----------------------- */
+
+static uint32_t count_remembered(const struct pins *pins)
+{
+	struct protection_key key, *previous = NULL;
+	uint32_t count = 0;
+
+	while (!bpf_map_get_next_key(pins->protections_fd, previous, &key)) {
+		count += key.generation == PROTECTION_HAD_SA;
+		previous = &key;
+	}
+	return count;
+}
+
+static bool is_remembered(const struct pins *pins, const struct protection_key *pair)
+{
+	struct protection_val value;
+	struct protection_key key;
+
+	key_of(&key, PROTECTION_HAD_SA, pair->peer, pair->protection);
+	if (!bpf_map_lookup_elem(pins->protections_fd, &key, &value))
+		return true;
+	key_of(&key, PROTECTION_HAD_SA, "", "");
+	return !bpf_map_lookup_elem(pins->protections_fd, &key, &value);
+}
+
+/* A pair whose generation goes; the other one, if that names it, has one of its own in had_sa. */
+static void remember(const struct pins *pins, const struct protection_key *pair, uint32_t *count)
+{
+	const struct protection_val none = { 0 };
+	struct protection_key key = *pair;
+	struct protection_val value;
+	uint32_t had = 0;
+
+	if (bpf_map_lookup_elem(pins->protections_fd, pair, &value) ||
+	    bpf_map_lookup_elem(pins->had_sa_fd, &value.id, &had) || !had)
+		return;
+	key.generation = !pair->generation;
+	if (!bpf_map_lookup_elem(pins->protections_fd, &key, &value) || is_remembered(pins, pair))
+		return;
+	if (*count < PROTECT_MAX)
+		key.generation = PROTECTION_HAD_SA;
+	else
+		key_of(&key, PROTECTION_HAD_SA, "", "");
+	bpf_map_update_elem(pins->protections_fd, &key, &none, 0);
+	(*count)++;
+}
+
 void protections_remove(const struct pins *pins, uint32_t generation)
 {
+	uint32_t remembered = count_remembered(pins);
 	struct protection_key key = { 0 }, next = { 0 };
 	bool more = !bpf_map_get_next_key(pins->protections_fd, NULL, &key);
 
 	while (more) {
+		if (key.generation == generation && generation != PROTECTION_HAD_SA)
+			remember(pins, &key, &remembered);
 		/* Before deleting: a key that is gone has no successor. */
 		more = !bpf_map_get_next_key(pins->protections_fd, &key, &next);
 		if (key.generation == generation)
@@ -210,7 +261,8 @@ bool protections_are_live(const struct protections *protections)
 
 /*
  * An id that the policy in force does not have for this pair. If it has the pair under another, SAs
- * have served it if they have served that; an id that was somebody else's says nothing of it.
+ * have served it if they have served that; if not, a policy before may have had it. What was there
+ * of an id that was somebody else's says nothing of it.
  */
 static int inherit_had_sa(const struct pins *pins, const struct protection_key *live_key,
 			  uint32_t id)
@@ -223,6 +275,8 @@ static int inherit_had_sa(const struct pins *pins, const struct protection_key *
 			return 0;
 		if (bpf_map_lookup_elem(pins->had_sa_fd, &live.id, &had))
 			return -errno;
+	} else {
+		had = is_remembered(pins, live_key);
 	}
 	return bpf_map_update_elem(pins->had_sa_fd, &id, &had, 0) ? -errno : 0;
 }

@@ -5,7 +5,8 @@
  * on, and the id of the pair around it): when the definition changes, the pair gets a new id, and
  * SAs made for the old one serve nothing any more.
  *
- * Included by: policy_apply.c, sa_apply.c. Threading: under the attachment's lock (pins_lock()).
+ * Included by: policy_apply.c, policy_store.c, sa_apply.c, sad_publish.c. Threading: under the
+ * attachment's lock (pins_lock()).
  */
 #ifndef IPSECBPF_PROTECTIONS_H
 #define IPSECBPF_PROTECTIONS_H
@@ -40,7 +41,8 @@ bool protections_are_live(const struct protections *protections);
 /* Names the pairs of the new policy, in the generation that is not in force. 0 or -errno. */
 int protections_add(const struct protections *protections);
 
-/* Forgets the names of a generation that is not in force, nor will be. */
+/* Forgets the names of a generation that is not in force, nor will be; but not those that an SA has
+ * served. PROTECTION_HAD_SA: these as well. */
 void protections_remove(const struct pins *pins, uint32_t generation);
 
 /* What is in force of a pair; id 0 if the live policy does not use it. */

@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 
+#include "protections.h"
 #include "sad_internal.h"
 
 static struct sad_key map_key(const struct sa_config *sa)
@@ -150,6 +151,7 @@ void sad_forget_had_sa(const struct sad *sad)
 {
 	for (uint32_t id = 0; id < PROTECT_MAX; id++)
 		set_had_sa(sad, id, 0);
+	protections_remove(sad->pins, PROTECTION_HAD_SA);
 }
 
 int sad_publish(struct sad *sad, uint32_t slot)

@@ -286,8 +286,9 @@ int sandbox_reader(void)
 		SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(sendmsg),
 		SCMP_SYS(recvmsg), SCMP_SYS(setsockopt), SCMP_SYS(getsockopt),
 		SCMP_SYS(getsockname), SCMP_SYS(ioctl), SCMP_SYS(fcntl), SCMP_SYS(fstat),
-		SCMP_SYS(stat), SCMP_SYS(newfstatat), SCMP_SYS(access), SCMP_SYS(faccessat),
-		SCMP_SYS(faccessat2), SCMP_SYS(lseek), SCMP_SYS(getpid), SCMP_SYS(sysinfo),
+		SCMP_SYS(fstatfs), SCMP_SYS(stat), SCMP_SYS(newfstatat), SCMP_SYS(access),
+		SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(lseek), SCMP_SYS(getpid),
+		SCMP_SYS(sysinfo),
 		SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(wait4),
 	};
 	static const unsigned int keep[] = { CAP_SYS_ADMIN };

@@ -35,6 +35,7 @@ static void read_socket_hooks(const struct pins *pins, struct ipsecbpf_status *s
 	if (status->applications || status->socket_hooks_attached)
 		status->socket_hooks = count;
 	memcpy(status->cgroup, pins->attachment.cgroup, sizeof(status->cgroup));
+	status->cgroup_gone = *status->cgroup && app_hooks_cgroup_is_gone(pins);
 }
 
 static bool has_names(const struct pins *pins)
@@ -64,7 +65,8 @@ static bool read_supervisor(const struct pins *pins, struct ipsecbpf_status *sta
 		status->mtu = answer.mtu;
 		status->inner_mtu = answer.inner_mtu;
 		status->trial_left = answer.trial_left;
-		status->names_unwatched = answer.names_unwatched && has_names(pins);
+		status->names_unwatched = answer.keeper_gone && has_names(pins);
+		status->hooks_unwatched = answer.keeper_gone && status->applications;
 		status->wire_mode = answer.zero_copy ? "zero-copy" : "copy";
 		memcpy(status->host_port, answer.host_port, sizeof(status->host_port));
 		status->busy_poll_us = answer.busy_poll_us;
@@ -85,6 +87,8 @@ static const char *state_word(const struct pins *pins, bool supervised, bool has
 		return "guard";
 	case ATTACH_BLOCKED:
 		return "blocked";
+	case ATTACH_CLOSED:
+		return supervised ? "blocked" : "guard";
 	default:
 		if (!has_policy) /* the trial of the first one ran out */
 			return "blocked";

@@ -234,6 +234,10 @@ static void look_at_policy(struct supervisor *supervisor)
 
 	if (read(supervisor->policy_fd, &ignored, sizeof(ignored)) < 0)
 		return;
+	if (policy_trial_left(pins) >= 0) {
+		supervisor_prepare_end(supervisor);
+		return;
+	}
 	lock = pins_try_lock(&pins->paths);
 	if (lock < 0) {
 		timerfd_settime(supervisor->policy_fd, 0, &later, NULL);
@@ -243,7 +247,11 @@ static void look_at_policy(struct supervisor *supervisor)
 		syslog(LOG_WARNING, "%s: nobody confirmed the new policy, the one before is in force",
 		       supervisor->config->ifname);
 		policy_free_generation(pins, !policy_generation(pins));
-		watch_keeper_wake(&supervisor->keeper);
+		supervisor_order(supervisor, KEEPER_NAMES);
+		/* Of sockets that the one on trial did not take for an application's, those that
+		 * were made in its last second. */
+		if (supervisor_needs_hooks(supervisor))
+			supervisor_order(supervisor, KEEPER_SOCKETS);
 	}
 	pins_unlock(&pins->paths, lock);
 }
@@ -294,6 +302,7 @@ static void loop(struct supervisor *supervisor)
 			{ .fd = supervisor->life_fd, .events = POLLIN },
 			{ .fd = supervisor->policy_fd, .events = POLLIN },
 			{ .fd = supervisor->keeper.pid ? supervisor->keeper.fd : -1 },
+			{ .fd = supervisor->hooks_fd, .events = POLLIN },
 		};
 
 		if (poll(fds, sizeof(fds) / sizeof(fds[0]), idle_ms(supervisor)) < 0)
@@ -311,6 +320,8 @@ static void loop(struct supervisor *supervisor)
 			look_at_policy(supervisor);
 		if (fds[9].revents)
 			watch_keeper_died(&supervisor->keeper, supervisor->config->ifname);
+		if (fds[10].revents)
+			supervisor_look_at_hooks(supervisor);
 		/* One of these a round: each may end us, or make the others' answers stale. */
 		if (fds[2].revents)
 			terminate(supervisor);
@@ -326,6 +337,7 @@ static void loop(struct supervisor *supervisor)
 
 static int make_descriptors(struct supervisor *supervisor)
 {
+	const struct itimerspec each_second = { .it_value.tv_sec = 1, .it_interval.tv_sec = 1 };
 	struct itimerspec trial = { .it_value.tv_sec = supervisor->config->trial_seconds };
 	sigset_t signals;
 
@@ -337,9 +349,11 @@ static int make_descriptors(struct supervisor *supervisor)
 	supervisor->need_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	supervisor->life_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	supervisor->policy_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	supervisor->hooks_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	supervisor->trial_fd = -1;
 	if (supervisor->signal_fd < 0 || supervisor->need_fd < 0 || supervisor->life_fd < 0 ||
-	    supervisor->policy_fd < 0)
+	    supervisor->policy_fd < 0 || supervisor->hooks_fd < 0 ||
+	    timerfd_settime(supervisor->hooks_fd, 0, &each_second, NULL))
 		return -errno;
 	if (!trial.it_value.tv_sec)
 		return 0;

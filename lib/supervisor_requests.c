@@ -10,10 +10,7 @@
 #include <unistd.h>
 
 #include "crypto.h"
-#include "policy_trial.h"
 #include "supervisor_internal.h"
-
-#define NS_PER_S 1000000000ull
 
 static int64_t trial_left(const struct supervisor *supervisor)
 {
@@ -63,7 +60,7 @@ static int reply_status(struct supervisor *supervisor, int fd)
 		.trial_left = trial_left(supervisor),
 		.zero_copy = supervisor->worker.ports[0].zero_copy,
 		.busy_poll_us = supervisor->config->busy_poll_us,
-		.names_unwatched = !supervisor->keeper.pid,
+		.keeper_gone = !supervisor->keeper.pid,
 	};
 
 	memcpy(status.host_port, supervisor->config->host->ifname, sizeof(status.host_port));
@@ -183,15 +180,10 @@ static int reply_confirm(struct supervisor *supervisor, int fd)
 /* The hooks go by the deadline themselves: this is for what remains to be tidied up. */
 static int reply_policy_trial(struct supervisor *supervisor, int fd)
 {
-	uint64_t deadline = policy_trial_deadline(supervisor->config->pins);
-	const struct itimerspec at = { .it_value = {
-		.tv_sec = (time_t)(deadline / NS_PER_S), .tv_nsec = (long)(deadline % NS_PER_S),
-	} };
 	const struct ipsecbpf_report none = { 0 };
-	int err;
 
-	err = timerfd_settime(supervisor->policy_fd, TFD_TIMER_ABSTIME, &at, NULL) ? -errno : 0;
-	return control_reply(fd, CONTROL_POLICY_TRIAL, err, NULL, 0, &none);
+	return control_reply(fd, CONTROL_POLICY_TRIAL, supervisor_note_trial(supervisor), NULL, 0,
+			     &none);
 }
 
 int supervisor_answer(struct supervisor *supervisor, int fd, const struct control_header *request,
@@ -222,8 +214,9 @@ int supervisor_answer(struct supervisor *supervisor, int fd, const struct contro
 	case CONTROL_POLICY_TRIAL:
 		return reply_policy_trial(supervisor, fd);
 	case CONTROL_WATCH_NAMES:
-		return control_reply(fd, request->type, watch_keeper_wake(&supervisor->keeper),
-				     NULL, 0, &none);
+		return control_reply(fd, request->type,
+				     watch_keeper_order(&supervisor->keeper, KEEPER_NAMES), NULL, 0,
+				     &none);
 	case CONTROL_STOP:
 		supervisor->stopping = true;
 		return 0; /* answered when it is done */

@@ -18,38 +18,59 @@
 #include "clock.h"
 #include "sandbox.h"
 
-#define NS_PER_MS    1000000u
-#define PAUSE_MS     1000	/* before a watch that failed is started again; doubled each time */
-#define PAUSE_MAX_MS 60000
-#define STEADY_MS    60000	/* it has run for as long: its failure is a new one */
+#define NS_PER_MS 1000000u
+#define PAUSE_MS  1000	/* before what failed is started again; doubled each time */
+#define STEADY_MS 60000	/* it has run for as long: its failure is a new one */
+
+/* What is kept: `ipsecbpf app VERB -- IFNAME`, by enum keeper_job. */
+static const struct {
+	const char *verb;
+	uint32_t pause_max_ms;
+	const char *complaint;	/* NULL: it says by itself why it failed */
+} jobs[KEEPER_JOBS] = {
+	[KEEPER_NAMES] = { "watch", 60000, "the watch over host names ended" },
+	/* Traffic may be blocked until it has succeeded. */
+	[KEEPER_SOCKETS] = { "mend", 10000, NULL },
+};
+
+struct job {
+	pid_t pid;		/* 0: not running */
+	int pid_fd;
+	bool wanted;
+	bool ordered;		/* since it was started */
+	uint32_t pause_ms;	/* after the last failure; 0: none */
+	uint64_t started_ns, start_at_ns;
+};
 
 /* The keeper's own state. */
 struct keeping {
 	const char *ifname;
 	int exe_fd, fd;
-	pid_t pid;		/* of the watch; 0: not running */
-	int pid_fd;
 	pid_t self;
-	bool wanted;
-	bool ordered;		/* since the watch was started */
-	uint32_t pause_ms;	/* after the last failure; 0: none */
-	uint64_t started_ns, start_at_ns;
+	struct job jobs[KEEPER_JOBS];
 };
 
 /* ---- in the keeper ------------------------------------------------------------------------- */
 
-static void become_watch(const struct keeping *keeping)
+static void copy_word(char *out, size_t out_len, const char *word)
 {
-	char name[] = "ipsecbpf", group[] = "app", verb[] = "watch", ifname[64], end[] = "--";
+	size_t i = 0;
+
+	for (; word[i] && i + 1 < out_len; i++)
+		out[i] = word[i];
+	out[i] = '\0';
+}
+
+static void become(const struct keeping *keeping, unsigned int number)
+{
+	char name[] = "ipsecbpf", group[] = "app", verb[16], ifname[64], end[] = "--";
 	char *const args[] = { name, group, verb, end, ifname, NULL };
 	char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	char *const environment[] = { path, NULL };
 	sigset_t wake;
-	size_t i = 0;
 
-	for (; keeping->ifname[i] && i + 1 < sizeof(ifname); i++)
-		ifname[i] = keeping->ifname[i];
-	ifname[i] = '\0';
+	copy_word(verb, sizeof(verb), jobs[number].verb);
+	copy_word(ifname, sizeof(ifname), keeping->ifname);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != keeping->self)
 		_exit(1);
@@ -62,68 +83,96 @@ static void become_watch(const struct keeping *keeping)
 	_exit(127);
 }
 
-static void start_watch(struct keeping *keeping)
+static void start(struct keeping *keeping, unsigned int number)
 {
+	struct job *job = &keeping->jobs[number];
 	pid_t pid = fork();
 
 	if (!pid)
-		become_watch(keeping);
-	keeping->ordered = false;
-	keeping->started_ns = clock_ns();
-	keeping->pid = pid > 0 ? pid : 0;
-	keeping->pid_fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+		become(keeping, number);
+	job->ordered = false;
+	job->started_ns = clock_ns();
+	job->pid = pid > 0 ? pid : 0;
+	job->pid_fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 	if (pid < 0)
-		keeping->start_at_ns = clock_ns() + (uint64_t)PAUSE_MAX_MS * NS_PER_MS;
+		job->start_at_ns = clock_ns() + (uint64_t)jobs[number].pause_max_ms * NS_PER_MS;
 }
 
 /* Done once it says so itself; otherwise it is started again, ever more slowly. */
-static void watch_ended(struct keeping *keeping)
+static void ended(struct keeping *keeping, unsigned int number)
 {
+	struct job *job = &keeping->jobs[number];
+	uint32_t pause_max = jobs[number].pause_max_ms;
 	int status = 0;
 
-	while (waitpid(keeping->pid, &status, 0) < 0 && errno == EINTR)
+	while (waitpid(job->pid, &status, 0) < 0 && errno == EINTR)
 		;
-	close(keeping->pid_fd);
-	keeping->pid = 0;
-	keeping->pid_fd = -1;
+	close(job->pid_fd);
+	job->pid = 0;
+	job->pid_fd = -1;
 	if (WIFEXITED(status) && !WEXITSTATUS(status)) {
 		/* It may have ended for the policy before. */
-		keeping->wanted = keeping->ordered;
+		job->wanted = job->ordered;
+		job->pause_ms = 0;
 		return;
 	}
-	if (!keeping->pause_ms ||
-	    clock_ns() - keeping->started_ns > (uint64_t)STEADY_MS * NS_PER_MS)
-		keeping->pause_ms = PAUSE_MS;
-	else if (keeping->pause_ms < PAUSE_MAX_MS / 2)
-		keeping->pause_ms *= 2;
+	if (!job->pause_ms || clock_ns() - job->started_ns > (uint64_t)STEADY_MS * NS_PER_MS)
+		job->pause_ms = PAUSE_MS;
+	else if (job->pause_ms < pause_max / 2)
+		job->pause_ms *= 2;
 	else
-		keeping->pause_ms = PAUSE_MAX_MS;
-	keeping->start_at_ns = clock_ns() + (uint64_t)keeping->pause_ms * NS_PER_MS;
-	syslog(LOG_WARNING, "%s: the watch over host names ended; starting it again in %u s",
-	       keeping->ifname, keeping->pause_ms / 1000);
+		job->pause_ms = pause_max;
+	job->start_at_ns = clock_ns() + (uint64_t)job->pause_ms * NS_PER_MS;
+	if (jobs[number].complaint)
+		syslog(LOG_WARNING, "%s: %s; starting it again in %u s", keeping->ifname,
+		       jobs[number].complaint, job->pause_ms / 1000);
 }
 
 static bool take_order(struct keeping *keeping)
 {
-	char order;
+	struct job *job;
+	uint8_t order;
 
 	if (recv(keeping->fd, &order, sizeof(order), 0) <= 0)
 		return false;
-	keeping->wanted = keeping->ordered = true;
-	keeping->start_at_ns = 0;
-	if (keeping->pid)
-		kill(keeping->pid, SIGHUP);
+	if (order >= KEEPER_JOBS)
+		return true;
+	job = &keeping->jobs[order];
+	job->wanted = job->ordered = true;
+	/* Of sockets it is asked for again each second, and what it failed by may still be. */
+	if (order == KEEPER_NAMES)
+		job->start_at_ns = 0;
+	if (job->pid && order == KEEPER_NAMES)
+		kill(job->pid, SIGHUP);
 	return true;
 }
 
 static int idle_ms(const struct keeping *keeping)
 {
 	uint64_t now = clock_ns();
+	int idle = -1;
 
-	if (keeping->pid || !keeping->wanted)
-		return -1;
-	return keeping->start_at_ns > now ?
-		       (int)((keeping->start_at_ns - now) / NS_PER_MS) + 1 : 0;
+	for (unsigned int i = 0; i < KEEPER_JOBS; i++) {
+		const struct job *job = &keeping->jobs[i];
+		int left;
+
+		if (job->pid || !job->wanted)
+			continue;
+		left = job->start_at_ns > now ? (int)((job->start_at_ns - now) / NS_PER_MS) + 1 : 0;
+		if (idle < 0 || left < idle)
+			idle = left;
+	}
+	return idle;
+}
+
+static void run_jobs(struct keeping *keeping)
+{
+	for (unsigned int i = 0; i < KEEPER_JOBS; i++) {
+		const struct job *job = &keeping->jobs[i];
+
+		if (job->wanted && !job->pid && clock_ns() >= job->start_at_ns)
+			start(keeping, i);
+	}
 }
 
 static void keep(struct keeping *keeping)
@@ -131,27 +180,31 @@ static void keep(struct keeping *keeping)
 	bool going = true;
 
 	while (going) {
-		struct pollfd fds[] = {
-			{ .fd = keeping->fd, .events = POLLIN },
-			{ .fd = keeping->pid ? keeping->pid_fd : -1, .events = POLLIN },
-		};
+		struct pollfd fds[1 + KEEPER_JOBS] = { { .fd = keeping->fd, .events = POLLIN } };
 
-		if (poll(fds, sizeof(fds) / sizeof(fds[0]), idle_ms(keeping)) < 0)
+		for (unsigned int i = 0; i < KEEPER_JOBS; i++)
+			fds[1 + i] = (struct pollfd){
+				.fd = keeping->jobs[i].pid ? keeping->jobs[i].pid_fd : -1,
+				.events = POLLIN,
+			};
+		if (poll(fds, 1 + KEEPER_JOBS, idle_ms(keeping)) < 0)
 			continue;
-		if (fds[1].revents)
-			watch_ended(keeping);
+		for (unsigned int i = 0; i < KEEPER_JOBS; i++)
+			if (fds[1 + i].revents)
+				ended(keeping, i);
 		if (fds[0].revents)
 			going = take_order(keeping);
-		if (going && keeping->wanted && !keeping->pid &&
-		    clock_ns() >= keeping->start_at_ns)
-			start_watch(keeping);
+		if (going)
+			run_jobs(keeping);
 	}
-	if (!keeping->pid)
-		return;
-	/* It may hold the interface's lock: whoever waits for our end gets that as well. */
-	kill(keeping->pid, SIGKILL);
-	while (waitpid(keeping->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	/* One may hold the interface's lock: whoever waits for our end gets that as well. */
+	for (unsigned int i = 0; i < KEEPER_JOBS; i++) {
+		if (!keeping->jobs[i].pid)
+			continue;
+		kill(keeping->jobs[i].pid, SIGKILL);
+		while (waitpid(keeping->jobs[i].pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
 }
 
 /* Nobody else could fork another keeper: so the first process does nothing but that. */
@@ -176,18 +229,19 @@ static void __attribute__((noreturn)) guard(struct keeping *keeping)
 			;
 		if (pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status))
 			_exit(0);
-		syslog(LOG_WARNING, "%s: who keeps the watch over host names died; starting another",
-		       keeping->ifname);
-		/* Orders that it took are lost: the watch looks for itself whether there are
-		 * names. */
-		keeping->wanted = true;
+		syslog(LOG_WARNING, "%s: who looks after host names and socket hooks died; starting "
+		       "another", keeping->ifname);
+		/* Orders that it took are lost: each looks for itself whether there is anything
+		 * to do. */
+		for (unsigned int i = 0; i < KEEPER_JOBS; i++)
+			keeping->jobs[i].wanted = true;
 		nanosleep(&pause, NULL);
 	}
 }
 
 static void keeper_main(const char *ifname, int fd, int parent)
 {
-	struct keeping keeping = { .ifname = ifname, .fd = fd, .pid_fd = -1 };
+	struct keeping keeping = { .ifname = ifname, .fd = fd };
 	int fds[2];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -228,15 +282,14 @@ int watch_keeper_start(struct watch_keeper *keeper, const char *ifname, void (*f
 	return 0;
 }
 
-int watch_keeper_wake(const struct watch_keeper *keeper)
+int watch_keeper_order(const struct watch_keeper *keeper, enum keeper_job job)
 {
-	const char order = 1;
+	const uint8_t order = (uint8_t)job;
 
 	/* As many orders as fit are waiting: one is enough. */
 	if (keeper->pid && (send(keeper->fd, &order, sizeof(order), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 ||
 			    errno == EAGAIN))
 		return 0;
-	syslog(LOG_ERR, "nobody watches host names: their addresses stay as they are");
 	return -ECHILD;
 }
 
@@ -244,8 +297,8 @@ void watch_keeper_died(struct watch_keeper *keeper, const char *ifname)
 {
 	kill(keeper->pid, SIGKILL);	/* should it have closed its end alone */
 	watch_keeper_stop(keeper);
-	syslog(LOG_ERR, "%s: nobody is left to follow host names: their addresses stay as they are",
-	       ifname);
+	syslog(LOG_ERR, "%s: nobody is left to follow host names, whose addresses stay as they are, "
+	       "nor to attach socket hooks again: detach and attach", ifname);
 }
 
 void watch_keeper_stop(struct watch_keeper *keeper)

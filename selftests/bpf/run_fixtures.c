@@ -194,6 +194,7 @@ static int set_state(struct run *run, const char *name)
 {
 	static const char *const names[] = {
 		[ATTACH_BLOCKED] = "blocked", [ATTACH_RUNNING] = "running", [ATTACH_GUARD] = "guard",
+		[ATTACH_CLOSED] = "closed",
 	};
 
 	for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

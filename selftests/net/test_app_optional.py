@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Optional protection: clear text where no SA has ever been, held within bounds."""
 import errno
+import json
 import time
 
 import pytest
@@ -104,6 +105,47 @@ def test_an_sa_that_ended_leaves_nothing_optional(scene):
     assert hear(one, "d") == "x"
     for actor in (one, other):      # what was to say goodbye would come much later
         actor.do("s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1] + [0] * 7))")
+
+
+def dropped_or_heard(scene, sender, receiver):
+    """One datagram from the application of a: is it in the clear, or dropped for want of an SA?"""
+    before = scene.a.drops("no_sa_out")
+    with_errors(sender, f"s.sendto(b'x', ({scene.b.address(4)!r}, {PORT}))")
+    net.wait_until(lambda: readable(receiver) or scene.a.drops("no_sa_out") > before, "either")
+    return "heard" if readable(receiver) and hear(receiver) else "dropped"
+
+
+@pytest.mark.parametrize("way", ["for good", "on trial", "of a trial"])
+def test_a_pair_that_was_left_out_is_not_optional_again(scene, way):
+    """... when it comes back. An SA has served it; that it was in no policy meanwhile is no flush.
+    On trial: what leaves it out is confirmed. Of a trial: it is what is on trial that names it."""
+    a, without = scene.a, scene.plain(scene.a)
+    with_it = scene.policy(a, scene.app(optional()))
+
+    def apply(policy, *options):
+        a.ipsecbpf("policy", "apply", net.IFNAME, "-", *options, input=json.dumps(policy))
+
+    if way == "of a trial":
+        apply(without)
+        apply(with_it, "--confirm", 60)
+    a.ipsecbpf("sa", "apply", net.IFNAME, "-", "--fresh", input=scene.sas(families=(4,)))
+    for sa in live_sas(a):
+        a.ipsecbpf("sa", "delete", net.IFNAME, "--dst", sa["dst"], "--spi", sa["spi"])
+    if way == "of a trial":
+        a.ipsecbpf("policy", "confirm", net.IFNAME, "--undo")
+    else:
+        apply(without, *(["--confirm", 60] if way == "on trial" else []))
+    if way == "on trial":
+        a.ipsecbpf("policy", "confirm", net.IFNAME)
+    apply({**without, "rules": [{"name": "more", "protocol": "tcp", "action": "bypass"},
+                                *without["rules"]]})
+    apply(with_it)
+    one, other = scene.actor(a), scene.actor(scene.b, "other")
+    datagram_socket(one)
+    datagram_socket(other, port=PORT)
+    assert dropped_or_heard(scene, one, other) == "dropped"
+    a.ipsecbpf("sa", "flush", net.IFNAME)
+    assert dropped_or_heard(scene, one, other) == "heard"
 
 
 def live_sas(host):

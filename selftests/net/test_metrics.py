@@ -455,8 +455,8 @@ def test_documented_names(pair):
 
 RULES = [{"name": name, "protocol": "udp", "remote_port": port, "action": "bypass"}
          for name, port in (("seldom", 1001), ("never", 1002), ("often", 1003))]
-OF_APPS = ("app_connections", "app_max_flows", "app_endpoints", "app_sas",
-           "app_packets_total", "app_bytes_total")
+OF_APPS = ("app_connections", "app_max_flows", "app_endpoints", "app_sas", "app_packets_total",
+           "app_bytes_total", "socket_hooks", "socket_hooks_attached")
 OF_RULES = ("rule_packets_total", "rule_bytes_total", "rule_idle_seconds")
 
 

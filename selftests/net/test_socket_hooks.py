@@ -239,6 +239,163 @@ def test_a_cgroup_that_was_removed(fresh):      # noqa: F811
     assert fresh.a.status()["socket_hooks"]["attached"] == HOOKS
 
 
+# ---- the supervisor looks after them ------------------------------------------------------------
+
+def take_off(scene, *hooks):
+    """As an administrator's bpftool would, or another product; all of them if none is named."""
+    directory = os.path.join(net.PIN_ROOT, scene.a.key, "links")
+    for name in hooks or [name for name in os.listdir(directory) if name.startswith("sock_")]:
+        net.run_command(["/usr/sbin/bpftool", "link", "detach", "pinned",
+                         os.path.join(directory, name)])
+
+
+def wait_state(scene, state, attached, patience=10):
+    def reached():
+        status = scene.a.status()
+        return status["state"] == state and status["socket_hooks"]["attached"] == attached
+    net.wait_until(reached, f"state {state}, {attached} hooks attached", patience)
+
+
+def wait_hooks(scene, patience=20):
+    wait_state(scene, "running", HOOKS, patience)
+
+
+def wait_endpoints(scene, count):
+    net.wait_until(lambda: len(scene.endpoints()) == count, f"{count} endpoints", 10)
+
+
+def bind(actor, port=7300):
+    actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    actor.do(f"s.bind(('10.9.0.1', {port}))")
+
+
+@pytest.mark.parametrize("hooks", [(), ("sock_guard",), ("sock_bound4", "sock_release")],
+                         ids=["all", "the guard", "two"])
+def test_what_was_taken_off_comes_back(fresh, hooks):   # noqa: F811
+    """By itself, and what was bound meanwhile is noted."""
+    fresh.attach(fresh.policy())
+    actor = fresh.actor()
+    take_off(fresh, *hooks)
+    bind(actor)
+    wait_hooks(fresh)
+    assert links(fresh) == HOOKS and len(programs(fresh.cgroup.top)) == HOOKS
+    wait_endpoints(fresh, 1)
+    assert not [item for item in fresh.a.status()["problems"] if "hooks" in item["cause"]]
+    bind(fresh.actor(), 7301)
+    assert len(fresh.endpoints()) == 2
+
+
+def test_hooks_whose_pins_were_removed_come_back(fresh):    # noqa: F811
+    fresh.attach(fresh.policy())
+    directory = os.path.join(net.PIN_ROOT, fresh.a.key, "links")
+    for name in os.listdir(directory):
+        if name.startswith("sock_"):
+            os.unlink(os.path.join(directory, name))
+    wait_hooks(fresh)
+    assert len(programs(fresh.cgroup.top)) == HOOKS
+
+
+@contextlib.contextmanager
+def hindered(scene):
+    """A hook is off and cannot be put back: somebody above has it for himself."""
+    inner = scene.cgroup.add("inner")
+    scene.a.ipsecbpf("attach", net.IFNAME, "--cgroup", inner, "--policy", "-",
+                     input=json.dumps(document(application("app", scene.cgroup.path("inner/app")))))
+    holder = Exclusive(scene.cgroup.top)
+    try:
+        take_off(scene, "sock_connect4")
+        wait_state(scene, "blocked", HOOKS - 1)
+        yield
+    finally:
+        holder.close()
+
+
+def test_nothing_passes_while_they_cannot_be_put_back(fresh):   # noqa: F811
+    """A socket made now is nobody's, and what it sends must not go in the clear; nobody knows which."""
+    listener = listen(fresh, "other")
+    with hindered(fresh):
+        before = fresh.a.drops("no_policy")
+        say(fresh, "10.9.0.1")
+        fresh.a.wait_drop("no_policy", before)
+        causes = [item["cause"] for item in fresh.a.status()["problems"]]
+        assert any("only essential traffic passes" in cause and "hooks" in cause for cause in causes)
+        told = fresh.a.ipsecbpf("metrics").stdout
+        assert f'ipsecbpf_socket_hooks_attached{{interface="{net.IFNAME}"}} {HOOKS - 1}\n' in told
+        assert f'ipsecbpf_socket_hooks{{interface="{net.IFNAME}"}} {HOOKS}\n' in told
+        app = fresh.actor("inner/app")
+        bind(app)
+        refused = fresh.a.ipsecbpf("app", "mend", net.IFNAME, check=False)
+        assert refused.returncode == 1 and "holds the hook for itself alone" in refused.stderr
+        assert fresh.a.status()["state"] == "blocked"
+    wait_hooks(fresh)
+    wait_endpoints(fresh, 1)
+    say(fresh, "10.9.0.1")
+    assert heard(listener) == 1
+    fresh.end([app])
+
+
+def test_a_policy_that_needs_none_ends_the_block(fresh):    # noqa: F811
+    with hindered(fresh):
+        apply(fresh, document())
+        assert fresh.a.status()["state"] == "running"
+        assert apply(fresh, fresh.policy(), check=False).returncode == 1
+        fresh.a.ipsecbpf("app", "mend", net.IFNAME)
+        assert fresh.a.status()["state"] == "running"
+
+
+def test_a_detach_while_they_are_off(fresh):    # noqa: F811
+    """It stays closed; what is put right then is a guard, not an attachment at work."""
+    with hindered(fresh):
+        fresh.a.ipsecbpf("detach", net.IFNAME)
+        assert fresh.a.status()["state"] == "guard"
+        before = fresh.a.drops("no_policy")
+        say(fresh, "10.9.0.1")
+        fresh.a.wait_drop("no_policy", before)
+    fresh.a.ipsecbpf("app", "mend", net.IFNAME)
+    wait_state(fresh, "guard", HOOKS)
+    listener = listen(fresh, "other")
+    say(fresh, "10.9.0.1")
+    assert heard(listener) == 1
+
+
+def test_a_cgroup_that_is_made_again(fresh):    # noqa: F811
+    """As of a service that is restarted. Nobody is in a cgroup that is gone: nothing is blocked."""
+    again = fresh.cgroup.add("again")
+    fresh.a.ipsecbpf("attach", net.IFNAME, "--cgroup", again, "--policy", "-",
+                     input=json.dumps(document(application("app", fresh.cgroup.path("again/app")))))
+    os.rmdir(again)
+    wait_state(fresh, "running", 0)
+    listener, told = listen(fresh, "other"), fresh.a.ipsecbpf("app", "mend", net.IFNAME).stdout
+    assert "the cgroup of the socket hooks is gone" in told
+    say(fresh, "10.9.0.1")
+    assert heard(listener) == 1
+    os.mkdir(again)
+    actor = fresh.actor("again/app")
+    bind(actor, 7401)
+    wait_hooks(fresh)
+    wait_endpoints(fresh, 1)
+    fresh.end([actor])
+
+
+def test_another_cgroup_in_its_place(fresh):    # noqa: F811
+    """The old one's hooks are there as long as a socket of it is open; the new one has none."""
+    again = fresh.cgroup.add("again")
+    fresh.a.ipsecbpf("attach", net.IFNAME, "--cgroup", again, "--policy", "-",
+                     input=json.dumps(document(application("app", fresh.cgroup.path("again/app")))))
+    old = fresh.actor("again")
+    bind(old, 7401)
+    with open(os.path.join(fresh.cgroup.top, "cgroup.procs"), "w") as file:
+        file.write(str(old.pid))
+    os.rmdir(again)
+    assert fresh.a.status()["socket_hooks"]["attached"] == HOOKS
+    os.mkdir(again)
+    wait_hooks(fresh)
+    actor = fresh.actor("again/app")
+    bind(actor)
+    wait_endpoints(fresh, 1)
+    fresh.end([actor])
+
+
 @pytest.mark.parametrize("directory,cause", [("/tmp", "is not a directory of cgroup2"),
                                              ("/nowhere", "No such file or directory")])
 def test_a_wrong_cgroup_is_refused_at_once(fresh, directory, cause):    # noqa: F811

@@ -501,6 +501,27 @@ def test_sockets_of_a_trial_are_noted_when_it_is_undone(fresh):
     assert len(fresh.endpoints()) == 2
 
 
+def test_sockets_of_a_trial_are_noted_when_it_runs_out(fresh):
+    """By nobody's command."""
+    fresh.attach(fresh.policy())
+    fresh.a.ipsecbpf("policy", "apply", net.IFNAME, "-", "--confirm", "2",
+                     input=json.dumps(document()))
+    bind_both(fresh.actor())
+    assert not fresh.endpoints()
+    net.wait_until(lambda: fresh.a.status()["confirm_left"] is None, "the end of the trial", 10)
+    net.wait_until(lambda: len(fresh.endpoints()) == 2, "both are noted", 10)
+
+
+def test_sockets_of_a_trial_are_noted_before_its_end(fresh):
+    """What the supervisor has run a second before it: no packet of theirs is anybody else's."""
+    fresh.attach(fresh.policy())
+    fresh.a.ipsecbpf("policy", "apply", net.IFNAME, "-", "--confirm", "60",
+                     input=json.dumps(document()))
+    bind_both(fresh.actor())
+    fresh.a.ipsecbpf("app", "mend", net.IFNAME)
+    assert len(fresh.endpoints()) == 2 and fresh.a.status()["confirm_left"]
+
+
 def test_sockets_made_while_the_hooks_were_off(fresh):
     """The same policy once more puts the hooks back, and notes what they have missed."""
     fresh.attach(fresh.policy())
