@@ -178,7 +178,7 @@ $(B)/bpf/app_entries: selftests/bpf/app_entries.c selftests/bpf/app_entries_prob
 # Applications: policies written by hand, in the programs of the product.
 APP_TESTS := $(addprefix $(B)/bpf/,app_identity app_packets app_sockets)
 $(APP_TESTS): $(B)/bpf/%: selftests/bpf/%.c selftests/bpf/app_world.c selftests/bpf/app_world.h \
-		selftests/bpf/datapath.c selftests/bpf/datapath.h $(B)/libipsecbpf.a
+		selftests/bpf/app_testing.h selftests/bpf/datapath.c selftests/bpf/datapath.h $(B)/libipsecbpf.a
 	$(call say,TEST,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ \
 		$(filter %.c %.a,$^) $(LIBS)
 
