@@ -30,10 +30,8 @@ def attached(product):
 def scene(attached):
     for host in (attached.a, attached.b):
         attached.apply(host, attached.policy(host, *blocks(attached)))
-    attached.wire.clear()
-    yield attached
-    attached.end()
-    attached.nothing_noted()
+    with attached.one_test():
+        yield attached
 
 
 def second(scene, networks=None, **more):
