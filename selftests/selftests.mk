@@ -69,8 +69,8 @@ $(B)/net/net_watch_driver: selftests/net/net_watch_driver.c $(B)/libipsecbpf.a
 		$(B)/libipsecbpf.a $(LIBS)
 
 # The eavesdropper of the demo, the network tests and the benchmarks.
-$(B)/wirecount: selftests/net/wirecount.c
-	$(call say,CC,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $<
+$(B)/wirecount: selftests/net/wirecount.c selftests/net/frame_kind.c selftests/net/frame_kind.h
+	$(call say,CC,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $(filter %.c,$^)
 
 # Runs a command as on a kernel that lacks something; see its head.
 $(B)/net/deny: selftests/net/deny.c
