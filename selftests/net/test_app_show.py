@@ -412,7 +412,7 @@ def test_older_sockets_are_noted_with_the_policy(fresh):
     actor.do("s.sendall(b'still works')")
     fresh.end(actor, newer)
     net.wait_until(lambda: not fresh.endpoints() and not fresh.flows(), "they go with their sockets")
-    assert listed(fresh)["connections"] == 0
+    net.wait_until(lambda: listed(fresh)["connections"] == 0, "and are not counted any more")
 
 
 def test_noted_once_however_often_policy_comes(fresh):

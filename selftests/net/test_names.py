@@ -499,8 +499,7 @@ def test_the_resolver_is_confined(names):
                 found.append(status)
         return found
 
-    net.wait_until(lambda: len(resolvers()) == 1, "the resolver", 10)
-    status = resolvers()[0]
+    status, = net.wait_until(resolvers, "the resolver", 10)
     assert all(int(status[name], 16) == 0 for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"))
     assert status["Gid"].split() == ["2147483002"] * 4 and status["Groups"].split() == []
     assert status["NoNewPrivs"] == "1"
