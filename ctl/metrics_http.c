@@ -131,6 +131,24 @@ static struct MHD_Daemon *start(struct http *http, int socket)
 				MHD_OPTION_END);
 }
 
+static bool is_full(struct MHD_Daemon *daemon)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+	return info && info->num_connections >= CONNECTIONS_MAX;
+}
+
+/* Who waits for one of so many connections to go is let in by the run after that in which it goes, for
+ * which nothing wakes us. */
+static bool run(struct MHD_Daemon *daemon)
+{
+	bool full = is_full(daemon);
+
+	return MHD_run(daemon) == MHD_YES &&
+	       (!full || is_full(daemon) || MHD_run(daemon) == MHD_YES);
+}
+
 /* Until the reader leaves: nothing but its end comes unasked. */
 static int serve(struct http *http)
 {
@@ -151,7 +169,7 @@ static int serve(struct http *http)
 			return -errno;
 		if (fds[1].revents)
 			return 0;
-		if (MHD_run(http->daemon) != MHD_YES)
+		if (!run(http->daemon))
 			return -EIO;
 	}
 	return 0;

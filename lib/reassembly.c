@@ -17,10 +17,9 @@
 
 #include "bytes.h"
 #include "checksum.h"
+#include "reassembly_bits.h"
 #include "reassembly_piece.h"
 
-#define UNITS 8192u
-#define WORDS (UNITS / 64)
 #define SOURCES 64u		/* room is shared among that many classes of source addresses */
 
 #define PART_AT (PACKET_HEADROOM + FRAGMENT_L2_MAX + FRAGMENT_HEADERS_MAX)
@@ -54,8 +53,8 @@ struct waiting {
 	uint16_t l2_len;
 	uint8_t next;
 	uint8_t ecn_seen;		/* bit by codepoint */
-	uint64_t have[WORDS];		/* by unit of 8 octets */
-	uint64_t starts[WORDS];		/* a fragment begins there */
+	uint64_t have[UNIT_WORDS];	/* by unit of 8 octets */
+	uint64_t starts[UNIT_WORDS];	/* a fragment begins there */
 };
 TAILQ_HEAD(waitings, waiting);
 LIST_HEAD(chain, waiting);
@@ -74,45 +73,6 @@ struct reassembly {
 	struct waiting *all;
 	struct buffer *all_buffers;
 };
-
-/* ---- bitmaps: ranges [from, to) of units ---- */
-
-static uint64_t word_mask(uint32_t word, uint32_t from, uint32_t to)
-{
-	uint32_t low = from > word * 64 ? from - word * 64 : 0;
-	uint32_t high = to < word * 64 + 64 ? to - word * 64 : 64;
-
-	return ~0ull << low & ~0ull >> (64 - high);
-}
-
-static bool bits_any(const uint64_t *bits, uint32_t from, uint32_t to)
-{
-	for (uint32_t i = from / 64; i * 64 < to; i++) {
-		if (bits[i] & word_mask(i, from, to))
-			return true;
-	}
-	return false;
-}
-
-static bool bits_all(const uint64_t *bits, uint32_t from, uint32_t to)
-{
-	for (uint32_t i = from / 64; i * 64 < to; i++) {
-		if (~bits[i] & word_mask(i, from, to))
-			return false;
-	}
-	return true;
-}
-
-static void bits_set(uint64_t *bits, uint32_t from, uint32_t to)
-{
-	for (uint32_t i = from / 64; i * 64 < to; i++)
-		bits[i] |= word_mask(i, from, to);
-}
-
-static bool bit_is_set(const uint64_t *bits, uint32_t bit)
-{
-	return bit < UNITS && bits[bit / 64] >> bit % 64 & 1;
-}
 
 /* ---- memory ---- */
 

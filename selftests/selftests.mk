@@ -69,8 +69,8 @@ $(B)/net/net_watch_driver: selftests/net/net_watch_driver.c $(B)/libipsecbpf.a
 		$(B)/libipsecbpf.a $(LIBS)
 
 # The eavesdropper of the demo, the network tests and the benchmarks.
-$(B)/wirecount: selftests/net/wirecount.c
-	$(call say,CC,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $<
+$(B)/wirecount: selftests/net/wirecount.c selftests/net/frame_kind.c selftests/net/frame_kind.h
+	$(call say,CC,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ $(filter %.c,$^)
 
 # Runs a command as on a kernel that lacks something; see its head.
 $(B)/net/deny: selftests/net/deny.c
@@ -178,7 +178,7 @@ $(B)/bpf/app_entries: selftests/bpf/app_entries.c selftests/bpf/app_entries_prob
 # Applications: policies written by hand, in the programs of the product.
 APP_TESTS := $(addprefix $(B)/bpf/,app_identity app_packets app_sockets)
 $(APP_TESTS): $(B)/bpf/%: selftests/bpf/%.c selftests/bpf/app_world.c selftests/bpf/app_world.h \
-		selftests/bpf/datapath.c selftests/bpf/datapath.h $(B)/libipsecbpf.a
+		selftests/bpf/app_testing.h selftests/bpf/datapath.c selftests/bpf/datapath.h $(B)/libipsecbpf.a
 	$(call say,TEST,$@)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS_ALL) -o $@ \
 		$(filter %.c %.a,$^) $(LIBS)
 

@@ -13,8 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "app_world.h"
-#include "lib/build_skeleton.h"
+#include "app_testing.h"
 
 #define LOCAL	  0x0a090001u
 #define REMOTE	  0x0a090002u
@@ -26,7 +25,6 @@
 #define MANY 500
 #define ECHO 0x0800	/* type and code */
 
-enum { FIRST = 1, SECOND = 2 };	/* applications: users 1 and 2 */
 enum { SERVED_ID = 5, OPTIONAL_ID, MANDATORY_ID, INNER_ID };
 enum place {
 	RULE_HOST, RULE_FIRST_80, RULE_FIRST_ASK, RULE_FIRST_NEVER, RULE_SECOND, RULE_OPTIONAL,
@@ -49,28 +47,6 @@ static const struct app_rule rules[] = {
 			       .protect_id = INNER_ID },
 	[RULE_FIRST_ECHO] = { .app = FIRST, .local_port = ECHO >> 8, .action = SPD_DISCARD },
 };
-
-static const struct app_pattern patterns[] = {
-	{ .app = FIRST, .who = { .uid = FIRST }, .shape = SPD_MATCH_UID },
-	{ .app = SECOND, .who = { .uid = SECOND }, .shape = SPD_MATCH_UID },
-};
-
-struct test {
-	struct app_world world;
-	const struct app_policy *policy;
-	const char *topic;
-	unsigned int passed, failed;
-};
-
-static void check(struct test *test, bool right, const char *what)
-{
-	if (right)
-		test->passed++;
-	else
-		test->failed++;
-	if (!right)
-		printf("FAIL %s: %s\n", test->topic, what);
-}
 
 /* ---- packets, and what becomes of them ------------------------------------------------------- */
 
@@ -154,19 +130,6 @@ static void note_flow(struct test *test, int fd, struct app_flow_key key, uint32
 	check(test, !bpf_map_update_elem(fd, &key, &flow, 0), "a connection cannot be noted");
 }
 
-static void note_endpoint(struct test *test, struct app_endpoint_key key, uint32_t app)
-{
-	struct {
-		struct app_identity who;
-		uint64_t resolved;
-		uint32_t lock, sockets, dying;
-		struct app_endpoint_key key;
-	} value = { .who = { .uid = app }, .sockets = 1, .key = key };
-
-	check(test, !bpf_map_update_elem(test->world.datapath.pins.app_endpoints_fd, &key, &value, 0),
-	      "an endpoint cannot be noted");
-}
-
 static void forget(int fd)
 {
 	uint8_t key[64];
@@ -177,17 +140,17 @@ static void forget(int fd)
 
 static void forget_all(struct test *test)
 {
-	forget(test->world.datapath.pins.app_flows_fd);
-	forget(test->world.datapath.pins.app_closed_fd);
-	forget(test->world.datapath.pins.app_exchanges_fd);
-	forget(test->world.datapath.pins.app_endpoints_fd);
+	forget(test->pins->app_flows_fd);
+	forget(test->pins->app_closed_fd);
+	forget(test->pins->app_exchanges_fd);
+	forget(test->pins->app_endpoints_fd);
 }
 
 /* ---- whose packet ---------------------------------------------------------------------------- */
 
 static void test_flows(struct test *test)
 {
-	int flows = test->world.datapath.pins.app_flows_fd;
+	int flows = test->pins->app_flows_fd;
 	struct app_packet packet = from(REMOTE, IPPROTO_TCP, 4000, 80);
 
 	test->topic = "flows";
@@ -212,7 +175,7 @@ static void test_flows(struct test *test)
 /* The same packet is one application's, then another's, remembered each time. */
 static void test_exclusive(struct test *test)
 {
-	int flows = test->world.datapath.pins.app_flows_fd;
+	int flows = test->pins->app_flows_fd;
 	struct app_flow_key key = app_key_of_flow(IPPROTO_TCP, LOCAL, 80, REMOTE, 4000);
 	struct app_packet packet = from(REMOTE, IPPROTO_TCP, 4000, 80);
 
@@ -229,8 +192,8 @@ static void test_exclusive(struct test *test)
 
 static void test_closed(struct test *test)
 {
-	int closed = test->world.datapath.pins.app_closed_fd;
-	int exchanges = test->world.datapath.pins.app_exchanges_fd;
+	int closed = test->pins->app_closed_fd;
+	int exchanges = test->pins->app_exchanges_fd;
 	struct app_flow_key key = app_key_of_flow(IPPROTO_TCP, LOCAL, 80, REMOTE, 4000);
 	struct app_packet packet = from(REMOTE, IPPROTO_TCP, 4000, 80);
 
@@ -240,7 +203,7 @@ static void test_closed(struct test *test)
 	note_flow(test, closed, key, FIRST, now_ns() - 1);
 	decided(test, HOOK_xdp_ingress, packet, RULE_HOST, "closed long ago");
 	note_flow(test, closed, key, FIRST, now_ns() + APP_CLOSED_NS);
-	note_flow(test, test->world.datapath.pins.app_flows_fd, key, SECOND, 0);
+	note_flow(test, test->pins->app_flows_fd, key, SECOND, 0);
 	decided(test, HOOK_xdp_ingress, packet, RULE_SECOND, "and opened anew by another");
 	forget_all(test);
 	key = app_key_of_flow(IPPROTO_ICMP, LOCAL, 77, REMOTE, 0);
@@ -277,8 +240,8 @@ static void test_endpoints(struct test *test)
 	packet.ingress_ifindex = 1;
 	decided(test, HOOK_tc_egress, packet, APP_DEFAULT(SPD_OUT), "forwarded from such an address");
 	note_endpoint(test, app_key_of_endpoint(IPPROTO_TCP, LOCAL, 80), FIRST);
-	note_flow(test, test->world.datapath.pins.app_flows_fd,
-		  app_key_of_flow(IPPROTO_TCP, LOCAL, 80, REMOTE, 4000), SECOND, 0);
+	note_flow(test, test->pins->app_flows_fd, app_key_of_flow(IPPROTO_TCP, LOCAL, 80, REMOTE, 4000),
+		  SECOND, 0);
 	decided(test, HOOK_xdp_ingress, from(REMOTE, IPPROTO_TCP, 4000, 80), RULE_SECOND,
 		"a connection before its listener");
 	decided(test, HOOK_xdp_ingress, from(REMOTE, IPPROTO_TCP, 4001, 80), RULE_FIRST_80,
@@ -313,8 +276,7 @@ static void put_inner_sa(struct test *test)
 	const struct sa_slot slot = { .protect_id = INNER_ID, .sa_gen = 1, .used = 1, .inbound = 1 };
 	uint32_t key = 3;
 
-	check(test, !bpf_map_update_elem(test->world.datapath.pins.sa_slots_fd, &key, &slot, 0),
-	      "no SA");
+	check(test, !bpf_map_update_elem(test->pins->sa_slots_fd, &key, &slot, 0), "no SA");
 }
 
 /* The host's rules let them in; but whose they are only their first shows. */
@@ -368,7 +330,7 @@ static void set(struct test *test, int fd, uint32_t key, uint32_t value)
 static void test_optional_in(struct test *test)
 {
 	struct app_packet packet = from(OPTIONAL, IPPROTO_UDP, 4000, 1), other = packet;
-	struct pins *pins = &test->world.datapath.pins;
+	const struct pins *pins = test->pins;
 
 	test->topic = "optional, inbound";
 	passes(test, HOOK_xdp_ingress, packet, 0, "no SA ever");
@@ -393,7 +355,7 @@ static void test_optional_in(struct test *test)
 static void test_optional_out(struct test *test)
 {
 	struct app_packet packet = to(OPTIONAL, IPPROTO_UDP, 1, 4000), other = packet;
-	struct pins *pins = &test->world.datapath.pins;
+	const struct pins *pins = test->pins;
 	struct out_sa sa = { .slot = 3, .sa_gen = 1 };
 	uint32_t key = OUT_SA(OPTIONAL_ID, FAMILY_V4);
 	struct app_change change;
@@ -505,10 +467,7 @@ int main(void)
 	struct test test = { .policy = &policy };
 	uint8_t one = 1;
 
-	if (datapath_isolate() || app_world_open(&test.world, &(struct datapath_opts){ 0 }))
-		return 1;
-	if (bpf_map_update_elem(test.world.datapath.pins.own_addresses_fd, &own, &one, 0) ||
-	    app_world_put(&test.world, &policy))
+	if (!test_begin(&test) || bpf_map_update_elem(test.pins->own_addresses_fd, &own, &one, 0))
 		return 1;
 	test_flows(&test);
 	test_exclusive(&test);
@@ -520,7 +479,5 @@ int main(void)
 	test_optional_out(&test);
 	test_rate(&test);
 	test_explain(&test);
-	app_world_close(&test.world);
-	printf("%u passed, %u failed\n", test.passed, test.failed);
-	return test.failed != 0;
+	return test_end(&test);
 }

@@ -19,9 +19,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "app_world.h"
+#include "app_testing.h"
 #include "lib/app_usage.h"
-#include "lib/build_skeleton.h"
 #include "lib/hook_attach.h"
 #include "lib/policy_store.h"
 
@@ -29,7 +28,6 @@
 #define NOBODY 9	/* no application's user */
 #define ASKED_PORT 443
 
-enum { FIRST = 1, SECOND = 2 };	/* applications: users 1 and 2 */
 enum place { RULE_FIRST_ASK, RULE_FIRST, RULE_SECOND };
 
 static const struct app_rule rules[] = {
@@ -38,35 +36,6 @@ static const struct app_rule rules[] = {
 	[RULE_FIRST] = { .app = FIRST, .action = SPD_BYPASS },
 	[RULE_SECOND] = { .app = SECOND, .action = SPD_BYPASS },
 };
-
-static const struct app_pattern patterns[] = {
-	{ .app = FIRST, .who = { .uid = FIRST }, .shape = SPD_MATCH_UID },
-	{ .app = SECOND, .who = { .uid = SECOND }, .shape = SPD_MATCH_UID },
-};
-
-struct endpoint {
-	struct app_identity who;
-	uint64_t resolved;
-	uint32_t lock, sockets, dying;
-	struct app_endpoint_key key;
-};
-
-struct test {
-	struct app_world world;
-	const struct pins *pins;
-	const char *topic;
-	unsigned int passed, failed;
-};
-
-static void check(struct test *test, bool right, const char *what)
-{
-	if (right)
-		test->passed++;
-	else
-		test->failed++;
-	if (!right)
-		printf("FAIL %s: %s\n", test->topic, what);
-}
 
 /* ---- sockets --------------------------------------------------------------------------------- */
 
@@ -291,11 +260,9 @@ static void test_asked(struct test *test)
 static int listener(struct test *test)
 {
 	int fd = bound_socket(test, SOCK_STREAM, FIRST, 0);
-	struct app_endpoint_key key = app_key_of_endpoint(IPPROTO_TCP, 0, port_of(fd));
-	struct endpoint endpoint = { .who = { .uid = FIRST }, .sockets = 1, .key = key };
 
-	check(test, !listen(fd, 8) &&
-	      !bpf_map_update_elem(test->pins->app_endpoints_fd, &key, &endpoint, 0), "a listener");
+	check(test, !listen(fd, 8), "a listener");
+	note_endpoint(test, app_key_of_endpoint(IPPROTO_TCP, 0, port_of(fd)), FIRST);
 	return fd;
 }
 
@@ -457,12 +424,9 @@ int main(void)
 		.patterns = patterns, .pattern_count = sizeof(patterns) / sizeof(patterns[0]),
 		.apps = 2, .flows_max = { 0, 10, 1 },
 	};
-	struct test test = { 0 };
+	struct test test = { .policy = &policy };
 
-	if (datapath_isolate() || app_world_open(&test.world, &(struct datapath_opts){ 0 }))
-		return 1;
-	test.pins = &test.world.datapath.pins;
-	if (app_world_put(&test.world, &policy) || attach(&test))
+	if (!test_begin(&test) || attach(&test))
 		return 1;
 	test_datagrams(&test);
 	test_echo(&test);
@@ -473,7 +437,5 @@ int main(void)
 	test_full(&test);
 	test_room_later(&test);
 	test_usage(&test);
-	app_world_close(&test.world);
-	printf("%u passed, %u failed\n", test.passed, test.failed);
-	return test.failed != 0;
+	return test_end(&test);
 }

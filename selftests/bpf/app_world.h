@@ -3,7 +3,7 @@
  * Policies with applications, as snapshots written by hand, in the real programs of datapath.h: what the
  * hooks make of them does not depend on what compiles policies.
  *
- * Included by: app_identity.c, app_packets.c, app_sockets.c.
+ * Included by: app_identity.c, app_testing.h.
  */
 #ifndef APP_WORLD_H
 #define APP_WORLD_H

@@ -13,7 +13,7 @@ import struct
 
 import sockets
 import topology as net
-from sockets import Actor, Cgroup
+from sockets import Cast
 
 SUITE = "null-sha256"
 ICV = 16
@@ -108,13 +108,11 @@ class Wire:
 
 # ---- the hosts ----------------------------------------------------------------------------------
 
-class Stage:
-    """Hosts a and b of a topology, attached when attach() is called; close() before the topology's."""
+class Stage(Cast):
+    """Hosts a and b of a topology, attached when attach() is called."""
 
     def __init__(self, topology, wire=True):
-        self.topology, self.a, self.b = topology, topology.a, topology.b
-        self.cgroup = Cgroup("app", "other")
-        self.actors = []
+        super().__init__(topology)
         self.wire = Wire(topology) if wire else None
 
     # ---- policy
@@ -168,32 +166,16 @@ class Stage:
 
     # ---- programs
 
-    def actor(self, host, where="app", **more):
-        actor = Actor(host, self.cgroup.add(where), **more)
-        actor.host = host
-        self.actors.append(actor)
-        return actor
-
-    def end(self, *actors):
-        for actor in actors or list(self.actors):
-            self.actors.remove(actor)
-            with contextlib.suppress(Exception):
-                actor.close()
-
     def entries(self, host, name):
         return len(sockets.dump(host, name))
 
-    def nothing_noted(self):
-        """No connection and no bound socket is left."""
-        for host in (self.a, self.b):
-            for name in ("app_flows", "app_endpoints"):
-                net.wait_until(lambda: not self.entries(host, name), f"{name} of {host.name} is empty")
-
-    def close(self):
+    @contextlib.contextmanager
+    def one_test(self):
+        """What is captured is the test's own, and nothing is noted of it when it has ended."""
+        self.wire.clear()
+        yield self
         self.end()
-        for host in (self.a, self.b):
-            host.ipsecbpf("detach", net.IFNAME, "--open", check=False)
-        self.cgroup.close()
+        self.nothing_noted(self.a, self.b)
 
 
 @contextlib.contextmanager

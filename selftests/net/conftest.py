@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import side_by_side  # noqa: E402
+import sockets  # noqa: E402
 import topology as net  # noqa: E402
 
 STILL_RUNNING = 60      # seconds that xdist leaves its processes for their clean-up; else 10
@@ -99,6 +100,20 @@ def pair(product, wire):
     """Two hosts that protect everything between them, attached and keyed."""
     attach_pair(wire)
     return wire
+
+
+@pytest.fixture
+def fresh(product):
+    """Host a of two, with a cgroup, for a test that attaches it by itself."""
+    with sockets.scene() as scene:
+        yield scene
+
+
+@pytest.fixture
+def scene(attached):
+    """What the tests of a file share, for one of them."""
+    with attached.one_test():
+        yield attached
 
 
 def attach_pair(topology, **sa_options):

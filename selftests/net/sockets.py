@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Applications of a test: a cgroup of its own, processes in it, and what the socket hooks note of their
 sockets. Nothing is ever attached to a cgroup that the test has not made."""
+import contextlib
 import ctypes
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -16,8 +18,9 @@ SYS_PIDFD_OPEN, SYS_PIDFD_GETFD, SYS_BPF = 434, 438, 321
 BPF_MAP_LOOKUP_ELEM, BPF_OBJ_GET = 1, 7
 LEVELS = 8
 DIGEST_UNIT, DIGEST_FILE = 1 << 63, 1 << 62
-FAMILY_NONE = 2
+V4, V6, FAMILY_NONE = 0, 1, 2
 SERVER = 1
+FLOWS_MAX = 4           # of a scene's application
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -111,6 +114,40 @@ class Actor:
     def close(self):
         self.process.stdin.close()
         self.process.wait(10)
+
+
+class Cast:
+    """A cgroup on hosts a and b of a topology, and the processes in it; close() before the topology's."""
+
+    def __init__(self, topology):
+        self.topology, self.a, self.b = topology, topology.a, topology.b
+        self.cgroup = Cgroup("app", "other")
+        self.actors = []
+
+    def actor(self, host, where="app", **more):
+        actor = Actor(host, self.cgroup.add(where), **more)
+        actor.host = host
+        self.actors.append(actor)
+        return actor
+
+    def end(self, *actors):
+        """These, or all of them. One that has died, as some are made to, ends like the others."""
+        for actor in actors or list(self.actors):
+            self.actors.remove(actor)
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                actor.close()
+
+    def nothing_noted(self, *hosts):
+        """No connection and no bound socket is left."""
+        for host in hosts:
+            for name in ("app_flows", "app_endpoints"):
+                net.wait_until(lambda: not dump(host, name), f"{name} of {host.name} is empty")
+
+    def close(self):
+        self.end()
+        for host in filter(net.Host.attached, (self.a, self.b)):
+            host.ipsecbpf("detach", net.IFNAME, "--open", check=False)
+        self.cgroup.close()
 
 
 # ---- maps -------------------------------------------------------------------------------------
@@ -234,3 +271,73 @@ def exe_digest(seed, path):
     for name in reversed(os.path.relpath(path, mount).split("/")):
         value = digest(seed, value, name)
     return value
+
+
+# ---- one host that is attached ------------------------------------------------------------------
+
+def trusted(name, cgroup, **more):
+    """An application that may speak to everybody in the clear."""
+    return {"name": name, "match": {"cgroup": cgroup},
+            "networks": [{"remote": "any", "class": "trusted"}], **more}
+
+
+def document(*applications, **more):
+    """Everything passes; applications are only told apart."""
+    return net.policy([{"name": "all", "action": "bypass"}], applications=list(applications), **more)
+
+
+class Scene(Cast):
+    """Host a is attached when attach() is called; its application is whatever runs in the cgroup `app`."""
+
+    def attach(self, policy):
+        self.a.ipsecbpf("attach", net.IFNAME, "--cgroup", self.cgroup.top, "--policy", "-",
+                        input=json.dumps(policy))
+
+    def policy(self):
+        return document(trusted("app", self.cgroup.path("app"), max_flows=FLOWS_MAX))
+
+    def actor(self, where="app", host=None, **more):
+        return super().actor(host or self.a, where, **more)
+
+    def who(self, actor, name="s"):
+        """What is noted of an actor's socket."""
+        fd = actor.fd(name)
+        try:
+            return noted(self.a, fd)
+        finally:
+            os.close(fd)
+
+    def endpoints(self):
+        """(protocol, family, address, port) -> sockets."""
+        return {(key["proto"], key["family"], _address(key["local"], key["family"]),
+                 socket.ntohs(key["port"])): entry["value"]["sockets"]
+                for entry in dump(self.a, "app_endpoints") for key in [entry["key"]]}
+
+    def flows(self, name="app_flows"):
+        """Local and remote port -> the flow."""
+        return {(socket.ntohs(entry["key"]["local_port"]), socket.ntohs(entry["key"]["remote_port"])):
+                entry["value"] for entry in dump(self.a, name)}
+
+    @contextlib.contextmanager
+    def one_test(self):
+        """Nothing is left of it in the maps when it ends."""
+        yield self
+        self.end()
+        self.nothing_noted(self.a)
+
+
+def _address(local, family):
+    raw = bytes(local["b"])
+    return socket.inet_ntop(socket.AF_INET, raw[:4]) if family == V4 else \
+        socket.inet_ntop(socket.AF_INET6, raw)
+
+
+@contextlib.contextmanager
+def scene():
+    """Not attached yet."""
+    with net.Topology(middle=False) as topology:
+        made = Scene(topology)
+        try:
+            yield made
+        finally:
+            made.close()

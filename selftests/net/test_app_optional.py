@@ -33,10 +33,8 @@ def scene(attached):
     """Optional on both hosts, without SAs."""
     app = attached.app(optional())
     attached.install(*(attached.policy(host, app) for host in (attached.a, attached.b)))
-    attached.wire.clear()
-    yield attached
-    attached.end()
-    attached.nothing_noted()
+    with attached.one_test():
+        yield attached
 
 
 def connected(scene, family=4):

@@ -24,10 +24,8 @@ def attached(product):
 @pytest.fixture
 def scene(attached):
     """Nothing of the application may be in the clear in the whole test, nor be noted after it."""
-    attached.wire.clear()
-    yield attached
-    attached.end()
-    attached.nothing_noted()
+    with attached.one_test():
+        yield attached
     assert attached.wire.unprotected() == []
 
 

@@ -54,10 +54,8 @@ def networked(product):
 
 @pytest.fixture
 def everywhere(networked):
-    networked.wire.clear()
-    yield networked
-    networked.end()
-    networked.nothing_noted()
+    with networked.one_test():
+        yield networked
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -224,19 +222,11 @@ def test_another_network_namespace_is_not_touched(product):
 # ---- who cannot speak to them -------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
-def guarded(product):
+def attached(product):
     """Host c speaks in the clear, as others on b do."""
     with stage(hosts=("a", "b", "c")) as scene:
         scene.attach()
         yield scene
-
-
-@pytest.fixture
-def scene(guarded):
-    guarded.wire.clear()
-    yield guarded
-    guarded.end()
-    guarded.nothing_noted()
 
 
 def mark(actor, name):

@@ -3,7 +3,6 @@
 import json
 import os
 import pwd
-import socket
 import subprocess
 
 import pytest
@@ -11,8 +10,8 @@ import pytest
 import sockets
 import topology as net
 from metrics_reader import PORT as METRICS_PORT, Listener, scrape
-from sockets import PYTHON
-from test_sockets import Scene, document
+from applications import connect, listen
+from sockets import PYTHON, document
 
 A, B = "10.9.0.1", "10.9.0.2"
 UID = 12345
@@ -33,31 +32,10 @@ def policy(scene):
 
 
 @pytest.fixture(scope="module")
-def attached():
-    with net.Topology(middle=False) as top:
-        scene = Scene(top)
-        try:
-            scene.attach(policy(scene))
-            yield scene
-        finally:
-            scene.close()
-
-
-@pytest.fixture
-def scene(attached):
-    yield attached
-    attached.end(list(attached.actors))
-    net.wait_until(lambda: not attached.endpoints() and not attached.flows(), "no entry is left")
-
-
-@pytest.fixture
-def fresh():
-    with net.Topology(middle=False) as top:
-        scene = Scene(top)
-        try:
-            yield scene
-        finally:
-            scene.close()
+def attached(product):
+    with sockets.scene() as scene:
+        scene.attach(policy(scene))
+        yield scene
 
 
 def rows(scene, *args):
@@ -75,18 +53,10 @@ def listed(scene, name="app"):
     return next(app for app in told if app["name"] == name)
 
 
-def listen(actor, port=PORT):
-    actor.do(f"l = socket.create_server(('0.0.0.0', {port}))")
-
-
-def connect(actor, to):
-    actor.do(f"s = socket.create_connection(({to!r}, {PORT}), 5)")
-
-
 def at_b(scene):
     """A server there, which is no application's."""
     actor = scene.actor("other", host=scene.b)
-    listen(actor)
+    listen(actor, PORT)
     return actor
 
 
@@ -150,8 +120,8 @@ def test_identify_nobody(scene):
 def test_sockets_and_what_they_send(scene):
     server, actor, other = at_b(scene), scene.actor(), scene.actor("other")
     listen(actor, OTHER_PORT)
-    connect(actor, B)
-    connect(other, B)
+    connect(actor, B, PORT)
+    connect(other, B, PORT)
     row = one_row(scene, actor, listening=False)
     assert (row["application"], row["program"], row["protocol"], row["noted"]) == \
         ("app", os.path.basename(PYTHON), "tcp", True)
@@ -179,7 +149,7 @@ def test_unknown_application(scene):
 def test_list_counts(scene):
     before = listed(scene)
     server, actor = at_b(scene), scene.actor()
-    connect(actor, B)
+    connect(actor, B, PORT)
     actor.do("u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
     actor.do("u.bind(('0.0.0.0', 7005))")
     actor.do(f"u.sendto(b'x', ({B!r}, 7006))")
@@ -195,7 +165,7 @@ def test_list_counts(scene):
         told["packets"]
     assert scrape(scene.a).one("apps_left_out") == 0
     assert scrape(scene.a, "--apps", 1).one("apps_left_out") == 3
-    scene.end([server])
+    scene.end(server)
 
 
 def test_metrics_are_served_without_looking_into_processes(scene):
@@ -223,7 +193,7 @@ def test_metrics_follow_the_policy(fresh):
     served = Listener(fresh.a, "--listen", METRICS_PORT)
     try:
         assert told() == {"first": 7}
-        fresh.a.ipsecbpf("policy", "apply", net.IFNAME, fresh.top.write("second.json", of("second", 8)))
+        fresh.a.ipsecbpf("policy", "apply", net.IFNAME, fresh.topology.write("second.json", of("second", 8)))
         net.wait_until(lambda: told() == {"second": 8}, "the listener tells of the other policy")
     finally:
         served.stop()
@@ -262,7 +232,7 @@ def test_explain_a_process(scene):
     at_b(scene)
     for where, name, rule in (("app", "app", "app/1"), ("other", None, "all")):
         actor = scene.actor(where)
-        connect(actor, B)
+        connect(actor, B, PORT)
         told, = scene.a.json("explain", net.IFNAME, "--pid", actor.pid)["sockets"]
         assert told["packet"]["application"] == name
         assert told["packet"]["policy"]["name"] == rule
@@ -275,7 +245,7 @@ def test_explain_by_what_is_noted(scene):
 
     assert inbound()["application"] is None
     actor = scene.actor()
-    listen(actor)
+    listen(actor, PORT)
     assert (inbound()["application"], inbound()["decision"]) == ("app", "drop")
     actor.do("l.close()")
     assert inbound()["application"] is None
@@ -324,7 +294,7 @@ def test_run_is_the_application_from_the_start(scene):
 
 
 def test_run_makes_the_cgroup(scene):
-    path = scene.top.write("apps.json", document(
+    path = scene.topology.write("apps.json", document(
         {"name": "new", "match": [{"user": 1}, {"cgroup": scene.cgroup.path("made/deep")}],
          "networks": [{"remote": "any", "class": "trusted"}]}))
     scene.cgroup.made += [os.path.join(scene.cgroup.top, part) for part in ("made", "made/deep")]
@@ -345,7 +315,7 @@ def test_run_ends_as_the_command(scene, command, code, cause):
 
 def test_run_executes_what_it_has_checked(scene):
     """An empty component of PATH is the working directory, for it as for execvp()."""
-    script = scene.top.write("here", "#!/bin/sh\necho ran\n")
+    script = scene.topology.write("here", "#!/bin/sh\necho ran\n")
     os.chmod(script, 0o755)
     done = scene.a.run("env", "-C", os.path.dirname(script), "PATH=", net.IPSECBPF, "run", net.IFNAME,
                        "--app", "app", "--", "here")
@@ -382,9 +352,9 @@ def test_run_as_nobody_knows_whom(scene, user, cause):
 
 def test_run_and_scripts(scene):
     """What runs is the interpreter: a match by the script's own name is nobody's."""
-    script = scene.top.write("backup.sh", "#!/bin/sh\necho ran\n")
+    script = scene.topology.write("backup.sh", "#!/bin/sh\necho ran\n")
     os.chmod(script, 0o755)
-    path = scene.top.write("scripts.json", document(*(
+    path = scene.topology.write("scripts.json", document(*(
         {"name": name, "match": {"cgroup": scene.cgroup.path("app"), "executable": executable},
          "networks": [{"remote": "any", "class": "trusted"}]}
         for name, executable in (("script", script), ("shell", os.path.realpath("/bin/sh"))))))
@@ -416,10 +386,10 @@ def open_before(scene):
     server, actor, other = at_b(scene), scene.actor(), scene.actor("other")
     actor.do(f"l = socket.create_server(('::', {OTHER_PORT}), family=socket.AF_INET6, "
              "dualstack_ipv6=True)")
-    connect(actor, B)
+    connect(actor, B, PORT)
     actor.do("u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
     actor.do("u.bind(('0.0.0.0', 7005))")
-    connect(other, B)
+    connect(other, B, PORT)
     return server, actor, other
 
 
@@ -440,9 +410,9 @@ def test_older_sockets_are_noted_with_the_policy(fresh):
     assert (listed(fresh)["sockets"], listed(fresh)["connections"]) == (4, 1)
     assert fresh.who(actor, "u").flags == sockets.SERVER
     actor.do("s.sendall(b'still works')")
-    fresh.end([actor, newer])
+    fresh.end(actor, newer)
     net.wait_until(lambda: not fresh.endpoints() and not fresh.flows(), "they go with their sockets")
-    assert listed(fresh)["connections"] == 0
+    net.wait_until(lambda: listed(fresh)["connections"] == 0, "and are not counted any more")
 
 
 def test_noted_once_however_often_policy_comes(fresh):
@@ -454,14 +424,14 @@ def test_noted_once_however_often_policy_comes(fresh):
         fresh.a.ipsecbpf("policy", "apply", net.IFNAME, "-", input=json.dumps(again))
     assert set(fresh.endpoints().values()) == {1}
     assert listed(fresh)["connections"] == 1
-    fresh.end([actor])
+    fresh.end(actor)
     net.wait_until(lambda: not fresh.endpoints(), "they go with their sockets")
 
 
 def test_older_sockets_are_noted_by_attach(fresh):
     server, actor = at_b(fresh), fresh.actor()
     listen(actor, OTHER_PORT)
-    connect(actor, B)
+    connect(actor, B, PORT)
     fresh.attach(policy(fresh))
     assert fresh.who(actor, "l").app == fresh.who(actor, "s").app == 1
     assert len(fresh.flows()) == 1
@@ -488,7 +458,7 @@ def test_what_is_counted_goes_with_the_application(fresh):
     fresh.attach(policy(fresh))
     at_b(fresh)
     actor = fresh.actor()
-    connect(actor, B)
+    connect(actor, B, PORT)
     (name,) = used()
     for text in (document(), policy(fresh), document()):
         apply(text)

@@ -10,11 +10,21 @@ import time
 import pytest
 
 import topology as net
+from conftest import attach_pair
 from metrics_reader import PORT, Listener, scrape
 
 SYS_ADMIN = 1 << 21
 UNITS = ("_seconds", "_bytes", "_ratio", "_info", "_total")
 SA = ("peer", "protection", "direction", "protocol", "destination", "spi")
+
+
+@pytest.fixture(scope="module")
+def standing(product):
+    """As `pair`, for tests that only look: they all see the same hosts."""
+    with net.Topology() as topology:
+        attach_pair(topology)
+        yield topology
+    assert topology.residue() == []
 
 
 def ping(host, other, count=5):
@@ -93,12 +103,12 @@ def test_same_spi_to_two_destinations(product, wire):
     assert len(scrape(wire.a).all("sa_packets_total", spi="0x00001234")) == 4
 
 
-def test_sas_are_described_up_to_a_number(pair):
-    told = scrape(pair.a, "--sas", 1)
+def test_sas_are_described_up_to_a_number(standing):
+    told = scrape(standing.a, "--sas", 1)
     assert len(told.all("sa_packets_total")) == len(told.all("sa_age_seconds")) == 1
     assert told.one("sas_left_out") == 3
     assert told.one("sas", direction="in") == 2
-    assert scrape(pair.a).one("sas_left_out") == 0
+    assert scrape(standing.a).one("sas_left_out") == 0
 
 
 def test_limits_as_ratios(product, wire):
@@ -166,8 +176,8 @@ def test_missing_sas_of_a_bundle(product, lone):
         {(name, way): 1 for name in ("secret", "signed") for way in ("in", "out")}
 
 
-def test_map_pressure(pair):
-    told = scrape(pair.a)
+def test_map_pressure(standing):
+    told = scrape(standing.a)
     assert told.one("map_max_entries", map="sad") == 1025
     assert told.one("map_entries", map="sad") == told.one("map_entries", map="sa_slots") == 4
     assert told.one("map_entries", map="out_sa") == 2
@@ -201,9 +211,9 @@ def test_states(pair):
     assert state()[0] == "guard"
 
 
-def test_json(pair):
-    ping(pair.a, pair.b)
-    told, document = scrape(pair.a), pair.a.json("metrics")
+def test_json(standing):
+    ping(standing.a, standing.b)
+    told, document = scrape(standing.a), standing.a.json("metrics")
     names = {metric["name"] for metric in document["metrics"]}
     assert names == {name for name, _ in told.samples} | \
         {"ipsecbpf_attachment_trial_remaining_seconds", "ipsecbpf_policy_trial_remaining_seconds",
@@ -272,8 +282,8 @@ def test_listener_follows_the_policy(pair, listener):
 
 
 @pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))
-def test_listener_ends(pair, listener, number):
-    served = listener(pair.a, "--listen", PORT)
+def test_listener_ends(standing, listener, number):
+    served = listener(standing.a, "--listen", PORT)
     idle = served.connect()
     pids = [served.process.pid, *children(served.process.pid)]
     served.stop(number)
@@ -299,8 +309,8 @@ def opened(pid):
             yield os.readlink(f"/proc/{pid}/fd/{fd}")
 
 
-def test_listener_holds_little(pair, listener):
-    served = listener(pair.a, "--listen", PORT)
+def test_listener_holds_little(standing, listener):
+    served = listener(standing.a, "--listen", PORT)
     served.scrape()
     reader = privileges(served.process.pid)
     assert {int(reader[name], 16) for name in ("CapEff", "CapPrm", "CapBnd")} == {SYS_ADMIN}
@@ -314,13 +324,13 @@ def test_listener_holds_little(pair, listener):
     served.stop()
 
 
-def test_listener_ends_if_its_half_does(pair, listener):
-    served = listener(pair.a, "--listen", PORT)
+def test_listener_ends_if_its_half_does(standing, listener):
+    served = listener(standing.a, "--listen", PORT)
     (pid,) = children(served.process.pid)
     os.kill(pid, signal.SIGKILL)
     assert served.process.wait(5) == 1
     assert "was ended by signal 9" in served.process.stdout.read()
-    served = listener(pair.a, "--listen", PORT)
+    served = listener(standing.a, "--listen", PORT)
     (pid,) = children(served.process.pid)
     served.process.kill()
     served.process.wait()
@@ -354,8 +364,8 @@ def test_listener_outlives_attachments(pair, listener):
     named.stop()
 
 
-def test_listener_address(pair, listener):
-    a = pair.a
+def test_listener_address(standing, listener):
+    a = standing.a
     for where in ("0.0.0.0:9119", a.address(4) + ":9119", "[::]:9119", f"[{a.address(6)}]:9119"):
         done = a.ipsecbpf("metrics", "--listen", where, check=False)
         assert done.returncode == 1 and "--remote" in done.stderr, where
@@ -380,14 +390,15 @@ def test_listener_address(pair, listener):
 def activated(host, address, count=1):
     """As systemd starts it: the socket is descriptor 3."""
     listening = host.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((address, PORT))
     script = (f"exec 3<&{listening.fileno()} {listening.fileno()}<&-; LISTEN_FDS={count} "
               f"LISTEN_PID=$$ exec {net.IPSECBPF} metrics --listen systemd")
     return listening, ("bash", "-c", script), {"pass_fds": (listening.fileno(),)}
 
 
-def test_socket_of_systemd(pair, listener):
-    a = pair.a
+def test_socket_of_systemd(standing, listener):
+    a = standing.a
     listening, command, options = activated(a, "127.0.0.3")
     served = object.__new__(Listener)
     served.host, served.process = a, a.spawn(*command, **options)
@@ -404,9 +415,9 @@ def test_socket_of_systemd(pair, listener):
     assert done.returncode == 1 and "exactly one" in done.stderr
 
 
-def test_connections_are_bounded(pair, listener):
+def test_connections_are_bounded(standing, listener):
     """Sixteen at a time; the next one waits until one of them goes."""
-    served = listener(pair.a, "--listen", PORT)
+    served = listener(standing.a, "--listen", PORT)
     held = [served.connect() for _ in range(16)]
     for connection in held:
         connection.request("GET", "/metrics")
@@ -417,15 +428,15 @@ def test_connections_are_bounded(pair, listener):
     with pytest.raises(OSError):
         late.sock.recv(1)
     held.pop().close()
-    late.sock.settimeout(20)
+    late.sock.settimeout(5)     # others are idle for 10 s before they are closed
     assert "ipsecbpf_up" in late.getresponse().read().decode()
     for connection in [late, *held]:
         connection.close()
     served.stop()
 
 
-def test_listener_is_not_moved_by_rubbish(pair, listener):
-    served = listener(pair.a, "--listen", PORT)
+def test_listener_is_not_moved_by_rubbish(standing, listener):
+    served = listener(standing.a, "--listen", PORT)
     for rubbish in (b"\0" * 100, b"GET /metrics HTTP/9.9\r\n\r\n", b"GET " + b"x" * 100000,
                     b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 20000 + b"\r\n",
                     b"GET /metrics HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
@@ -443,12 +454,12 @@ def test_listener_is_not_moved_by_rubbish(pair, listener):
     served.stop()
 
 
-def test_documented_names(pair):
+def test_documented_names(standing):
     """What doc/monitoring.md tells to ask for is there."""
     with open(os.path.join(net.HERE, "..", "..", "doc", "monitoring.md")) as file:
         asked = set(re.findall(r"ipsecbpf_[a-z_]+", file.read()))
     assert len(asked) > 10
-    assert asked <= set(re.findall(r"^# TYPE (\S+)", pair.a.ipsecbpf("metrics").stdout, re.M))
+    assert asked <= set(re.findall(r"^# TYPE (\S+)", standing.a.ipsecbpf("metrics").stdout, re.M))
 
 
 # ---- rules --------------------------------------------------------------------------------------

@@ -5,15 +5,20 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
 import topology as net
+from sockets import Cgroup
 
 SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "name_server.py")
 NAME = "www.example.org"
 OTHER = "mail.example.org"
+
+
+def parent_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as source:
+        return int(source.read().rsplit(")", 1)[1].split()[1])
 
 
 class Names:
@@ -21,6 +26,8 @@ class Names:
 
     def __init__(self, topology):
         self.topology, self.host = topology, topology.a
+        self.cgroup = Cgroup()      # no hook is to see other processes' sockets
+        topology.closers.append(self.cgroup.close)
         self.zone_path = topology.path("zone.json")
         self.conf("resolv.conf", "nameserver 127.0.0.1\n")
         self.conf("nsswitch.conf", "hosts: files dns\n")
@@ -28,16 +35,6 @@ class Names:
         self.zone({NAME: {"A": ["192.0.2.1"], "AAAA": ["2001:db8::1"], "ttl": 5}})
         self.server = self.host.spawn("/usr/bin/python3", "-B", SERVER, self.zone_path)
         assert self.server.stdout.readline() == "ready\n", "the name server runs"
-
-    def cgroup(self):
-        """One of the test's own: no hook is to see other processes' sockets."""
-        mount = next(line.split()[1] for line in open("/proc/mounts", encoding="utf-8")
-                     if line.split()[2] == "cgroup2")
-        path = f"{mount}/ipsecbpf-test-{self.topology.tag}"
-        if not os.path.isdir(path):
-            os.mkdir(path)
-            self.topology.closers.append(lambda: os.rmdir(path))
-        return path
 
     def conf(self, name, text):
         path = self.topology.path(name)
@@ -63,10 +60,8 @@ class Names:
                 {"remote": "any", "class": "trusted"}]}]})
 
     def attach(self, path, *options, check=True):
-        if "--cgroup" in self.host.ipsecbpf("attach", "--help").stdout:
-            options += ("--cgroup", self.cgroup())
-        return self.host.ipsecbpf("attach", net.IFNAME, "--policy", path, *options, check=check,
-                                  timeout=60)
+        return self.host.ipsecbpf("attach", net.IFNAME, "--cgroup", self.cgroup.top, "--policy", path,
+                                  *options, check=check, timeout=60)
 
     def apply(self, path, *options, check=True):
         return self.host.ipsecbpf("policy", "apply", net.IFNAME, path, *options, check=check,
@@ -86,22 +81,49 @@ class Names:
         return self.stored()[name]["addresses"]
 
     def watches(self):
-        """The process ids of `app watch` on this host."""
-        found = []
+        """The process ids of `app watch` on this host, without those that it asks by."""
+        found = {}
         for pid in self.host.pids():
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as source:
                     words = source.read().split(b"\0")
-            except FileNotFoundError:
+                if words[1:3] == [b"app", b"watch"]:
+                    found[pid] = parent_of(pid)
+            except (FileNotFoundError, ProcessLookupError):
                 continue
-            if words[1:3] == [b"app", b"watch"]:
-                found.append(pid)
-        return found
+        return [pid for pid, parent in found.items() if parent not in found]
+
+    def watch(self):
+        """The one of the supervisor."""
+        return net.wait_until(lambda: len(self.watches()) == 1 and self.watches(), "the watch")[0]
 
     def stop_watch(self):
-        """Not killed: it would be started again."""
-        net.wait_until(lambda: len(self.watches()) == 1, "the watch", 10)
-        os.kill(self.watches()[0], signal.SIGSTOP)
+        """Not killed: it would be started again. Nor within a look, where it may hold a lock."""
+        watch = self.watch()
+        net.wait_until(lambda: waits_for_signals(watch), "the watch is done with its look", 30)
+        os.kill(watch, signal.SIGSTOP)
+
+
+def waits_for_signals(pid):
+    """It is in sigtimedwait(), and none has come that it would return. Signals that it waits for are
+    blocked at any other time; the kernel tells both as they are at one instant."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as source:
+        masks = {key: int(value, 16) for key, _, value in (line.partition(":") for line in source)
+                 if key in ("ShdPnd", "SigBlk", "SigCgt")}
+    hangup = 1 << (signal.SIGHUP - 1)
+    return masks["SigCgt"] & hangup and not (masks["SigBlk"] | masks["ShdPnd"]) & hangup
+
+
+def hurry(watch):
+    """Has a watch look at all of its names now, not when their time has come."""
+    net.wait_until(lambda: waits_for_signals(watch), "the watch is done with its look", 30)
+    os.kill(watch, signal.SIGHUP)
+
+
+def look(watch):
+    """The same; returns when it has looked."""
+    hurry(watch)
+    net.wait_until(lambda: waits_for_signals(watch), "the watch has looked", 30)
 
 
 @pytest.fixture
@@ -140,9 +162,10 @@ def test_names_that_time_out_hold_up_no_other(names):
     good = {"A": ["192.0.2.1"], "AAAA": [], "ttl": 5}
     names.zone({name: good for name in slow + [NAME]})
     names.attach(names.policy(*slow, NAME))
-    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
+    watch = names.watch()
     names.zone({name: {"A mode": "silent", "AAAA mode": "silent"} for name in slow} |
                {NAME: {"A": ["192.0.2.3"], "AAAA": [], "ttl": 5}})
+    hurry(watch)
     net.wait_until(lambda: "192.0.2.3" in names.addresses(), "the good one's", 60)
 
 
@@ -162,6 +185,7 @@ def test_an_answer_that_no_policy_can_have_holds_up_no_other(names):
     names.zone({NAME: {"A": ["192.0.2.1"], "AAAA": [], "ttl": 5}, OTHER: few})
     names.attach(names.topology.write("ports.json", policy))
     names.zone({NAME: {"A": ["192.0.2.3"], "AAAA": [], "ttl": 5}, OTHER: many})
+    hurry(names.watch())
     net.wait_until(lambda: "192.0.2.3" in names.addresses(), "the other name's", 60)
     assert names.addresses(OTHER) == ["198.51.100.9"]
 
@@ -243,12 +267,11 @@ def test_equal_text_with_other_addresses_is_another_policy(names):
 def test_watch_follows_changes(names):
     """The one of the supervisor: changes are in force after the TTL, without anybody's doing."""
     names.attach(names.policy(NAME))
-    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
-    serial = names.serial()
+    watch, serial = names.watch(), names.serial()
     names.zone({NAME: {"A": ["192.0.2.3"], "AAAA": [], "ttl": 5}})
     net.wait_until(lambda: "192.0.2.3" in names.addresses(), "new addresses", 20)
     assert names.serial() == serial + 1
-    os.kill(names.watches()[0], signal.SIGKILL)
+    os.kill(watch, signal.SIGKILL)
     names.zone({NAME: {"A": ["192.0.2.4"], "AAAA": [], "ttl": 5}})
     net.wait_until(lambda: "192.0.2.4" in names.addresses(), "those of another watch", 45)
 
@@ -257,11 +280,11 @@ def test_watch_begins_and_ends_with_the_names(names):
     names.attach(names.topology.write("plain.json", net.policy([])))
     assert names.watches() == []
     names.apply(names.policy(NAME))
-    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
+    names.watch()
     names.apply(names.topology.path("plain.json"))
     net.wait_until(lambda: not names.watches(), "its end", 10)
     names.apply(names.policy(NAME))
-    net.wait_until(lambda: len(names.watches()) == 1, "the next watch", 10)
+    names.watch()
     os.kill(names.host.status()["supervisor_pid"], signal.SIGKILL)
     net.wait_until(lambda: not names.watches(), "that it ends with the supervisor", 10)
 
@@ -269,29 +292,24 @@ def test_watch_begins_and_ends_with_the_names(names):
 def test_detach_waits_for_the_watch(names):
     """A watch that is about to put something in force does so before, or never."""
     names.attach(names.policy(NAME))
-    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
+    names.watch()
     names.host.ipsecbpf("detach", net.IFNAME, "--open")
     assert names.watches() == []
 
 
 def test_watch_holds_no_descriptor_of_the_supervisor(names):
+    """Between two looks, in which it opens files: its TTL leaves it at rest for an hour."""
+    names.zone({NAME: {"A": ["192.0.2.1"], "AAAA": ["2001:db8::1"], "ttl": 3600}})
     names.attach(names.policy(NAME))
-    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
-    pid = names.watches()[0]
+    pid = names.watch()
+    net.wait_until(lambda: waits_for_signals(pid), "the watch is done with its look", 30)
     with open(f"/proc/{pid}/status", encoding="utf-8") as source:
         status = dict(line.rstrip("\n").split(":\t", 1) for line in source if ":\t" in line)
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
     assert status["CapBnd"] == status["CapPrm"]
-    targets = set()
-    for number in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            targets.add(os.readlink(f"/proc/{pid}/fd/{number}").split(":")[0])
-        except FileNotFoundError:
-            pass
-    # What it may be writing at this moment is its own.
-    own = {"/dev/null", "socket", "anon_inode", "pidfd", "/run/ipsecbpf",
-           f"/run/ipsecbpf/{names.host.key}.names.new"}
-    assert targets <= own | {target for target in targets if target.startswith("anon_inode")}, targets
+    targets = {os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")}
+    assert waits_for_signals(pid)
+    assert targets == {"/dev/null"}
 
 
 def test_nothing_is_applied_during_a_trial(names):
@@ -300,7 +318,9 @@ def test_nothing_is_applied_during_a_trial(names):
     serial = names.serial()
     names.zone({NAME: {"A": ["192.0.2.5"], "AAAA": [], "ttl": 5}})
     watch = names.host.spawn(net.IPSECBPF, "app", "watch", net.IFNAME)
-    time.sleep(7)       # longer than its TTL: that nothing happens has no condition to wait for
+    net.wait_until(lambda: len(names.watches()) == 2, "that one and the supervisor's", 10)
+    for pid in names.watches():
+        look(pid)
     assert names.serial() == serial and names.addresses() == ["192.0.2.1", "2001:db8::1"]
     names.host.ipsecbpf("policy", "confirm", net.IFNAME)
     net.wait_until(lambda: "192.0.2.5" in names.addresses(), "new addresses", 20)
@@ -329,7 +349,7 @@ def test_a_trial_that_ends_gives_its_addresses_back(names, undo):
         names.host.ipsecbpf("policy", "confirm", net.IFNAME, "--undo")
     net.wait_until(lambda: names.serial() == 1, "the end of the trial", 20)
     assert "discard" in verdict(names, "192.0.2.1") and "discard" not in verdict(names, "192.0.2.2")
-    os.kill(names.watches()[0], signal.SIGCONT)
+    os.kill(names.watch(), signal.SIGCONT)
     net.wait_until(lambda: "discard" in verdict(names, "192.0.2.2"), "what DNS says now", 20)
 
 
@@ -352,8 +372,8 @@ def test_nothing_depends_on_the_store(names):
     names.host.ipsecbpf("stats", net.IFNAME, "--rules")
     names.host.ipsecbpf("app", "list", net.IFNAME)
     assert "discard" in verdict(names, "192.0.2.1")
-    os.kill(names.watches()[0], signal.SIGKILL)     # another one begins with nothing but the policy
     names.zone({NAME: {"A": ["192.0.2.99"], "AAAA": [], "ttl": 5}})
+    os.kill(names.watch(), signal.SIGKILL)      # another one begins with nothing but the policy
     net.wait_until(lambda: "discard" in verdict(names, "192.0.2.99"), "what DNS says now", 30)
 
 
@@ -373,6 +393,7 @@ def test_app_names(names):
     text = names.host.ipsecbpf("app", "names", net.IFNAME).stdout
     assert "192.0.2.1" in text and "secure" in text and "not from DNS" in text
     names.zone({NAME: {"A mode": "servfail", "AAAA mode": "servfail"}})
+    hurry(names.watch())
     net.wait_until(lambda: shown()[NAME]["failure"], "that it fails", 30)
     assert shown()[NAME]["addresses"] == ["192.0.2.1", "2001:db8::1"], "in force all the same"
     assert shown()[NAME]["resolved_at"] == entry["resolved_at"] or shown()[NAME]["resolved_at"] > 0
@@ -387,9 +408,8 @@ def keepers(names):
         try:
             with open(f"/proc/{pid}/comm", encoding="ascii") as source:
                 if source.read() == "ipsecbpf-names\n":
-                    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-                        found.append((pid, int(stat.read().rsplit(")", 1)[1].split()[1])))
-        except FileNotFoundError:
+                    found.append((pid, parent_of(pid)))
+        except (FileNotFoundError, ProcessLookupError):
             continue
     return [pid for pid, parent in sorted(found, key=lambda item: item[1] in dict(found))]
 
@@ -397,10 +417,9 @@ def keepers(names):
 def test_who_keeps_the_watch_may_die(names):
     """The keeper is started again; once nobody is left to do so, it is said."""
     names.attach(names.policy(NAME))
-    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
-    first, (guard, keeper) = names.watches(), keepers(names)
+    first, (guard, keeper) = names.watch(), keepers(names)
     os.kill(keeper, signal.SIGKILL)
-    net.wait_until(lambda: names.watches() and names.watches() != first, "another watch", 20)
+    net.wait_until(lambda: names.watches() and first not in names.watches(), "another watch", 20)
     assert keepers(names)[0] == guard and keeper not in keepers(names)
     problems = names.host.status()["problems"]
     assert not [item for item in problems if "host names" in item["cause"]]
@@ -430,9 +449,9 @@ def test_an_order_during_a_look_is_not_lost(names):
     """A policy that comes while the watch asks for names of the one before is looked after as well."""
     slow = {"A mode": "silent", "AAAA mode": "silent"}
     names.attach(names.policy(NAME))
-    net.wait_until(lambda: len(names.watches()) == 1, "the watch", 10)
+    watch = names.watch()
     names.zone({NAME: slow, OTHER: {"A": ["192.0.2.50"], "AAAA": [], "ttl": 3600}})
-    watch = names.watches()[0]
+    hurry(watch)
 
     def asking():
         with open(f"/proc/{watch}/task/{watch}/children", encoding="ascii") as source:
@@ -449,6 +468,7 @@ def test_watch_in_the_foreground_says_what_changed(names):
     names.stop_watch()
     watch = names.host.spawn(net.IPSECBPF, "app", "watch", net.IFNAME)
     names.zone({NAME: {"A": ["192.0.2.6"], "AAAA": ["2001:db8::1"], "ttl": 5}})
+    hurry(watch.pid)
     said = watch.stdout.readline()
     assert f'host name "{NAME}": 192.0.2.1, 192.0.2.6, 2001:db8::1, before: 192.0.2.1' in said
     watch.send_signal(signal.SIGINT)
@@ -464,8 +484,8 @@ def test_the_resolver_is_confined(names):
     """While it waits for an answer that does not come."""
     names.zone({NAME: {"A mode": "silent", "AAAA mode": "silent"}})
     before = set(names.host.pids())
-    applying = names.host.spawn(net.IPSECBPF, "attach", net.IFNAME, "--policy", names.policy(NAME),
-                                stderr=subprocess.STDOUT)
+    applying = names.host.spawn(net.IPSECBPF, "attach", net.IFNAME, "--cgroup", names.cgroup.top,
+                                "--policy", names.policy(NAME), stderr=subprocess.STDOUT)
 
     def resolvers():
         found = []
@@ -479,8 +499,7 @@ def test_the_resolver_is_confined(names):
                 found.append(status)
         return found
 
-    net.wait_until(lambda: len(resolvers()) == 1, "the resolver", 10)
-    status = resolvers()[0]
+    status, = net.wait_until(resolvers, "the resolver", 10)
     assert all(int(status[name], 16) == 0 for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"))
     assert status["Gid"].split() == ["2147483002"] * 4 and status["Groups"].split() == []
     assert status["NoNewPrivs"] == "1"

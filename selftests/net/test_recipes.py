@@ -364,9 +364,12 @@ def test_the_end_of_a_daemon(hosts):
     capture = hosts.topology.capture()
     typing = daemons.Block("a", "exec ftp -n 10.9.0.2")
     client = a.spawn(*hosts.stage.command(typing), stdin=subprocess.PIPE)
-    # Accepted, that is: what still waits for that would be reset.
+    # Accepted, that is: what still waits for that would be reset. And greeted: who has read nothing yet
+    # would end at once, not at the next command.
     net.wait_until(lambda: "vsftpd" in hosts.topology.b.run(
         "ss", "-Htnp", "state", "established").stdout, "the control connection")
+    net.wait_until(lambda: re.match(r"0 .* bytes_received:", a.run(
+        "ss", "-HtniO", "state", "established").stdout), "the client has read the greeting")
     hosts.stage.end()
     net.wait_until(lambda: "CLOSE-WAIT" in a.run("ss", "-Htn").stdout, "the server's FIN")
     client.stdin.write("quote noop\nquote noop\n")

@@ -11,8 +11,7 @@ import pytest
 
 import sockets
 import topology as net
-from sockets import Refused
-from test_sockets import Scene, application, document, fresh    # noqa: F401
+from sockets import Refused, document, trusted
 
 HOOKS = 12
 FLAGS_SET = 59          # bpf_sock_ops_cb_flags_set()
@@ -41,7 +40,7 @@ def programs(cgroup):
 
 # ---- coming and going ---------------------------------------------------------------------------
 
-def test_they_come_with_the_first_policy_that_needs_them(fresh):    # noqa: F811
+def test_they_come_with_the_first_policy_that_needs_them(fresh):
     fresh.attach(document())
     assert links(fresh) == 0 and not programs(fresh.cgroup.top)
     assert "socket hooks" not in fresh.a.ipsecbpf("status", net.IFNAME).stdout
@@ -55,7 +54,7 @@ def test_they_come_with_the_first_policy_that_needs_them(fresh):    # noqa: F811
     assert links(fresh) == HOOKS        # they stay
 
 
-def test_detach_leaves_them_and_open_does_not(fresh):   # noqa: F811
+def test_detach_leaves_them_and_open_does_not(fresh):
     fresh.attach(fresh.policy())
     fresh.a.ipsecbpf("detach", net.IFNAME)
     assert links(fresh) == HOOKS and len(programs(fresh.cgroup.top)) == HOOKS
@@ -63,7 +62,7 @@ def test_detach_leaves_them_and_open_does_not(fresh):   # noqa: F811
     assert not fresh.a.attached() and not programs(fresh.cgroup.top)
 
 
-def test_an_attach_over_a_guard_takes_them_over(fresh):     # noqa: F811
+def test_an_attach_over_a_guard_takes_them_over(fresh):
     """None is doubled, and they write the new attachment's maps."""
     fresh.attach(fresh.policy())
     fresh.a.ipsecbpf("detach", net.IFNAME)
@@ -75,7 +74,7 @@ def test_an_attach_over_a_guard_takes_them_over(fresh):     # noqa: F811
     assert len(fresh.endpoints()) == 1
 
 
-def test_a_guards_go_where_no_policy_needs_them(fresh):     # noqa: F811
+def test_a_guards_go_where_no_policy_needs_them(fresh):
     fresh.attach(fresh.policy())
     fresh.a.ipsecbpf("detach", net.IFNAME)
     fresh.attach(document())
@@ -195,7 +194,7 @@ def marking(host, ifname, mark):
 
 
 @pytest.mark.parametrize("where", ["", "above"])
-def test_a_hook_that_is_held_exclusively(fresh, where):     # noqa: F811
+def test_a_hook_that_is_held_exclusively(fresh, where):
     top = fresh.cgroup.top
     inner = fresh.cgroup.add("inner") if where else top
     holder = Exclusive(top)
@@ -214,7 +213,7 @@ def test_a_hook_that_is_held_exclusively(fresh, where):     # noqa: F811
     assert links(fresh) == HOOKS
 
 
-def test_an_attach_that_fails_leaves_none(fresh):   # noqa: F811
+def test_an_attach_that_fails_leaves_none(fresh):
     holder = Exclusive(fresh.cgroup.top)
     try:
         with pytest.raises(net.Failure, match="holds the hook for itself alone"):
@@ -224,14 +223,14 @@ def test_an_attach_that_fails_leaves_none(fresh):   # noqa: F811
         holder.close()
 
 
-def test_a_cgroup_that_was_removed(fresh):      # noqa: F811
+def test_a_cgroup_that_was_removed(fresh):
     gone = fresh.cgroup.add("gone")
     fresh.a.ipsecbpf("attach", net.IFNAME, "--cgroup", gone, "--policy", "-",
                      input=json.dumps(fresh.policy()))
     os.rmdir(gone)
     net.wait_until(lambda: fresh.a.status()["socket_hooks"]["attached"] == 0, "the hooks are off")
     assert "socket hooks are attached" in fresh.a.ipsecbpf("status", net.IFNAME).stdout
-    more = document(application("app", fresh.cgroup.path("app")), application("b", "/b"))
+    more = document(trusted("app", fresh.cgroup.path("app")), trusted("b", "/b"))
     answer = apply(fresh, more, check=False)
     assert answer.returncode == 1 and gone in answer.stderr and "--cgroup DIR" in answer.stderr
     os.mkdir(gone)      # by the same name, but another
@@ -398,7 +397,7 @@ def test_another_cgroup_in_its_place(fresh):    # noqa: F811
 
 @pytest.mark.parametrize("directory,cause", [("/tmp", "is not a directory of cgroup2"),
                                              ("/nowhere", "No such file or directory")])
-def test_a_wrong_cgroup_is_refused_at_once(fresh, directory, cause):    # noqa: F811
+def test_a_wrong_cgroup_is_refused_at_once(fresh, directory, cause):
     answer = fresh.a.ipsecbpf("attach", net.IFNAME, "--cgroup", directory, check=False)
     assert answer.returncode == 1 and cause in answer.stderr
     assert not fresh.a.attached()
@@ -432,10 +431,10 @@ def second_wire(scene):
 
 
 @pytest.fixture
-def guarded(fresh):     # noqa: F811
+def guarded(fresh):
     """The application is to be protected towards b; a second wire is not attached."""
     second_wire(fresh)
-    secret = application("app", fresh.cgroup.path("app"))
+    secret = trusted("app", fresh.cgroup.path("app"))
     secret["networks"] = [
         {"remote": ["10.9.0.0/24", "10.10.0.0/24"], "class": "protected",
          "protect": [{"protection": "wire", "peer": "b"}]}]
@@ -456,7 +455,7 @@ def say(scene, to, port=7400, octets=1):
     sender = scene.actor("other", scene.b)
     sender.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
     sender.do(f"s.sendto(b'x' * {octets}, ('{to}', {port}))")
-    scene.end([sender])
+    scene.end(sender)
 
 
 def test_what_comes_another_way_is_not_verified(guarded):
@@ -465,7 +464,7 @@ def test_what_comes_another_way_is_not_verified(guarded):
     before = guarded.a.drops("unverified")
     say(guarded, "10.10.0.1")
     guarded.a.wait_drop("unverified", before)
-    guarded.end([app])
+    guarded.end(app)
     other = listen(guarded, "other")
     say(guarded, "10.10.0.1")
     assert other.do("len(s.recv(10))") == 1
@@ -479,10 +478,10 @@ def heard(actor, name="s"):
         return None
 
 
-def test_host_rules_do_not_hold_elsewhere(fresh):   # noqa: F811
+def test_host_rules_do_not_hold_elsewhere(fresh):
     """What comes another way and no rule of the application's own is about is as it were without."""
     second_wire(fresh)
-    app = application("app", fresh.cgroup.path("app"))
+    app = trusted("app", fresh.cgroup.path("app"))
     app["networks"] = [{"remote": "10.9.0.0/24", "class": "trusted"}]
     fresh.attach(net.policy([{"name": "out", "direction": "out", "action": "bypass"}],
                             applications=[app]))
@@ -496,10 +495,10 @@ def open_application(scene):
     scene.attach(net.policy([{"name": "out", "direction": "out", "action": "bypass"},
                              {"name": "noise", "direction": "in", "protocol": ["icmpv6", "igmp"],
                               "action": "bypass"}],
-                            applications=[application("app", scene.cgroup.path("app"))]))
+                            applications=[trusted("app", scene.cgroup.path("app"))]))
 
 
-def test_who_shares_a_port_is_not_opened(fresh):    # noqa: F811
+def test_who_shares_a_port_is_not_opened(fresh):
     """SO_REUSEADDR: the last to be bound gets the datagrams."""
     open_application(fresh)
     app, other = fresh.actor(uid=12345, gid=12345), fresh.actor("other")
@@ -516,7 +515,7 @@ def test_who_shares_a_port_is_not_opened(fresh):    # noqa: F811
     assert heard(app) == 1
 
 
-def test_who_shares_a_port_has_the_hosts_rules(fresh):      # noqa: F811
+def test_who_shares_a_port_has_the_hosts_rules(fresh):
     fresh.attach(fresh.policy())
     app, other = fresh.actor(), fresh.actor("other")
     for actor in (app, other):
@@ -528,7 +527,7 @@ def test_who_shares_a_port_has_the_hosts_rules(fresh):      # noqa: F811
     assert heard(other) == 1
 
 
-def test_who_gets_a_port_after_an_application_is_not_opened(fresh):     # noqa: F811
+def test_who_gets_a_port_after_an_application_is_not_opened(fresh):
     """connect() to AF_UNSPEC gives a port back; that it was the application's is known still."""
     open_application(fresh)
     app, other = fresh.actor(), fresh.actor("other")
@@ -608,7 +607,7 @@ def sends_in_clear(scene, receiver):
     with contextlib.suppress(sockets.Refused):
         sender.do("s.connect(('10.9.0.2', 7400))")
         sender.do("s.send(b'secret')")
-    scene.end([sender])
+    scene.end(sender)
     with contextlib.suppress(sockets.Refused):
         return receiver.do("len(s.recv(10))") > 0
     return False

@@ -10,14 +10,20 @@ import pytest
 
 import sockets
 import topology as net
-from sockets import bpf
-from test_sockets import application, attached, document, fresh, scene     # noqa: F401
+from sockets import bpf, document, trusted
 
 UID, GID = 12345, 23456
 OPEN = "socket.socket(socket.AF_INET, socket.SOCK_STREAM)"
 BPF_MAP_UPDATE_ELEM, BPF_MAP_GET_FD_BY_ID = 2, 14
 WHO = 104   # octets of struct app_identity
 ENVIRONMENT = {"PYTHONHOME": "/usr"}    # for a python that is somewhere else
+
+
+@pytest.fixture(scope="module")
+def attached(product):
+    with sockets.scene() as scene:
+        scene.attach(scene.policy())
+        yield scene
 
 
 @pytest.fixture
@@ -63,7 +69,7 @@ def images(scene, actor):
 
 # ---- what changes ----------------------------------------------------------------------------------
 
-def test_one_entry_serves_all_sockets_of_a_program(scene):     # noqa: F811
+def test_one_entry_serves_all_sockets_of_a_program(scene):
     actor = scene.actor()
     first = who(scene, actor)
     assert [who(scene, actor).who for _ in range(3)] == [first.who] * 3
@@ -76,7 +82,7 @@ def test_one_entry_serves_all_sockets_of_a_program(scene):     # noqa: F811
     assert value[:WHO] == first.who and struct.unpack_from("=Q", value, WHO) == (first.resolved,)
 
 
-def test_another_program_in_the_same_process(scene, programs):      # noqa: F811
+def test_another_program_in_the_same_process(scene, programs):
     actor = scene.actor()
     assert who(scene, actor).exe == exe(scene, sockets.PYTHON)
     code = f"import sys; print('null', flush=True); sys.argv = ['actor']; " \
@@ -89,7 +95,7 @@ def test_another_program_in_the_same_process(scene, programs):      # noqa: F811
     assert who(scene, actor).exe == exe(scene, programs / "one")
 
 
-def test_another_user_and_group(scene):     # noqa: F811
+def test_another_user_and_group(scene):
     actor = scene.actor()
     assert (who(scene, actor).uid, scene.who(actor).gid) == (0, 0)
     actor.do(f"os.setresgid({GID}, 0, 0)")
@@ -98,7 +104,7 @@ def test_another_user_and_group(scene):     # noqa: F811
     assert (who(scene, actor).uid, scene.who(actor).gid) == (UID, GID)
 
 
-def test_another_cgroup(scene):     # noqa: F811
+def test_another_cgroup(scene):
     actor = scene.actor("app")
     actor.do(f"before = {OPEN}")
     seed = sockets.seed_of(scene.a)
@@ -111,7 +117,7 @@ def test_another_cgroup(scene):     # noqa: F811
         assert scene.who(actor, "before").app == 1
 
 
-def test_a_program_that_is_renamed(scene, programs):        # noqa: F811
+def test_a_program_that_is_renamed(scene, programs):
     actor = scene.actor(python=str(programs / "one"))
     assert who(scene, actor).exe == exe(scene, programs / "one")
     os.rename(programs / "one", programs / "two")
@@ -120,7 +126,7 @@ def test_a_program_that_is_renamed(scene, programs):        # noqa: F811
     assert who(scene, actor).exe == exe(scene, programs.parent / "two")
 
 
-def test_a_program_that_is_replaced(scene, programs):       # noqa: F811
+def test_a_program_that_is_replaced(scene, programs):
     """As packages are upgraded: old and new are the same program."""
     old = scene.actor(python=str(programs / "one"))
     expected = exe(scene, programs / "one")
@@ -133,7 +139,7 @@ def test_a_program_that_is_replaced(scene, programs):       # noqa: F811
     assert who(scene, old).exe == expected
 
 
-def test_a_directory_above_that_is_renamed(scene, programs):        # noqa: F811
+def test_a_directory_above_that_is_renamed(scene, programs):
     """The program is what it was when it was first seen, as long as that is remembered."""
     actor = scene.actor(python=str(programs / "one"))
     first = exe(scene, programs / "one")
@@ -144,11 +150,11 @@ def test_a_directory_above_that_is_renamed(scene, programs):        # noqa: F811
     assert who(scene, later).exe == exe(scene, programs.parent.parent / "renamed" / "bin" / "one")
 
 
-def test_another_policy(fresh):     # noqa: F811
+def test_another_policy(fresh):
     fresh.attach(fresh.policy())
     actor = fresh.actor("app")
     assert who(fresh, actor).app == 1
-    apply = [application("first", "/nobody"), application("app", fresh.cgroup.path("app"))]
+    apply = [trusted("first", "/nobody"), trusted("app", fresh.cgroup.path("app"))]
     fresh.a.ipsecbpf("policy", "apply", net.IFNAME, "-", input=json.dumps(document(*apply)))
     noted = who(fresh, actor)
     assert noted.app == 2
@@ -159,7 +165,7 @@ def test_another_policy(fresh):     # noqa: F811
 # ---- what is not believed --------------------------------------------------------------------------
 
 @pytest.mark.parametrize("at", [0, 80, 88, WHO - 1, WHO, WHO + 8])
-def test_an_answer_that_is_not_whole(scene, at):        # noqa: F811
+def test_an_answer_that_is_not_whole(scene, at):
     """As a reader finds it whose entry is given to another meanwhile."""
     actor = scene.actor()
     first = who(scene, actor)

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The socket hooks: who made a socket, where it can be spoken to, and for how long that is known."""
-import contextlib
 import errno
 import json
 import os
@@ -10,110 +9,18 @@ import pytest
 
 import sockets
 import topology as net
-from sockets import Actor, Cgroup, Refused, noted
+from sockets import FLOWS_MAX, V4, V6, Refused, document, trusted
 
 UID, GID = 12345, 23456
 TCP, UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
 MPTCP = 262
-V4, V6 = 0, 1
-FLOWS_MAX = 4
-
-
-def application(name, cgroup, **more):
-    return {"name": name, "match": {"cgroup": cgroup},
-            "networks": [{"remote": "any", "class": "trusted"}], **more}
-
-
-def document(*applications, **more):
-    """Everything passes; applications are only told apart."""
-    return net.policy([{"name": "all", "action": "bypass"}], applications=list(applications), **more)
-
-
-class Scene:
-    """Host a is attached; its application is whatever runs in the cgroup `app`."""
-
-    def __init__(self, top):
-        self.top, self.a, self.b = top, top.a, top.b
-        self.cgroup = Cgroup("app", "other")
-        self.actors = []
-
-    def attach(self, policy):
-        self.a.ipsecbpf("attach", net.IFNAME, "--cgroup", self.cgroup.top, "--policy", "-",
-                        input=json.dumps(policy))
-
-    def policy(self):
-        return document(application("app", self.cgroup.path("app"), max_flows=FLOWS_MAX))
-
-    def actor(self, where="app", host=None, **more):
-        actor = Actor(host or self.a, self.cgroup.add(where), **more)
-        self.actors.append(actor)
-        return actor
-
-    def who(self, actor, name="s"):
-        """What is noted of an actor's socket."""
-        fd = actor.fd(name)
-        try:
-            return noted(self.a, fd)
-        finally:
-            os.close(fd)
-
-    def endpoints(self):
-        """(protocol, family, address, port) -> sockets."""
-        return {(key["proto"], key["family"], address(key["local"], key["family"]),
-                 socket.ntohs(key["port"])): entry["value"]["sockets"]
-                for entry in sockets.dump(self.a, "app_endpoints") for key in [entry["key"]]}
-
-    def flows(self, name="app_flows"):
-        """Local and remote port -> the flow."""
-        return {(socket.ntohs(entry["key"]["local_port"]), socket.ntohs(entry["key"]["remote_port"])):
-                entry["value"] for entry in sockets.dump(self.a, name)}
-
-    def end(self, actors):
-        for actor in actors:
-            actor.close()
-            self.actors.remove(actor)
-
-    def close(self):
-        with contextlib.suppress(Exception):
-            self.end(list(self.actors))
-        self.a.ipsecbpf("detach", net.IFNAME, "--open", check=False)
-        self.cgroup.close()
-
-
-def address(local, family):
-    raw = bytes(local["b"])
-    return socket.inet_ntop(socket.AF_INET, raw[:4]) if family == V4 else \
-        socket.inet_ntop(socket.AF_INET6, raw)
 
 
 @pytest.fixture(scope="module")
-def attached():
-    with net.Topology(middle=False) as top:
-        scene = Scene(top)
-        try:
-            scene.attach(scene.policy())
-            yield scene
-        finally:
-            scene.close()
-
-
-@pytest.fixture
-def scene(attached):
-    """Nothing is left of it in the maps when a test ends."""
-    yield attached
-    attached.end(list(attached.actors))
-    net.wait_until(lambda: not attached.endpoints() and not attached.flows(), "no entry is left")
-
-
-@pytest.fixture
-def fresh():
-    """A scene that the test attaches by itself."""
-    with net.Topology(middle=False) as top:
-        scene = Scene(top)
-        try:
-            yield scene
-        finally:
-            scene.close()
+def attached(product):
+    with sockets.scene() as scene:
+        scene.attach(scene.policy())
+        yield scene
 
 
 # ---- who ----------------------------------------------------------------------------------------
@@ -173,7 +80,7 @@ def test_passing_a_descriptor_changes_nothing(scene):
         receiver.do("s.connect(('10.9.0.2', 7002))")
         assert scene.who(receiver).who == before.who
         assert ((UDP, V4, "10.9.0.1", 7002) in scene.endpoints()) == bool(app)
-        scene.end([giver, receiver])
+        scene.end(giver, receiver)
 
 
 def test_other_network_namespaces_are_untouched(scene):
@@ -311,7 +218,7 @@ def test_endpoints_are_limited(scene):
 
 def test_a_port_is_whose_the_last_socket_is(fresh):
     """One program takes over from another, and they share the port for a while."""
-    fresh.attach(document(*[application(name, fresh.cgroup.path(name)) for name in ("app", "next")]))
+    fresh.attach(document(*[trusted(name, fresh.cgroup.path(name)) for name in ("app", "next")]))
     old, new = fresh.actor("app"), fresh.actor("next")
     for actor, app in ((old, 1), (new, 2)):
         actor.do("s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")

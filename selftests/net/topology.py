@@ -73,7 +73,8 @@ class Host:
 
     def configure(self):
         """Addresses, after the interface has come into being."""
-        self.sysctl("net.ipv6.conf.all.accept_dad", 0)
+        for interfaces in ("all", "default", IFNAME):   # an interface's own says as much as all's
+            self.sysctl(f"net.ipv6.conf.{interfaces}.accept_dad", 0)
         for address in self.addresses:
             nodad = ["nodad"] if ":" in address else []
             self.ip("addr", "add", address, "dev", IFNAME, *nodad)

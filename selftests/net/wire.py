@@ -6,6 +6,7 @@ frame is. For counting at full speed see wirecount.c.
 """
 import ctypes
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -111,35 +112,55 @@ class Port:
 class Capture:
     """Records every frame that enters the wire, in a thread; for up to some 10,000 packets/s."""
 
+    AT_ONCE = 100_000       # more than a socket holds: who asks under traffic is not kept for ever
+
     def __init__(self, ports):
-        self.ports = ports
+        self.ports = {port: threading.Lock() for port in ports}     # held from a socket to the list
         self.frames = []                # (port name, frame)
         self.changed = threading.Condition()
         self.threads = [threading.Thread(target=self._listen, args=(port,), daemon=True)
                         for port in ports]
         self.stopping = False
+        for port in ports:
+            port.socket.setblocking(False)
         for thread in self.threads:
             thread.start()
 
     def _listen(self, port):
-        port.socket.settimeout(0.1)
+        readable = select.poll()
+        readable.register(port.socket, select.POLLIN)
         while not self.stopping:
-            try:
-                frame = port.receive()
-            except socket.timeout:
-                continue
-            except OSError:
+            if readable.poll(100) and not self._take(port):
                 return
-            with self.changed:
-                self.frames.append((port.ifname, frame))
-                self.changed.notify_all()
+
+    def _take(self, port):
+        """What has come by this port. False: the port is gone, or down."""
+        with self.ports[port]:
+            for _ in range(self.AT_ONCE):
+                try:
+                    frame = port.receive()
+                except BlockingIOError:
+                    return True
+                except OSError:
+                    return False
+                with self.changed:
+                    self.frames.append((port.ifname, frame))
+                    self.changed.notify_all()
+        return True
+
+    def _take_all(self):
+        """However far behind the threads are: no frame that is on the wire comes after this."""
+        for port in self.ports if not self.stopping else ():
+            self._take(port)
 
     def clear(self):
+        self._take_all()
         with self.changed:
             self.frames.clear()
 
     def taken(self, port=None):
         """Frames so far, optionally those that one host sent."""
+        self._take_all()
         with self.changed:
             return [f for name, f in self.frames if port in (None, name)]
 

@@ -16,7 +16,6 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
-#include <netinet/icmp6.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <poll.h>
@@ -32,6 +31,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "frame_kind.h"
+
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
 #endif
@@ -42,22 +43,6 @@
 #define RETIRE_MS    20u /* the kernel hands over a partly filled block after this time */
 #define SAMPLES_MAX  8u	 /* clear-text packets described in the result */
 #define SAMPLE_LEN   160
-#define IPV6_EXT_MAX 8
-
-/* What a packet was. X(enumerator, JSON key) */
-#define PACKET_KINDS(X)   \
-	X(ESP, "esp")     \
-	X(ARP, "arp")     \
-	X(ND, "nd")       \
-	X(CLEAR, "clear") \
-	X(NON_IP, "non_ip")
-
-enum packet_kind {
-#define X(id, word) KIND_##id,
-	PACKET_KINDS(X)
-#undef X
-		KIND_COUNT
-};
 
 static const char *const kind_names[] = {
 #define X(id, word) word,
@@ -99,98 +84,6 @@ struct wirecount {
 	char samples[SAMPLES_MAX][SAMPLE_LEN];
 	unsigned int sample_count;
 };
-
-/* One truncated frame. */
-struct frame {
-	const uint8_t *data;
-	uint32_t len; /* octets present */
-	uint32_t wire_len;
-	uint64_t ns;
-	uint32_t port;
-};
-
-/* ---- reading headers ----------------------------------------------------------------------- */
-
-/* Ethertype behind VLAN tags left in the frame; *offset is moved to what follows. */
-static uint16_t frame_ethertype(const struct frame *f, uint32_t *offset)
-{
-	uint32_t at = 12;
-	uint16_t type = 0;
-
-	while (at + 2 <= f->len) {
-		type = (uint16_t)(f->data[at] << 8 | f->data[at + 1]);
-		if (type != ETH_P_8021Q && type != ETH_P_8021AD)
-			break;
-		at += 4;
-	}
-	*offset = at + 2;
-	return type;
-}
-
-static bool ipv6_extension(uint8_t next)
-{
-	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS ||
-	       next == IPPROTO_FRAGMENT;
-}
-
-/* Upper-layer protocol of an IPv6 packet; *offset is moved to it. */
-static uint8_t ipv6_upper(const struct frame *f, uint32_t *offset)
-{
-	uint32_t at = *offset;
-	uint8_t next;
-
-	if (at + sizeof(struct ip6_hdr) > f->len)
-		return IPPROTO_NONE;
-	next = f->data[at + 6];
-	at += sizeof(struct ip6_hdr);
-	for (int depth = 0; depth < IPV6_EXT_MAX && ipv6_extension(next); depth++) {
-		if (at + 8 > f->len)
-			return IPPROTO_NONE;
-		uint32_t len = next == IPPROTO_FRAGMENT ? 8 : (f->data[at + 1] + 1u) * 8;
-
-		next = f->data[at];
-		at += len;
-	}
-	*offset = at;
-	return next;
-}
-
-static enum packet_kind kind_of_ipv4(const struct frame *f, uint32_t *offset)
-{
-	uint32_t at = *offset;
-
-	if (at + sizeof(struct iphdr) > f->len)
-		return KIND_CLEAR;
-	*offset = at + (f->data[at] & 0xfu) * 4;
-	return f->data[at + 9] == IPPROTO_ESP ? KIND_ESP : KIND_CLEAR;
-}
-
-static enum packet_kind kind_of_ipv6(const struct frame *f, uint32_t *offset)
-{
-	uint8_t upper = ipv6_upper(f, offset);
-
-	if (upper == IPPROTO_ESP)
-		return KIND_ESP;
-	if (upper == IPPROTO_ICMPV6 && *offset < f->len && f->data[*offset] >= ND_ROUTER_SOLICIT &&
-	    f->data[*offset] <= ND_REDIRECT)
-		return KIND_ND;
-	return KIND_CLEAR;
-}
-
-/* What the frame is; *ret_offset: where the IP payload starts. */
-static enum packet_kind kind_of(const struct frame *f, uint32_t *ret_offset)
-{
-	switch (frame_ethertype(f, ret_offset)) {
-	case ETH_P_IP:
-		return kind_of_ipv4(f, ret_offset);
-	case ETH_P_IPV6:
-		return kind_of_ipv6(f, ret_offset);
-	case ETH_P_ARP:
-		return KIND_ARP;
-	default:
-		return KIND_NON_IP;
-	}
-}
 
 /* ---- accounting ---------------------------------------------------------------------------- */
 
@@ -235,7 +128,7 @@ static void describe_clear(struct wirecount *wc, const struct frame *f)
 	} else if (type == ETH_P_IPV6 && at + sizeof(struct ip6_hdr) <= f->len) {
 		inet_ntop(AF_INET6, f->data + at + 8, src, sizeof(src));
 		inet_ntop(AF_INET6, f->data + at + 24, dst, sizeof(dst));
-		proto = ipv6_upper(f, &at);
+		proto = frame_ipv6_upper(f, &at);
 	}
 	snprintf(wc->samples[wc->sample_count++], SAMPLE_LEN,
 		 "%s > %s protocol %u, %u octets, from %s", src, dst, proto, f->wire_len,
@@ -256,7 +149,7 @@ static int save_frame(struct wirecount *wc, const struct frame *f)
 static int account(struct wirecount *wc, const struct frame *f)
 {
 	uint32_t at = 0;
-	enum packet_kind kind = kind_of(f, &at);
+	enum packet_kind kind = frame_kind(f, &at);
 
 	wc->kinds[kind]++;
 	wc->bytes += f->wire_len;

@@ -5,26 +5,10 @@
  */
 #include "worker_testing.h"
 #include "worker_too_big.h"
-#include "frames.h"
-
-#define SPI 0x12345678
-#define SENT 1000u		/* the last number sent, unless a test says otherwise */
-
-enum kind { ESP, AH, UDP, KINDS };
-
-/* A packet of ours, as a router has it. */
-struct quoted {
-	enum ip_family family;
-	enum kind kind;
-	uint32_t options;	/* octets of IPv4 options */
-	const uint8_t *chain;	/* IPv6 extension headers of 8 octets, ended by NONE */
-	uint32_t spi, seq;
-	uint32_t total;
-	uint16_t fragment;	/* IPv4 */
-};
+#include "worker_quoted.h"
 
 static struct test_host host;
-static uint8_t quote[256], message[TOO_BIG_MAX];
+static uint8_t quote[QUOTED_MAX], message[TOO_BIG_MAX];
 
 static int begin(void **state)
 {
@@ -38,11 +22,6 @@ static int end(void **state)
 	(void)state;
 	host_end(&host);
 	return 0;
-}
-
-static uint8_t proto_of(enum kind kind)
-{
-	return kind == ESP ? IPPROTO_ESP : kind == AH ? IPPROTO_AH : IPPROTO_UDP;
 }
 
 /* Slot 1 + kind + KINDS * family. */
@@ -73,61 +52,6 @@ static void add_sas(void)
 			add_sa(family, kind);
 }
 
-static struct quoted quoted_default(enum ip_family family, enum kind kind)
-{
-	return (struct quoted){ .family = family, .kind = kind, .spi = SPI, .seq = SENT,
-				.total = 1500 };
-}
-
-static uint32_t quote_ipv4(const struct quoted *quoted)
-{
-	quote[0] = (uint8_t)(0x45 + quoted->options / 4);
-	put16(quote + 2, quoted->total);
-	put16(quote + 6, quoted->fragment);
-	quote[9] = proto_of(quoted->kind);
-	memcpy(quote + 12, end_address(FAMILY_V4, 1).b, 4);
-	memcpy(quote + 16, end_address(FAMILY_V4, 2).b, 4);
-	memset(quote + 20, 1, quoted->options);
-	return 20 + quoted->options;
-}
-
-static uint32_t quote_ipv6(const struct quoted *quoted)
-{
-	uint8_t *next = quote + 6;
-	uint32_t at = 40;
-
-	quote[0] = 0x60;
-	put16(quote + 4, quoted->total - 40);
-	memcpy(quote + 8, end_address(FAMILY_V6, 1).b, 16);
-	memcpy(quote + 24, end_address(FAMILY_V6, 2).b, 16);
-	for (const uint8_t *type = quoted->chain; type && *type != IPPROTO_NONE; type++) {
-		*next = *type;
-		next = quote + at;
-		at += 8;
-	}
-	*next = proto_of(quoted->kind);
-	return at;
-}
-
-/* Writes what is quoted at most of it that matters; returns its octets. */
-static uint32_t build_quote(const struct quoted *quoted)
-{
-	uint32_t at;
-
-	memset(quote, 0, sizeof(quote));
-	at = quoted->family == FAMILY_V4 ? quote_ipv4(quoted) : quote_ipv6(quoted);
-	if (quoted->kind == UDP) {
-		put16(quote + at, 4500);
-		put16(quote + at + 2, 4500);
-		at += 8;
-	} else if (quoted->kind == AH) {
-		at += 4;
-	}
-	put32(quote + at, quoted->spi);
-	put32(quote + at + 4, quoted->seq);
-	return at + 8;
-}
-
 /* From memory of just that size. */
 static enum drop_reason receive(const uint8_t *data, uint32_t len)
 {
@@ -143,7 +67,7 @@ static enum drop_reason receive(const uint8_t *data, uint32_t len)
 
 static enum drop_reason report(const struct quoted *quoted, uint32_t mtu)
 {
-	uint32_t len = build_quote(quoted);
+	uint32_t len = quoted_write(quoted, quote);
 	struct too_big too_big = { quoted->family, quote, len, mtu, 0 };
 
 	return receive(message, build_too_big(&too_big, message));
@@ -219,7 +143,7 @@ static void test_long_messages(void **state)
 		struct too_big too_big = { .family = family, .quote = whole,
 					   .quote_len = sizeof(whole), .mtu = 1300, .options = 40 };
 
-		memcpy(whole, quote, build_quote(&quoted));
+		memcpy(whole, quote, quoted_write(&quoted, quote));
 		assert_int_equal(receive(message, build_too_big(&too_big, message)), DROP_NONE);
 		assert_int_equal(learnt(&quoted), 1300);
 	}
@@ -229,7 +153,7 @@ static void test_long_messages(void **state)
 static void test_source_port(void **state)
 {
 	struct quoted quoted = quoted_default(FAMILY_V4, UDP);
-	struct too_big too_big = { FAMILY_V4, quote, build_quote(&quoted), 1300, 0 };
+	struct too_big too_big = { FAMILY_V4, quote, quoted_write(&quoted, quote), 1300, 0 };
 
 	(void)state;
 	add_sas();
@@ -251,7 +175,7 @@ static void test_other_packets(void **state)
 	for (unsigned int i = 0; i < FAMILY_COUNT * KINDS; i++) {
 		struct quoted quoted = quoted_default(i / KINDS, i % KINDS);
 		uint32_t from = quoted.family == FAMILY_V4 ? 12 : 8;
-		uint32_t len = build_quote(&quoted);
+		uint32_t len = quoted_write(&quoted, quote);
 		struct too_big too_big = { quoted.family, quote, len, 1300, 0 };
 
 		for (uint32_t at = from; at < len - 4; at++) {
@@ -274,7 +198,7 @@ static void test_other_packets(void **state)
 static void test_protocols(void **state)
 {
 	struct quoted quoted = quoted_default(FAMILY_V4, ESP);
-	struct too_big too_big = { FAMILY_V4, quote, build_quote(&quoted), 1300, 0 };
+	struct too_big too_big = { FAMILY_V4, quote, quoted_write(&quoted, quote), 1300, 0 };
 
 	(void)state;
 	add_sas();
@@ -312,7 +236,7 @@ static void test_later_fragments(void **state)
 	}
 	quoted = quoted_default(FAMILY_V6, ESP);
 	quoted.chain = chain;
-	too_big.quote_len = build_quote(&quoted);
+	too_big.quote_len = quoted_write(&quoted, quote);
 	for (unsigned int bit = 0; bit < 16; bit++) {
 		put16(quote + 42, 1u << bit);
 		assert_int_equal(receive(message, build_too_big(&too_big, message)),
@@ -340,7 +264,7 @@ static void test_type_and_code(void **state)
 	add_sas();
 	for (unsigned int family = 0; family < FAMILY_COUNT; family++) {
 		struct quoted quoted = quoted_default(family, ESP);
-		struct too_big too_big = { family, quote, build_quote(&quoted), 1300, 0 };
+		struct too_big too_big = { family, quote, quoted_write(&quoted, quote), 1300, 0 };
 		uint32_t at = family == FAMILY_V4 ? 34 : 54, len = build_too_big(&too_big, message);
 
 		for (uint32_t value = 0; value < 65536; value += 1 + value % 7) {
@@ -367,7 +291,7 @@ static void test_checksum(void **state)
 	add_sas();
 	for (unsigned int family = 0; family < FAMILY_COUNT; family++) {
 		struct quoted quoted = quoted_default(family, ESP);
-		struct too_big too_big = { family, quote, build_quote(&quoted), 1300, 0 };
+		struct too_big too_big = { family, quote, quoted_write(&quoted, quote), 1300, 0 };
 		uint32_t from = family == FAMILY_V4 ? 34 : 22;	/* IPv6: addresses too */
 		uint32_t len = build_too_big(&too_big, message);
 
@@ -387,7 +311,7 @@ static void test_cut(void **state)
 	add_sas();
 	for (unsigned int i = 0; i < FAMILY_COUNT * KINDS; i++) {
 		struct quoted quoted = quoted_default(i / KINDS, i % KINDS);
-		uint32_t whole = build_quote(&quoted), len;
+		uint32_t whole = quoted_write(&quoted, quote), len;
 		struct too_big too_big = { quoted.family, quote, whole, 1300, 0 };
 
 		for (too_big.quote_len = 0; too_big.quote_len < whole; too_big.quote_len++)
@@ -565,7 +489,7 @@ static void test_fuzz(void **state)
 		uint32_t len, flips = next_random(&random) % 4, slot;
 
 		quoted.chain = step % 5 ? NULL : chain;
-		too_big.quote_len = build_quote(&quoted);
+		too_big.quote_len = quoted_write(&quoted, quote);
 		/* In the quote, under a right checksum; in the message; and cut. */
 		for (uint32_t i = 0; i < flips; i++)
 			quote[next_random(&random) % too_big.quote_len] = (uint8_t)
