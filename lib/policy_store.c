@@ -89,8 +89,9 @@ static int open_text_once(const struct pins *pins, struct inner_map *map, size_t
 
 	if (!err)
 		err = inner_map_open(map, pins->policy_text_fd, live, false);
+	/* What a generation had goes when the other one is in force. */
 	if (err)
-		return err;
+		return policy_generation(pins) == live ? err : -EAGAIN;
 	if (head.text_len > map->len || !is_still(pins, live, &head)) {
 		inner_map_close(map);
 		return -EAGAIN;
