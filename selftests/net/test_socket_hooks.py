@@ -121,7 +121,7 @@ def test_another_attachment_is_warned_of(fresh):    # noqa: F811
     ids=["below", "the same", "beside", "elsewhere", "user", "unit"])
 def test_programs_outside_of_the_cgroup_are_warned_of(fresh, match, warned):    # noqa: F811
     name = fresh.cgroup.path()
-    app = application("app", "")
+    app = trusted("app", "")
     app["match"] = [{key: value.format(name) for key, value in one.items()} for one in match]
     fresh.attach(document())
     said = [line for line in warnings(apply(fresh, document(app))) if fresh.cgroup.top in line]
@@ -299,7 +299,7 @@ def hindered(scene):
     """A hook is off and cannot be put back: somebody above has it for himself."""
     inner = scene.cgroup.add("inner")
     scene.a.ipsecbpf("attach", net.IFNAME, "--cgroup", inner, "--policy", "-",
-                     input=json.dumps(document(application("app", scene.cgroup.path("inner/app")))))
+                     input=json.dumps(document(trusted("app", scene.cgroup.path("inner/app")))))
     holder = Exclusive(scene.cgroup.top)
     try:
         take_off(scene, "sock_connect4")
@@ -330,7 +330,7 @@ def test_nothing_passes_while_they_cannot_be_put_back(fresh):   # noqa: F811
     wait_endpoints(fresh, 1)
     say(fresh, "10.9.0.1")
     assert heard(listener) == 1
-    fresh.end([app])
+    fresh.end(app)
 
 
 def test_a_policy_that_needs_none_ends_the_block(fresh):    # noqa: F811
@@ -361,7 +361,7 @@ def test_a_cgroup_that_is_made_again(fresh):    # noqa: F811
     """As of a service that is restarted. Nobody is in a cgroup that is gone: nothing is blocked."""
     again = fresh.cgroup.add("again")
     fresh.a.ipsecbpf("attach", net.IFNAME, "--cgroup", again, "--policy", "-",
-                     input=json.dumps(document(application("app", fresh.cgroup.path("again/app")))))
+                     input=json.dumps(document(trusted("app", fresh.cgroup.path("again/app")))))
     os.rmdir(again)
     wait_state(fresh, "running", 0)
     listener, told = listen(fresh, "other"), fresh.a.ipsecbpf("app", "mend", net.IFNAME).stdout
@@ -373,14 +373,14 @@ def test_a_cgroup_that_is_made_again(fresh):    # noqa: F811
     bind(actor, 7401)
     wait_hooks(fresh)
     wait_endpoints(fresh, 1)
-    fresh.end([actor])
+    fresh.end(actor)
 
 
 def test_another_cgroup_in_its_place(fresh):    # noqa: F811
     """The old one's hooks are there as long as a socket of it is open; the new one has none."""
     again = fresh.cgroup.add("again")
     fresh.a.ipsecbpf("attach", net.IFNAME, "--cgroup", again, "--policy", "-",
-                     input=json.dumps(document(application("app", fresh.cgroup.path("again/app")))))
+                     input=json.dumps(document(trusted("app", fresh.cgroup.path("again/app")))))
     old = fresh.actor("again")
     bind(old, 7401)
     with open(os.path.join(fresh.cgroup.top, "cgroup.procs"), "w") as file:
@@ -392,7 +392,7 @@ def test_another_cgroup_in_its_place(fresh):    # noqa: F811
     actor = fresh.actor("again/app")
     bind(actor)
     wait_endpoints(fresh, 1)
-    fresh.end([actor])
+    fresh.end(actor)
 
 
 @pytest.mark.parametrize("directory,cause", [("/tmp", "is not a directory of cgroup2"),
