@@ -23,8 +23,8 @@
 #include "bpf/abi.h"
 
 #define BUSY_POLL_FLOOR_NS 10000	/* a window below is none: it takes as long to wake up */
-#define BUSY_POLL_AWAY_NS  500000	/* without the CPU for so long: others need it more, */
-#define BUSY_POLL_REST_NS  1000000000	/* and have it for so long */
+#define BUSY_POLL_AWAY_NS  1000000	/* without the CPU for so long: others need it more, */
+#define BUSY_POLL_REST_NS  200000000	/* and have it for so long */
 
 struct busy_poll {
 	struct worker_stats *stats;	/* busy_polls and busy_poll_ns are counted there */
