@@ -405,8 +405,8 @@ static __always_inline bool is_own_exchange(const struct bpf_sock *sk, const str
 /*
  * Answers come before their socket is known: notes for them what is not noted yet. A raw socket may
  * write any ports, which are not its own; packets that waited for their neighbour may be all that is left
- * of one that was closed, and those of one that was disconnected are from no port. 0, or a negative drop reason: the packet must not go where
- * its answers would be taken for somebody else's.
+ * of one that was closed, and those of one that was disconnected are from no port. 0, or a negative drop
+ * reason: the packet must not go where its answers would be taken for somebody else's.
  */
 static __always_inline int app_note(struct app_socket *socket, const struct bpf_sock *sk,
 				    const struct packet_info *info, __u32 generation, __u64 cookie)

@@ -464,13 +464,13 @@ const struct verb verb_explain = {
 	.summary = "what becomes of a packet, by which rule and SA, and of its answer",
 	.details = "The packet goes through a second, private instance of the programs that are "
 		   "attached, with the policy and the SAs that are live: no counter of the "
-		   "attachment changes. Without in or out, it is one that goes out; --pcap needs one of them, and "
-		   "asks about every packet as if it went that way (tcpdump -Q in or out captures "
+		   "attachment changes. Without in or out, it is one that goes out; --pcap needs "
+		   "one of them, and asks about every packet as if it went that way (tcpdump -Q in or out captures "
 		   "one); without "
 		   "PROTOCOL, a ping; one port is DPORT. UDP to or from port 4500 is IKE, with --spi "
 		   "ESP in UDP. The answer is what comes back, in the same VLAN and with the same "
-		   "DSCP, through the other hook. Where the policy has applications, the packet is that of the "
-		   "one whose socket has these addresses and ports now, if there is one, or of --app. "
+		   "DSCP, through the other hook. Where the policy has applications, the packet "
+		   "is that of the one whose socket has these addresses and ports now, if there is one, or of --app. "
 		   "What the guard before an application's sockets would refuse of it after that is "
 		   "not asked: stats counts that, by reason.",
 	.operands = operands,

@@ -6,20 +6,8 @@
 
 #include "app_hooks.h"
 #include "app_scan.h"
-#include "control.h"
 #include "policy_store.h"
 #include "policy_trial.h"
-
-/* Without a supervisor, after a detach say, it was to be a guard. */
-static bool unblock(const struct pins *pins)
-{
-	uint32_t closed = ATTACH_CLOSED;
-	uint32_t open = control_order(&pins->paths, CONTROL_STATUS, NULL) ? ATTACH_GUARD :
-									    ATTACH_RUNNING;
-
-	return __atomic_compare_exchange_n(&pins->control->state, &closed, open, false,
-					   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
-}
 
 static int mend_hooks(const struct pins *pins, struct app_mend_result *result,
 		      struct ipsecbpf_report *report)
@@ -57,8 +45,10 @@ static int mend(const struct pins *pins, struct app_mend_result *result,
 		err = app_scan_note_generation(pins, live, report);
 	if (!err && before)
 		err = app_scan_note_generation(pins, !live, report);
-	if (!err)
-		result->unblocked = unblock(pins);
+	if (err || pins->control->state != ATTACH_CLOSED)
+		return err;
+	err = policy_reopen(pins);
+	result->unblocked = !err;
 	return err;
 }
 

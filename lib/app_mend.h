@@ -16,7 +16,7 @@
 #include "report.h"
 
 struct app_mend_result {
-	bool needed;		/* the policy in force has applications */
+	bool needed;		/* the policy in force, or before a trial, has applications */
 	bool attached;		/* hooks that were off, again */
 	bool unblocked;
 	bool cgroup_gone;	/* nobody is there whose sockets could be noted */

@@ -10,7 +10,7 @@
  * thread that shares its descriptors with no other, and those of processes that the mounted /proc
  * does not show: it has to be the host's, not a container's.
  *
- * Included by: policy_apply.c, `app sockets`.
+ * Included by: policy_apply.c, policy_confirm.c, app_mend.c, `app sockets`.
  */
 #ifndef IPSECBPF_APP_SCAN_H
 #define IPSECBPF_APP_SCAN_H

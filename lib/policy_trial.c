@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "clock.h"
+#include "control.h"
 
 #define NS_PER_S 1000000000ull
 
@@ -45,8 +46,24 @@ void policy_flip(const struct pins *pins, uint32_t generation, uint32_t trial_se
 	if (trial_seconds)
 		word |= ACTIVE_DEADLINE(clock_ns() + trial_seconds * NS_PER_S);
 	__atomic_store_n(&pins->control->active, word, __ATOMIC_RELEASE);
-	if (pins->control->state == ATTACH_BLOCKED || pins->control->state == ATTACH_CLOSED)
+	if (pins->control->state == ATTACH_BLOCKED)
 		__atomic_store_n(&pins->control->state, ATTACH_RUNNING, __ATOMIC_RELEASE);
+	else if (pins->control->state == ATTACH_CLOSED)
+		policy_reopen(pins);
+}
+
+int policy_reopen(const struct pins *pins)
+{
+	uint32_t closed = ATTACH_CLOSED, open = ATTACH_RUNNING;
+	int err = control_order(&pins->paths, CONTROL_STATUS, NULL);
+
+	if (err == -ECONNREFUSED)
+		open = ATTACH_GUARD;
+	else if (err)
+		return err;
+	__atomic_compare_exchange_n(&pins->control->state, &closed, open, false, __ATOMIC_ACQ_REL,
+				    __ATOMIC_ACQUIRE);
+	return 0;
 }
 
 static bool exchange(const struct pins *pins, uint64_t from, uint64_t to)

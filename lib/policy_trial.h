@@ -34,6 +34,13 @@ int64_t policy_trial_left(const struct pins *pins);
 void policy_flip(const struct pins *pins, uint32_t generation, uint32_t trial_seconds);
 
 /*
+ * ATTACH_CLOSED ends: the socket hooks are there again, or are not needed. RUNNING where a supervisor
+ * answers, a guard where there is none, after a detach say. 0; or -errno of a supervisor that does not
+ * answer, and it stays closed. Never called by the supervisor.
+ */
+int policy_reopen(const struct pins *pins);
+
+/*
  * Ends a trial that runs: keep the policy, or go back at once. 0, or -ENOENT if none is running any
  * more (or at all). Needs the lock, as what it returns to must not be changed meanwhile.
  */

@@ -205,7 +205,8 @@ static bool is_remembered(const struct pins *pins, const struct protection_key *
 	return !bpf_map_lookup_elem(pins->protections_fd, &key, &value);
 }
 
-/* A pair whose generation goes; the other one, if that names it, has one of its own in had_sa. */
+/* A pair whose generation goes. If the other one names it, by whatever definition, that has had an SA,
+ * too: one that served during a trial, say, which is undone. */
 static void remember(const struct pins *pins, const struct protection_key *pair, uint32_t *count)
 {
 	const struct protection_val none = { 0 };
@@ -217,7 +218,11 @@ static void remember(const struct pins *pins, const struct protection_key *pair,
 	    bpf_map_lookup_elem(pins->had_sa_fd, &value.id, &had) || !had)
 		return;
 	key.generation = !pair->generation;
-	if (!bpf_map_lookup_elem(pins->protections_fd, &key, &value) || is_remembered(pins, pair))
+	if (!bpf_map_lookup_elem(pins->protections_fd, &key, &value)) {
+		bpf_map_update_elem(pins->had_sa_fd, &value.id, &had, 0);
+		return;
+	}
+	if (is_remembered(pins, pair))
 		return;
 	if (*count < PROTECT_MAX)
 		key.generation = PROTECTION_HAD_SA;

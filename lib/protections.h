@@ -6,7 +6,8 @@
  * SAs made for the old one serve nothing any more.
  *
  * Included by: policy_apply.c, policy_store.c, sa_apply.c, sad_publish.c. Threading: under the
- * attachment's lock (pins_lock()).
+ * attachment's lock (pins_lock()); `sa flush` in the supervisor, which has not got it, forgets pairs
+ * (PROTECTION_HAD_SA) that a policy may be noting at that moment: those stay mandatory.
  */
 #ifndef IPSECBPF_PROTECTIONS_H
 #define IPSECBPF_PROTECTIONS_H

@@ -353,7 +353,7 @@ static int forbid_offsets(scmp_filter_ctx filter)
 		err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(lseek), 2,
 				       SCMP_A1(SCMP_CMP_GE, LOW_END),
 				       SCMP_A2(SCMP_CMP_EQ, SEEK_SET));
-	/* Forward by nothing but what it reads; back as stdio does, but not past the beginning. */
+	/* From where it is by nothing but what it reads: where that leads is not seen here. */
 	return err ? err : seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(lseek), 2,
 					    SCMP_A1(SCMP_CMP_NE, 0),
 					    SCMP_A2(SCMP_CMP_EQ, SEEK_CUR));

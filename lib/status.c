@@ -88,7 +88,7 @@ static const char *state_word(const struct pins *pins, bool supervised, bool has
 	case ATTACH_BLOCKED:
 		return "blocked";
 	case ATTACH_CLOSED:
-		return supervised ? "blocked" : "guard";
+		return "blocked";
 	default:
 		if (!has_policy) /* the trial of the first one ran out */
 			return "blocked";

@@ -271,6 +271,8 @@ static int idle_ms(const struct supervisor *supervisor)
 /* SIGTERM: as detach without --open. The hooks stay and guard. */
 static void terminate(struct supervisor *supervisor)
 {
+	/* First who might put it into force again. */
+	watch_keeper_stop(&supervisor->keeper);
 	pins_guard(supervisor->config->pins);
 	shut_down(supervisor);
 	supervisor->stopping = true;

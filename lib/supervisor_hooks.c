@@ -16,6 +16,7 @@
 
 #define NS_PER_S   1000000000ull
 #define PREPARE_NS NS_PER_S	/* before a trial's end sockets are noted */
+#define LOOKS_TO_WAIT 5		/* for who holds the attachment's lock */
 
 void supervisor_order(const struct supervisor *supervisor, enum keeper_job job)
 {
@@ -85,16 +86,20 @@ static bool are_off(const struct supervisor *supervisor)
 	       app_hooks_are_off(pins);
 }
 
-/* False: somebody is changing the attachment, and may be about to put them there. */
-static bool block(const struct supervisor *supervisor)
+/*
+ * False: they are there by now, or somebody is changing the attachment, and may be about to put them
+ * there. Who holds the lock for long, or keeps it from being opened, does not put this off.
+ */
+static bool block(struct supervisor *supervisor)
 {
 	const struct pins *pins = supervisor->config->pins;
 	uint32_t running = ATTACH_RUNNING;
 	int lock = pins_try_lock(&pins->paths);
 	bool off;
 
-	if (lock < 0)
+	if (lock == -EWOULDBLOCK && ++supervisor->hooks_waited < LOOKS_TO_WAIT)
 		return false;
+	supervisor->hooks_waited = 0;
 	off = are_off(supervisor);
 	if (off) {
 		__atomic_compare_exchange_n(&pins->control->state, &running, ATTACH_CLOSED, false,
@@ -103,8 +108,24 @@ static bool block(const struct supervisor *supervisor)
 		       "everything but essential traffic is blocked until they are back",
 		       supervisor->config->ifname);
 	}
-	pins_unlock(&pins->paths, lock);
+	if (lock >= 0)
+		pins_unlock(&pins->paths, lock);
 	return off;
+}
+
+/* A policy that needs no hooks has come, or come back: what passes is for its rules alone. */
+static void reopen(const struct supervisor *supervisor)
+{
+	const struct pins *pins = supervisor->config->pins;
+	uint32_t closed = ATTACH_CLOSED;
+	int lock = pins_try_lock(&pins->paths);
+
+	if (lock < 0)
+		return;
+	if (!supervisor_needs_hooks(supervisor))
+		__atomic_compare_exchange_n(&pins->control->state, &closed, ATTACH_RUNNING, false,
+					    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+	pins_unlock(&pins->paths, lock);
 }
 
 void supervisor_look_at_hooks(struct supervisor *supervisor)
@@ -116,8 +137,12 @@ void supervisor_look_at_hooks(struct supervisor *supervisor)
 	/* Before attaching is done there are none. */
 	if (read(supervisor->hooks_fd, &ignored, sizeof(ignored)) < 0 || supervisor->commit_fd >= 0)
 		return;
+	if (state_of(pins) == ATTACH_CLOSED && !supervisor_needs_hooks(supervisor))
+		reopen(supervisor);
 	off = are_off(supervisor);
-	if (off && !supervisor->hooks_off && !block(supervisor))
+	/* They may be lost again before it was seen that they were back. */
+	if (off && (!supervisor->hooks_off || state_of(pins) == ATTACH_RUNNING) &&
+	    !block(supervisor))
 		return;
 	if ((off || supervisor->hooks_off) && (supervisor->keeper.pid || !supervisor->hooks_off))
 		supervisor_order(supervisor, KEEPER_SOCKETS);

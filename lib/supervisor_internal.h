@@ -30,6 +30,7 @@ struct supervisor {
 	uint64_t lifetime_drops; /* of the worker, at the last look at the SAs */
 	bool last_request;	/* the trial is over, and one late request was served */
 	bool hooks_off;		/* at the last look, or blocked since then */
+	unsigned int hooks_waited;	/* looks at which somebody held the attachment's lock */
 	bool stopping;
 	struct watch_keeper keeper; /* for what takes more privileges */
 };

@@ -92,9 +92,15 @@ static void start(struct keeping *keeping, unsigned int number)
 		become(keeping, number);
 	job->ordered = false;
 	job->started_ns = clock_ns();
-	job->pid = pid > 0 ? pid : 0;
 	job->pid_fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-	if (pid < 0)
+	/* Without one nobody would see its end. */
+	if (pid > 0 && job->pid_fd < 0) {
+		kill(pid, SIGKILL);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	job->pid = job->pid_fd < 0 ? 0 : pid;
+	if (!job->pid)
 		job->start_at_ns = clock_ns() + (uint64_t)jobs[number].pause_max_ms * NS_PER_MS;
 }
 

@@ -146,6 +146,21 @@ def test_a_pair_that_was_left_out_is_not_optional_again(scene, way):
     assert dropped_or_heard(scene, one, other) == "heard"
 
 
+def test_an_sa_that_served_on_trial_counts_when_the_trial_is_undone(scene):
+    """Also where the trial's policy defines the pair otherwise: it is the same pair."""
+    a, networks = scene.a, scene.app(optional())
+    otherwise = scene.policy(a, networks, protection=net.protection_of("aes256gcm16"))
+    a.ipsecbpf("policy", "apply", net.IFNAME, "-", "--confirm", 60, input=json.dumps(otherwise))
+    a.ipsecbpf("sa", "apply", net.IFNAME, "-", "--fresh",
+               input=json.dumps(net.both_ways(scene.a, scene.b, suite="aes256gcm16", families=(4,))))
+    a.ipsecbpf("policy", "confirm", net.IFNAME, "--undo")
+    one, other = scene.actor(a), scene.actor(scene.b, "other")
+    datagram_socket(one)
+    datagram_socket(other, port=PORT)
+    assert dropped_or_heard(scene, one, other) == "dropped"
+    a.ipsecbpf("sa", "flush", net.IFNAME)
+
+
 def live_sas(host):
     return host.json("sa", "list", net.IFNAME)["sas"]
 

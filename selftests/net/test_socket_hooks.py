@@ -1,25 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The socket hooks themselves: when they come and go, what stops them, and the guard before sockets."""
 import contextlib
-import ctypes
 import json
 import os
-import socket
-import struct
 
 import pytest
 
 import sockets
 import topology as net
+from foreign_programs import Exclusive, TakingFlags, marking
 from sockets import Refused, document, trusted
 
 HOOKS = 12
-FLAGS_SET = 59          # bpf_sock_ops_cb_flags_set()
-PROG_SOCK_OPS, CGROUP_SOCK_OPS, ALLOW_MULTI = 13, 3, 2
-BPF_PROG_LOAD, BPF_PROG_ATTACH, BPF_PROG_DETACH, BPF_LINK_CREATE = 5, 8, 9, 28
-PROG_CGROUP_SOCK_ADDR, CGROUP_INET4_CONNECT = 18, 10
-PROG_SCHED_CLS, TCX_INGRESS = 3, 46
-MOV_IMM, STORE_WORD, CALL, EXIT, MARK_OFFSET = 0xb7, 0x63, 0x85, 0x95, 8
 SECOND = "eth1"
 MARK = 0xe5000000
 
@@ -129,69 +121,6 @@ def test_programs_outside_of_the_cgroup_are_warned_of(fresh, match, warned):    
 
 
 # ---- what stops them ----------------------------------------------------------------------------
-
-def load_program(kind, attach_type, *instructions):
-    """instructions: (code, registers, offset, immediate)."""
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=BBhi", *one) for one in instructions))
-    free = ctypes.create_string_buffer(b"GPL")
-    return sockets.bpf(BPF_PROG_LOAD, struct.pack(
-        "=IIQQIIQII16sII", kind, len(instructions), ctypes.addressof(code), ctypes.addressof(free),
-        0, 0, 0, 0, 0, b"selftest", 0, attach_type))
-
-
-class Attached:
-    """A program at a hook of a cgroup."""
-
-    def __init__(self, cgroup, program, attach_type, flags):
-        self.cgroup = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
-        self.program, self.attach_type = program, attach_type
-        sockets.bpf(BPF_PROG_ATTACH, self.place(flags))
-
-    def place(self, flags=0):
-        return struct.pack("=IIIII", self.cgroup, self.program, self.attach_type, flags, 0)
-
-    def close(self):
-        sockets.bpf(BPF_PROG_DETACH, self.place())
-        os.close(self.program)
-        os.close(self.cgroup)
-
-
-class Exclusive(Attached):
-    """It holds connect4 of a cgroup for itself, and allows everything."""
-
-    def __init__(self, cgroup):
-        program = load_program(PROG_CGROUP_SOCK_ADDR, CGROUP_INET4_CONNECT,
-                               (MOV_IMM, 0, 0, 1), (EXIT, 0, 0, 0))
-        super().__init__(cgroup, program, CGROUP_INET4_CONNECT, 0)
-
-
-class TakingFlags(Attached):
-    """At each sockops it says that nobody needs to be told anything."""
-
-    def __init__(self, cgroup):
-        program = load_program(PROG_SOCK_OPS, CGROUP_SOCK_OPS, (MOV_IMM, 2, 0, 0),
-                               (CALL, 0, 0, FLAGS_SET), (MOV_IMM, 0, 0, 1), (EXIT, 0, 0, 0))
-        super().__init__(cgroup, program, CGROUP_SOCK_OPS, ALLOW_MULTI)
-
-
-@contextlib.contextmanager
-def marking(host, ifname, mark):
-    """Everything that the interface receives gets this mark."""
-    program = load_program(PROG_SCHED_CLS, 0, (MOV_IMM, 2, 0, mark - (1 << 32)),
-                           (STORE_WORD, 2 << 4 | 1, MARK_OFFSET, 0), (MOV_IMM, 0, 0, -1),
-                           (EXIT, 0, 0, 0))
-    with net.InNetns(net.netns_path(host.netns)):
-        try:
-            link = sockets.bpf(BPF_LINK_CREATE, struct.pack(
-                "=IIII", program, socket.if_nametoindex(ifname), TCX_INGRESS, 0).ljust(48, b"\0"))
-        except OSError as error:
-            pytest.skip(f"no tcx in this kernel: {error}")
-    try:
-        yield
-    finally:
-        os.close(link)
-        os.close(program)
-
 
 @pytest.mark.parametrize("where", ["", "above"])
 def test_a_hook_that_is_held_exclusively(fresh, where):
@@ -333,6 +262,16 @@ def test_nothing_passes_while_they_cannot_be_put_back(fresh):   # noqa: F811
     fresh.end(app)
 
 
+def test_lost_again_at_once(fresh):     # noqa: F811
+    """Before the supervisor has seen that they were back."""
+    with hindered(fresh):
+        pass
+    fresh.a.ipsecbpf("app", "mend", net.IFNAME)
+    with contextlib.closing(Exclusive(fresh.cgroup.top)):
+        take_off(fresh, "sock_connect4")
+        wait_state(fresh, "blocked", HOOKS - 1)
+
+
 def test_a_policy_that_needs_none_ends_the_block(fresh):    # noqa: F811
     with hindered(fresh):
         apply(fresh, document())
@@ -346,7 +285,7 @@ def test_a_detach_while_they_are_off(fresh):    # noqa: F811
     """It stays closed; what is put right then is a guard, not an attachment at work."""
     with hindered(fresh):
         fresh.a.ipsecbpf("detach", net.IFNAME)
-        assert fresh.a.status()["state"] == "guard"
+        assert fresh.a.status()["state"] == "blocked"
         before = fresh.a.drops("no_policy")
         say(fresh, "10.9.0.1")
         fresh.a.wait_drop("no_policy", before)

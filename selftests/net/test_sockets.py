@@ -26,7 +26,8 @@ def attached(product):
 # ---- who ----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("where", [
-    "app", "other", "a.slice/b.slice/web.service/worker", "a.slice", "a.slice/.slice/x", "x" * 32, "y" * 33, "z" * 200,
+    "app", "other", "a.slice/b.slice/web.service/worker", "a.slice", "a.slice/.slice/x", "x" * 32,
+    "y" * 33, "z" * 200,
     "1/2/3/4/5/6/7/8/9",
 ], ids=lambda where: where[:34])
 def test_identity_is_that_of_the_process(scene, where):
