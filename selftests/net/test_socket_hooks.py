@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The socket hooks themselves: when they come and go, what stops them, and the guard before sockets."""
 import contextlib
+import fcntl
 import json
 import os
 
@@ -270,6 +271,16 @@ def test_lost_again_at_once(fresh):     # noqa: F811
     with contextlib.closing(Exclusive(fresh.cgroup.top)):
         take_off(fresh, "sock_connect4")
         wait_state(fresh, "blocked", HOOKS - 1)
+
+
+def test_who_keeps_the_lock_does_not_put_it_off(fresh):     # noqa: F811
+    """A command that was stopped, say, while it was changing the attachment."""
+    fresh.attach(fresh.policy())
+    with open(os.path.join(net.RUN_ROOT, fresh.a.key + ".lock"), "r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        take_off(fresh, "sock_connect4")
+        wait_state(fresh, "blocked", HOOKS - 1)
+    wait_hooks(fresh)
 
 
 def test_a_policy_that_needs_none_ends_the_block(fresh):    # noqa: F811
